@@ -1,0 +1,396 @@
+"""What one training run is: :class:`TrainConfig`, checked once and for all at construction."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import numbers
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from toysup.errors import nearest, short, unknown
+
+__all__ = ["FIELDS", "TrainConfig"]
+
+# Examples per step when T is infinite and ``batch_size`` is None.
+DEFAULT_BATCH = 1000
+# Seeds and example numbers fit in a signed 64-bit integer, so that they survive JSON and xarray.
+MAX_SEED = 2**63 - 1
+MAX_EXAMPLES = 2**48
+MAX_FEATURES = 2**31 - 1
+
+_CHOICES = {
+    "schedule": ("cosine", "constant"),
+    "optimizer": ("adamw", "adam", "sgd"),
+    "loss_reduction": ("mean", "sum"),
+    "init": ("xavier_uniform", "xavier_normal"),
+    "dtype": ("float32", "float64"),
+}
+
+
+def as_int(name: str, value: object, low: int, high: int) -> int:
+    """``value`` as an int in [low, high]; bool and float are refused."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        kind = type(value).__name__
+        raise TypeError(f"{name} must be an integer, got {short(value)} ({kind})")
+    result = operator.index(value)
+    if not low <= result <= high:
+        raise ValueError(f"{name} must be between {low} and {high}, got {result}")
+    return result
+
+
+def as_float(name: str, value: object) -> float:
+    """``value`` as a finite float; bool and strings are refused."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        kind = type(value).__name__
+        raise TypeError(f"{name} must be a real number, got {short(value)} ({kind})")
+    result = float(value)
+    if not math.isfinite(result):
+        raise ValueError(f"{name} must be finite, got {result}")
+    return result
+
+
+def _in_range(
+    name: str, value: object, low: float, high: float = math.inf, *, open_low: bool = False
+) -> float:
+    """``value`` in [low, high), or in (low, high) with ``open_low``."""
+    result = as_float(name, value)
+    if not (low < result if open_low else low <= result) or not result < high:
+        left = "(" if open_low else "["
+        raise ValueError(f"{name} must be in {left}{low:g}, {high:g}), got {result}")
+    return result
+
+
+def _as_choice(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        raise TypeError(f"{name} must be a string, got {short(value)} ({kind})")
+    if value not in _CHOICES[name]:
+        raise ValueError(unknown(name, value, _CHOICES[name]))
+    return value
+
+
+def _as_examples(value: object) -> int | float:
+    """T: a positive integer, an integral float such as 1e5, or infinity."""
+    if isinstance(value, numbers.Real) and not isinstance(value, (numbers.Integral, np.bool_)):
+        number = float(value)
+        if number == math.inf:
+            return math.inf
+        if not number.is_integer():  # NaN and -inf included
+            raise ValueError(f"T must be a positive integer or infinity, got {number}")
+        value = int(number)
+    return as_int("T", value, 1, MAX_EXAMPLES)
+
+
+def _as_importance(value: object, n: int) -> float | tuple[float, ...]:
+    """A base r > 0, or n importances >= 0 as a tuple (hashable)."""
+    if isinstance(value, numbers.Real):
+        return _in_range("importance", value, 0.0, open_low=True)
+    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
+        kind = type(value).__name__
+        raise TypeError(
+            f"importance must be a number or an array of n numbers, got {short(value)} ({kind})"
+        )
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"importance must hold numbers, got {short(value)}") from error
+    if array.shape != (n,):
+        raise ValueError(f"importance must have shape ({n},) for n = {n}, got shape {array.shape}")
+    if not np.all(np.isfinite(array)) or np.any(array < 0):
+        bad = array[~(np.isfinite(array) & (array >= 0))][0]
+        raise ValueError(f"importance must be finite and not negative, got {bad}")
+    return tuple(array.tolist())
+
+
+def _as_betas(value: object) -> tuple[float, float]:
+    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
+        kind = type(value).__name__
+        raise TypeError(f"betas must be a pair of numbers, got {short(value)} ({kind})")
+    if len(value) != 2:
+        raise ValueError(f"betas must be a pair of numbers, got {short(value)}")
+    return _in_range("betas[0]", value[0], 0, 1), _in_range("betas[1]", value[1], 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """Everything that decides the result of one run; frozen, hashable and picklable.
+
+    The defaults are the paper's recipe: n = 10,000 features, S = 0.999, unit-norm examples and
+    50,000 full-batch AdamW updates, with a warm-up to 1e-3 and a cosine decay to 0.
+
+    Parameters
+    ----------
+    n : int
+        Number of features, at least 1.
+    m : int
+        Number of hidden dimensions, 1 <= m <= n.
+    T : int or math.inf
+        Number of training examples: the first T of the stream. With ``math.inf`` every step takes
+        the next ``batch_size`` examples of the stream, and none is ever seen twice.
+    sparsity : float
+        S in [0, 1): the probability that a feature of an example is zero.
+    normalize : bool
+        Whether each example is scaled to unit Euclidean norm (an all-zero example stays zero).
+    importance : float or array of shape (n,)
+        A base r, for I_i = r**i, or the importances I_i >= 0 themselves.
+    seed : int
+        The dataset seed.
+    init_seed : int or None
+        The seed of the initial W; None means the same number as ``seed``.
+    steps : int
+        Number of updates; 0 keeps the initial weights.
+    learning_rate : float
+        The largest learning rate.
+    warmup : float
+        Share of the steps, in [0, 1), over which the learning rate rises linearly.
+    schedule : {"cosine", "constant"}
+        What the learning rate does after the warm-up: half a cosine to 0, or nothing.
+    optimizer : {"adamw", "adam", "sgd"}
+        As in PyTorch: AdamW decouples the weight decay from the gradient, Adam and SGD add it to
+        the gradient.
+    betas : (float, float)
+        Decay of AdamW's and Adam's first and second moment, each in [0, 1).
+    momentum : float
+        SGD's momentum, in [0, 1). The other optimizers do not use it.
+    eps : float
+        AdamW's and Adam's eps, > 0. It is what makes the two loss reductions differ.
+    weight_decay : float
+        Weight decay, >= 0.
+    decay_bias : bool
+        Whether b is decayed too.
+    loss_reduction : {"mean", "sum"}
+        Whether the squared error of an example is averaged over its n features, or summed, in the
+        loss that is minimised. Reported losses are always sums over features and means over
+        examples, as in the paper.
+    init : {"xavier_uniform", "xavier_normal"}
+        Initial W (Glorot and Bengio 2010); b starts at 0.
+    batch_size : int or None
+        Examples per step when T is infinite; None means 1,000. A finite T is always trained in
+        full batches, and then it must be None.
+    dtype : {"float32", "float64"}
+        Type of W, b and the optimizer's state. Losses are evaluated in double precision.
+    test_size : int
+        Number of fresh examples for ``test_loss``; 0 for none.
+    record : int
+        Number of points of the history, at log-spaced steps; the final state is always one.
+    snapshots : int
+        Number of snapshots of W and b, at log-spaced steps; the last one is the final state.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter and the value.
+    """
+
+    n: int = 10_000
+    m: int = 2
+    T: int | float = 1000
+    sparsity: float = 0.999
+    normalize: bool = True
+    importance: float | tuple[float, ...] = 1.0
+    seed: int = 0
+    init_seed: int | None = None
+    steps: int = 50_000
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    schedule: str = "cosine"
+    optimizer: str = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    momentum: float = 0.9
+    eps: float = 1e-8
+    weight_decay: float = 1e-2
+    decay_bias: bool = True
+    loss_reduction: str = "mean"
+    init: str = "xavier_uniform"
+    batch_size: int | None = None
+    dtype: str = "float32"
+    test_size: int = 100_000
+    record: int = 64
+    snapshots: int = 0
+
+    def __post_init__(self) -> None:
+        n = as_int("n", self.n, 1, MAX_FEATURES)
+        values: dict[str, object] = {
+            "n": n,
+            "m": as_int("m", self.m, 1, MAX_FEATURES),
+            "T": _as_examples(self.T),
+            "sparsity": _in_range("sparsity", self.sparsity, 0, 1),
+            "importance": _as_importance(self.importance, n),
+            "seed": as_int("seed", self.seed, 0, MAX_SEED),
+            "steps": as_int("steps", self.steps, 0, 2**40),
+            "learning_rate": _in_range("learning_rate", self.learning_rate, 0, open_low=True),
+            "warmup": _in_range("warmup", self.warmup, 0, 1),
+            "betas": _as_betas(self.betas),
+            "momentum": _in_range("momentum", self.momentum, 0, 1),
+            "eps": _in_range("eps", self.eps, 0, open_low=True),
+            "weight_decay": _in_range("weight_decay", self.weight_decay, 0),
+            "test_size": as_int("test_size", self.test_size, 0, MAX_EXAMPLES),
+            "record": as_int("record", self.record, 1, 1_000_000),
+            "snapshots": as_int("snapshots", self.snapshots, 0, 1_000_000),
+        }
+        if values["m"] > n:  # type: ignore[operator]
+            raise ValueError(f"m must not be larger than n = {n}, got {self.m}")
+        if self.init_seed is not None:
+            values["init_seed"] = as_int("init_seed", self.init_seed, 0, MAX_SEED)
+        if self.batch_size is not None:
+            values["batch_size"] = as_int("batch_size", self.batch_size, 1, MAX_EXAMPLES)
+            if values["T"] != math.inf:
+                raise ValueError(
+                    f"batch_size must be None when T is finite (T = {self.T}): a finite training "
+                    f"set is trained in full batches, got {self.batch_size}"
+                )
+        for name in ("normalize", "decay_bias"):
+            flag = getattr(self, name)
+            if not isinstance(flag, (bool, np.bool_)):
+                kind = type(flag).__name__
+                raise TypeError(f"{name} must be True or False, got {short(flag)} ({kind})")
+            values[name] = bool(flag)
+        for name in _CHOICES:
+            choice = getattr(self, name)
+            if name == "dtype" and choice in (np.float32, np.float64):
+                choice = np.dtype(choice).name
+            values[name] = _as_choice(name, choice)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        if not np.all(np.isfinite(self.importances())):
+            raise ValueError(
+                f"importance: r**i overflows for r = {self.importance} and n = {n} features"
+            )
+
+    @classmethod
+    def from_fields(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """A config from a mapping of field names; a wrong name is met with the nearest right one.
+
+        Raises
+        ------
+        TypeError
+            For a name that is not a field.
+        """
+        for name in values:
+            if name not in FIELDS:
+                raise TypeError(f"unknown parameter {name!r}{nearest(name, FIELDS)}")
+        return cls(**values)
+
+    def replace(self, **changes: Any) -> TrainConfig:
+        """A copy with some fields changed.
+
+        >>> TrainConfig(m=2).replace(m=4).m
+        4
+        """
+        return self.from_fields({**self.to_dict(), **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a dict, in the order of the class."""
+        return {name: getattr(self, name) for name in FIELDS}
+
+    def to_json(self) -> str:
+        """The config as canonical JSON: every field, sorted, an infinite T as ``"inf"``.
+
+        >>> TrainConfig.from_json(TrainConfig(T=math.inf).to_json()).T
+        inf
+        """
+        values = self.to_dict()
+        if values["T"] == math.inf:
+            values["T"] = "inf"
+        return json.dumps(values, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainConfig:
+        """The inverse of :meth:`to_json`.
+
+        Raises
+        ------
+        ValueError
+            If the text is not JSON, not an object, or holds an unknown field.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"config is not valid JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise ValueError(f"config must be a JSON object, got {short(values)}")
+        if values.get("T") == "inf":
+            values["T"] = math.inf
+        try:
+            return cls.from_fields(values)
+        except TypeError as error:
+            raise ValueError(f"config: {error}") from error
+
+    def key(self) -> str:
+        """The name of the run's file in a store: 20 hexadecimal digits of the config's SHA-256."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:20]
+
+    @property
+    def batch(self) -> int:
+        """Examples per step: T, or ``batch_size`` (1,000 if None) when T is infinite."""
+        if self.T == math.inf:
+            return DEFAULT_BATCH if self.batch_size is None else self.batch_size
+        return int(self.T)
+
+    @property
+    def weight_seed(self) -> int:
+        """The seed of the initial W: ``init_seed``, or ``seed`` when that is None."""
+        return self.seed if self.init_seed is None else self.init_seed
+
+    @property
+    def warmup_steps(self) -> int:
+        """Number of updates over which the learning rate rises."""
+        return round(self.warmup * self.steps)
+
+    def importances(self) -> npt.NDArray[np.float64]:
+        """I_i of every feature, shape (n,); by repeated products, the same on every platform."""
+        if isinstance(self.importance, tuple):
+            return np.array(self.importance, dtype=np.float64)
+        if self.importance == 1.0:
+            return np.ones(self.n)
+        factors = np.full(self.n, self.importance)
+        factors[0] = 1.0
+        with np.errstate(over="ignore", under="ignore"):
+            return np.multiply.accumulate(factors)
+
+    def record_steps(self) -> npt.NDArray[np.int64]:
+        """Steps of the history: about ``record`` of them, from 0 (the initial weights) to the last.
+
+        The spacing grows like that of a logarithm; small runs have fewer points, never twice the
+        same.
+        """
+        if self.record == 1 or self.steps == 0:
+            return np.array([self.steps], dtype=np.int64)
+        return np.concatenate(([0], log_steps(self.steps, self.record - 1)))
+
+    def snapshot_steps(self) -> npt.NDArray[np.int64]:
+        """Steps of the snapshots, log-spaced; the last is ``steps``."""
+        if self.snapshots == 0:
+            return np.zeros(0, dtype=np.int64)
+        return log_steps(self.steps, self.snapshots)
+
+    def step_cost(self) -> float:
+        """Multiply-adds of one update, roughly: what progress and scheduling count with."""
+        pairs = self.batch * self.n * (3.0 * self.m + 2.0)
+        return pairs + 40.0 * self.n * (self.m + 1.0)
+
+    def memory(self) -> int:
+        """Bytes that a run needs, estimated from above: O(n m + non-zeros + snapshots)."""
+        parameters = (self.m + 1) * (self.n + 64)
+        nonzeros = self.batch * (self.n * (1 - self.sparsity) + 1)
+        pages = 8 * parameters * 7 + 8 * self.n * 4 + 24 * self.batch + 24 * nonzeros
+        return int(pages + 8 * parameters * self.snapshots) + (1 << 24)
+
+
+def log_steps(steps: int, count: int) -> npt.NDArray[np.int64]:
+    """At most ``count`` different steps in 1 ... ``steps``, log-spaced, the last one included."""
+    if steps == 0 or count == 1:
+        return np.array([steps], dtype=np.int64)
+    grid = np.rint(np.geomspace(1, steps, min(count, steps))).astype(np.int64)
+    grid[-1] = steps
+    return np.unique(grid)
+
+
+FIELDS: tuple[str, ...] = tuple(f.name for f in fields(TrainConfig))

@@ -1,0 +1,52 @@
+"""The errors toysup raises on its own account, and the words they use.
+
+Bad arguments are plain ``ValueError`` and ``TypeError`` that name the parameter and the value;
+the classes here are for what can go wrong although the arguments were right.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["BackendError", "RunFailedError", "StoreError", "ToysupError"]
+
+
+class ToysupError(Exception):
+    """Base class of toysup's own errors."""
+
+
+class BackendError(ToysupError, ImportError):
+    """The backend that was asked for cannot be used."""
+
+
+class StoreError(ToysupError, OSError):
+    """A store or a run file cannot be read or written."""
+
+
+class RunFailedError(ToysupError, RuntimeError):
+    """A run of a sweep raised an error of its own."""
+
+
+def short(value: object, limit: int = 80) -> str:
+    """``repr`` of a value, cut to a length that fits an error message."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A phrase such as ``"; did you mean 'seed'?"``, or the empty string."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if not close:
+        lowered = {k.lower(): k for k in known}
+        close = [lowered[name.lower()]] if name.lower() in lowered else []
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def unknown(what: str, name: object, known: Iterable[str]) -> str:
+    """The message for a name that is not one of ``known``."""
+    known = list(known)
+    hint = nearest(name, known) if isinstance(name, str) else ""
+    choices = ", ".join(repr(k) for k in known)
+    return f"{what} must be one of {choices}, got {short(name)}{hint}"
