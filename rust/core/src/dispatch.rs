@@ -1,0 +1,37 @@
+//! One generic body, compiled once for each instruction set and chosen at run time.
+
+/// Define `fn name<T: Real>(isa, args…)` that calls `body::<V>(args…)` with the vector type of
+/// `isa`, in a function that may use that instruction set; the body must be `#[inline(always)]`.
+macro_rules! multiversion {
+    ($(#[$doc:meta])* fn $name:ident = $body:ident ($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?) => {
+        $(#[$doc])*
+        pub(crate) fn $name<T: $crate::simd::Real>(
+            isa: $crate::isa::Isa, $($arg: $ty),*
+        ) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512dq,avx512vl,fma")]
+            unsafe fn avx512<T: $crate::simd::Real>($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: the features of T::Avx512 are enabled here.
+                unsafe { $body::<T::Avx512>($($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            unsafe fn avx2<T: $crate::simd::Real>($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: the features of T::Avx2 are enabled here.
+                unsafe { $body::<T::Avx2>($($arg),*) }
+            }
+            assert!(isa.available(), "{} is not available here", isa.name());
+            match isa {
+                // SAFETY: the assertion above.
+                #[cfg(target_arch = "x86_64")]
+                $crate::isa::Isa::Avx512 => unsafe { avx512::<T>($($arg),*) },
+                // SAFETY: the assertion above.
+                #[cfg(target_arch = "x86_64")]
+                $crate::isa::Isa::Avx2 => unsafe { avx2::<T>($($arg),*) },
+                // SAFETY: the portable vector needs no features.
+                _ => unsafe { $body::<T::Portable>($($arg),*) },
+            }
+        }
+    };
+}
+pub(crate) use multiversion;

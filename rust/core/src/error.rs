@@ -1,0 +1,27 @@
+use std::fmt;
+
+/// What can go wrong in the core.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// An argument is out of range; the text names it and its value.
+    Invalid(String),
+    /// The caller asked to stop.
+    Cancelled,
+    /// A run panicked; the text is the panic's message.
+    Panicked(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Invalid(text) => f.write_str(text),
+            Error::Cancelled => f.write_str("cancelled"),
+            Error::Panicked(text) => write!(f, "internal error: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// `Result` with the core's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,156 @@
+//! The loss, always in double precision.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::aligned::Aligned;
+use crate::dispatch::multiversion;
+use crate::model::Params;
+use crate::simd::{Real, Vector};
+use crate::stream::Csr;
+
+/// Examples and features of a block.
+const EXAMPLES: usize = 128;
+const FEATURES: usize = 512;
+
+multiversion! {
+    /// `sum_t sum_j I_j (x_tj - y_tj)^2`; `None` if `cancel` was set meanwhile.
+    fn squared_error = total(
+        params: &Params<T>, x: &Csr, importance: Option<&[f64]>, cancel: &AtomicBool,
+    ) -> Option<f64>
+}
+
+/// # Safety
+/// The instruction set of `V` is available.
+#[inline(always)]
+unsafe fn total<V: Vector>(
+    params: &Params<V::Scalar>,
+    x: &Csr,
+    importance: Option<&[f64]>,
+    cancel: &AtomicBool,
+) -> Option<f64> {
+    let importance: Vec<_> = importance
+        .unwrap_or_default()
+        .iter()
+        .map(|&i| V::Scalar::from_f64(i))
+        .collect();
+    let mut h = vec![V::Scalar::default(); EXAMPLES * params.m];
+    let mut lanes = Aligned::<V::Scalar>::zeros(EXAMPLES * V::LANES);
+    let mut total = 0.0;
+    for first in (0..x.rows()).step_by(EXAMPLES) {
+        if cancel.load(Ordering::Relaxed) {
+            return None;
+        }
+        let rows = first..x.rows().min(first + EXAMPLES);
+        let count = rows.len();
+        for (h, t) in h.chunks_exact_mut(params.m).zip(rows.clone()) {
+            for (k, h) in h.iter_mut().enumerate() {
+                *h = V::Scalar::default();
+                for e in x.indptr[t]..x.indptr[t + 1] {
+                    let w = params.row(k)[x.indices[e] as usize];
+                    *h = V::Scalar::from_f64(x.values[e]).fma(w, *h);
+                }
+            }
+        }
+        lanes.fill(V::Scalar::default());
+        for j0 in (0..params.stride).step_by(FEATURES) {
+            let block = Block {
+                params,
+                importance: (!importance.is_empty()).then_some(importance.as_ptr()),
+                features: j0..params.stride.min(j0 + FEATURES),
+                h: h.as_ptr(),
+                lanes: lanes.as_mut_ptr(),
+            };
+            let mut t = 0;
+            // SAFETY: `t` and the examples after it are below `count`.
+            unsafe {
+                while V::REGISTERS >= 32 && t + 4 <= count {
+                    block.squares::<V, 4>(t);
+                    t += 4;
+                }
+                while t < count {
+                    block.squares::<V, 1>(t);
+                    t += 1;
+                }
+            }
+        }
+        for (local, t) in rows.enumerate() {
+            // SAFETY: one vector of lanes an example.
+            total += unsafe { V::load(lanes.as_ptr().add(local * V::LANES)).sum() }.to_f64();
+            total += at_nonzeros(params, &importance, &h[local * params.m..], x, t);
+        }
+    }
+    Some(total)
+}
+
+/// What the non-zeros of example `t` add to `sum_j I_j y_tj^2`: `I (x - y)^2 - I y^2`.
+#[inline(always)]
+fn at_nonzeros<T: Real>(params: &Params<T>, importance: &[T], h: &[T], x: &Csr, t: usize) -> f64 {
+    let mut total = 0.0;
+    for e in x.indptr[t]..x.indptr[t + 1] {
+        let i = x.indices[e] as usize;
+        let mut z = params.row(params.m)[i];
+        for (k, &h) in h[..params.m].iter().enumerate() {
+            z = params.row(k)[i].fma(h, z);
+        }
+        let y = if z > T::default() { z.to_f64() } else { 0.0 };
+        let weight = importance.get(i).map_or(1.0, |w| w.to_f64());
+        total += weight * x.values[e] * (x.values[e] - 2.0 * y);
+    }
+    total
+}
+
+/// A block of features for the examples of a block.
+struct Block<'a, T> {
+    params: &'a Params<T>,
+    importance: Option<*const T>,
+    features: std::ops::Range<usize>,
+    h: *const T,
+    lanes: *mut T,
+}
+
+impl<T: Real> Block<'_, T> {
+    /// Add I_j y_tj^2 to the lanes of P examples, two vectors of features at a time.
+    #[inline(always)]
+    unsafe fn squares<V: Vector<Scalar = T>, const P: usize>(&self, t: usize) {
+        let Params {
+            m, stride, data, ..
+        } = self.params;
+        // SAFETY: `features` is inside the padded rows and a multiple of two vectors; P examples
+        // from t on exist.
+        unsafe {
+            let mut sum = [V::zero(); P];
+            for (p, s) in sum.iter_mut().enumerate() {
+                *s = V::load(self.lanes.add((t + p) * V::LANES));
+            }
+            let mut j = self.features.start;
+            while j < self.features.end {
+                let b0 = V::load(data.as_ptr().add(m * stride + j));
+                let b1 = V::load(data.as_ptr().add(m * stride + j + V::LANES));
+                let mut z = [[b0, b1]; P];
+                for k in 0..*m {
+                    let w0 = V::load(data.as_ptr().add(k * stride + j));
+                    let w1 = V::load(data.as_ptr().add(k * stride + j + V::LANES));
+                    for (p, z) in z.iter_mut().enumerate() {
+                        let h = V::splat(*self.h.add((t + p) * m + k));
+                        z[0] = w0.fma(h, z[0]);
+                        z[1] = w1.fma(h, z[1]);
+                    }
+                }
+                for q in 0..2 {
+                    for p in 0..P {
+                        let y = z[p][q].relu();
+                        let weighted = match self.importance {
+                            Some(i) => y.mul(V::load(i.add(j + q * V::LANES))),
+                            None => y,
+                        };
+                        sum[p] = weighted.fma(y, sum[p]);
+                    }
+                }
+                j += 2 * V::LANES;
+            }
+            for (p, s) in sum.iter().enumerate() {
+                s.store(self.lanes.add((t + p) * V::LANES));
+            }
+        }
+    }
+}

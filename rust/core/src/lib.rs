@@ -1,0 +1,32 @@
+//! Training of the toy model x' = relu(W^T W x + b) on sparse examples: the numbers, without Python.
+//!
+//! The NumPy reference in `python/toysup/_numpy.py` defines what is right; this crate agrees with it.
+
+// Tiles are small arrays that are indexed alike: ranges say it best.
+#![allow(clippy::needless_range_loop)]
+
+mod aligned;
+mod dense;
+mod dispatch;
+mod error;
+mod evaluate;
+mod gradient;
+mod isa;
+mod math;
+mod metrics;
+mod model;
+mod optimizer;
+mod pool;
+mod simd;
+mod stream;
+mod train;
+mod whole;
+
+pub use error::{Error, Result};
+pub use isa::Isa;
+pub use model::Params;
+pub use optimizer::{Kind, Schedule, Settings};
+pub use pool::{AnyOutcome, Control, Dtype, Job, train_many};
+pub use simd::Real;
+pub use stream::{Csr, Init, Stream, philox, role};
+pub use train::{Outcome, Point, Snapshot, Spec, loss_and_grad, train};

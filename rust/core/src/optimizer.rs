@@ -1,0 +1,236 @@
+//! AdamW, Adam and SGD with momentum, as PyTorch defines them, fused into one pass.
+
+use crate::aligned::Aligned;
+use crate::dispatch::multiversion;
+use crate::isa::Isa;
+use crate::math::cospi;
+use crate::model::Params;
+use crate::simd::{Real, Vector};
+
+/// What the learning rate does after the warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schedule {
+    /// Half a cosine to 0.
+    Cosine,
+    /// Nothing.
+    Constant,
+}
+
+/// Which optimizer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Adam with decoupled weight decay.
+    AdamW,
+    /// Adam with the weight decay in the gradient.
+    Adam,
+    /// SGD with momentum and the weight decay in the gradient.
+    Sgd,
+}
+
+/// The settings of an optimizer.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which one.
+    pub kind: Kind,
+    /// Largest learning rate.
+    pub learning_rate: f64,
+    /// Number of updates over which the rate rises linearly.
+    pub warmup_steps: u64,
+    /// Number of all updates.
+    pub steps: u64,
+    /// What comes after the warm-up.
+    pub schedule: Schedule,
+    /// Decay of the moments.
+    pub betas: (f64, f64),
+    /// SGD's momentum.
+    pub momentum: f64,
+    /// Adam's eps.
+    pub eps: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Whether b decays too.
+    pub decay_bias: bool,
+}
+
+impl Settings {
+    /// Learning rate of update `step`, counted from 0.
+    pub fn rate(&self, step: u64) -> f64 {
+        let (warmup, steps) = (self.warmup_steps, self.steps);
+        if step < warmup {
+            return self.learning_rate * (step + 1) as f64 / warmup as f64;
+        }
+        if self.schedule == Schedule::Constant || steps == warmup {
+            return self.learning_rate;
+        }
+        let progress = (step - warmup) as f64 / (steps - warmup) as f64;
+        self.learning_rate * 0.5 * (1.0 + cospi(progress))
+    }
+}
+
+/// The state of an optimizer.
+pub struct Optimizer<T> {
+    settings: Settings,
+    first: Aligned<T>,
+    second: Aligned<T>,
+    powers: (f64, f64),
+    step: u64,
+}
+
+impl<T: Real> Optimizer<T> {
+    /// At step 0, for parameters of this shape.
+    pub fn new(settings: Settings, params: &Params<T>) -> Self {
+        let second = if settings.kind == Kind::Sgd {
+            0
+        } else {
+            params.data.len()
+        };
+        Optimizer {
+            settings,
+            first: Aligned::zeros(params.data.len()),
+            second: Aligned::zeros(second),
+            powers: (1.0, 1.0),
+            step: 0,
+        }
+    }
+
+    /// One update with the gradient `scale * sums`.
+    pub fn update(&mut self, isa: Isa, params: &mut Params<T>, sums: &[f64], scale: f64) {
+        let s = &self.settings;
+        let rate = s.rate(self.step);
+        self.step += 1;
+        self.powers = (self.powers.0 * s.betas.0, self.powers.1 * s.betas.1);
+        let weights = params.m * params.stride;
+        let total = params.data.len();
+        for (range, decays) in [(0..weights, true), (weights..total, s.decay_bias)] {
+            let decay = if decays { s.weight_decay } else { 0.0 };
+            let pass = Pass {
+                scale: T::from_f64(scale),
+                keep: T::from_f64(1.0 - rate * decay),
+                decay: T::from_f64(decay),
+                beta1: T::from_f64(s.betas.0),
+                rest1: T::from_f64(1.0 - s.betas.0),
+                beta2: T::from_f64(s.betas.1),
+                rest2: T::from_f64(1.0 - s.betas.1),
+                root: T::from_f64(1.0 / f64::sqrt(1.0 - self.powers.1)),
+                eps: T::from_f64(s.eps),
+                rate: T::from_f64(rate / (1.0 - self.powers.0)),
+            };
+            let p = &mut params.data[range.clone()];
+            let m = &mut self.first[range.clone()];
+            let g = &sums[range.clone()];
+            match s.kind {
+                Kind::Sgd => {
+                    let pass = Pass {
+                        beta1: T::from_f64(s.momentum),
+                        rate: T::from_f64(rate),
+                        ..pass
+                    };
+                    sgd(isa, p, m, g, &pass);
+                }
+                Kind::AdamW => adam(isa, p, m, &mut self.second[range], g, &pass, true),
+                Kind::Adam => adam(isa, p, m, &mut self.second[range], g, &pass, false),
+            }
+        }
+    }
+}
+
+/// The constants of one update.
+pub(crate) struct Pass<T> {
+    scale: T,
+    keep: T,
+    decay: T,
+    beta1: T,
+    rest1: T,
+    beta2: T,
+    rest2: T,
+    root: T,
+    eps: T,
+    rate: T,
+}
+
+multiversion! {
+    /// One update; see [`Kind`].
+    fn adam = adam_body(
+        p: &mut [T], m: &mut [T], v: &mut [T], g: &[f64], c: &Pass<T>, decoupled: bool,
+    )
+}
+
+multiversion! {
+    /// One update; see [`Kind`].
+    fn sgd = sgd_body(p: &mut [T], m: &mut [T], g: &[f64], c: &Pass<T>)
+}
+
+/// # Safety
+/// The instruction set of `V` is available; lengths are equal multiples of `V::LANES`.
+#[inline(always)]
+unsafe fn adam_body<V: Vector>(
+    p: &mut [V::Scalar],
+    m: &mut [V::Scalar],
+    v: &mut [V::Scalar],
+    g: &[f64],
+    c: &Pass<V::Scalar>,
+    decoupled: bool,
+) {
+    assert!(m.len() == p.len() && v.len() == p.len() && g.len() == p.len());
+    assert!(p.len().is_multiple_of(V::LANES));
+    // SAFETY: the assertions above.
+    unsafe {
+        let keep = V::splat(if decoupled {
+            c.keep
+        } else {
+            V::Scalar::from_f64(1.0)
+        });
+        let decay = V::splat(if decoupled {
+            V::Scalar::default()
+        } else {
+            c.decay
+        });
+        for i in (0..p.len()).step_by(V::LANES) {
+            let mut parameter = V::load(p.as_ptr().add(i));
+            let raw = V::load_f64(g.as_ptr().add(i));
+            let gradient = decay.fma(parameter, raw.mul(V::splat(c.scale)));
+            parameter = parameter.mul(keep);
+            let first = V::load(m.as_ptr().add(i));
+            let first = V::splat(c.beta1)
+                .fma(first, V::splat(c.rest1).mul(gradient))
+                .flush();
+            let second = V::load(v.as_ptr().add(i));
+            let square = V::splat(c.rest2).mul(gradient).mul(gradient);
+            let second = V::splat(c.beta2).fma(second, square).flush();
+            let denominator = second.sqrt().fma(V::splat(c.root), V::splat(c.eps));
+            let step = first.div(denominator);
+            V::splat(c.rate)
+                .fnma(step, parameter)
+                .store(p.as_mut_ptr().add(i));
+            first.store(m.as_mut_ptr().add(i));
+            second.store(v.as_mut_ptr().add(i));
+        }
+    }
+}
+
+/// # Safety
+/// As [`adam_body`].
+#[inline(always)]
+unsafe fn sgd_body<V: Vector>(
+    p: &mut [V::Scalar],
+    m: &mut [V::Scalar],
+    g: &[f64],
+    c: &Pass<V::Scalar>,
+) {
+    assert!(m.len() == p.len() && g.len() == p.len() && p.len().is_multiple_of(V::LANES));
+    // SAFETY: the assertions above.
+    unsafe {
+        for i in (0..p.len()).step_by(V::LANES) {
+            let parameter = V::load(p.as_ptr().add(i));
+            let raw = V::load_f64(g.as_ptr().add(i));
+            let gradient = V::splat(c.decay).fma(parameter, raw.mul(V::splat(c.scale)));
+            let first = V::splat(c.beta1)
+                .fma(V::load(m.as_ptr().add(i)), gradient)
+                .flush();
+            V::splat(c.rate)
+                .fnma(first, parameter)
+                .store(p.as_mut_ptr().add(i));
+            first.store(m.as_mut_ptr().add(i));
+        }
+    }
+}

@@ -1,0 +1,501 @@
+//! One vector type per instruction set and scalar, all of the same logical width.
+//!
+//! A `f32` vector has 16 lanes and a `f64` vector 8 on every instruction set, every operation is
+//! correctly rounded (multiply-add fused), and sums over lanes add in one fixed order. So every
+//! kernel written over [`Vector`] gives the same bits with AVX-512, AVX2 and the portable body.
+
+use std::fmt::Debug;
+
+/// `f32` or `f64`.
+pub trait Real:
+    Copy + Send + Sync + Debug + Default + PartialOrd + 'static + std::ops::Mul<Output = Self>
+{
+    /// Its vector for AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    type Avx512: Vector<Scalar = Self>;
+    /// Its vector for AVX2.
+    #[cfg(target_arch = "x86_64")]
+    type Avx2: Vector<Scalar = Self>;
+    /// Its vector for any processor.
+    type Portable: Vector<Scalar = Self>;
+    /// Rounded from `f64`.
+    fn from_f64(x: f64) -> Self;
+    /// Exact conversion.
+    fn to_f64(self) -> f64;
+    /// `self * a + b`, rounded once.
+    fn fma(self, a: Self, b: Self) -> Self;
+}
+
+macro_rules! real {
+    ($t:ty, $avx512:ident, $avx2:ident, $lanes:literal) => {
+        impl Real for $t {
+            #[cfg(target_arch = "x86_64")]
+            type Avx512 = $avx512;
+            #[cfg(target_arch = "x86_64")]
+            type Avx2 = $avx2;
+            type Portable = Portable<$t, $lanes>;
+            #[inline(always)]
+            fn from_f64(x: f64) -> Self {
+                x as $t
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+            #[inline(always)]
+            fn fma(self, a: Self, b: Self) -> Self {
+                self.mul_add(a, b)
+            }
+        }
+    };
+}
+real!(f32, Avx512F32, Avx2F32, 16);
+real!(f64, Avx512F64, Avx2F64, 8);
+
+/// A vector of `LANES` scalars.
+///
+/// # Safety
+/// Every method may only be called where the instruction set of the type is available; `load`,
+/// `load_f64` and `store` need `LANES` valid, initialised scalars at the pointer (any alignment).
+pub unsafe trait Vector: Copy {
+    /// The scalar.
+    type Scalar: Real;
+    /// Number of lanes: 16 for `f32`, 8 for `f64`.
+    const LANES: usize;
+    /// How many vectors fit in the registers: sizes tiles, and never changes a result.
+    const REGISTERS: usize;
+    /// Zeros.
+    unsafe fn zero() -> Self;
+    /// All lanes the same.
+    unsafe fn splat(x: Self::Scalar) -> Self;
+    /// From memory.
+    unsafe fn load(p: *const Self::Scalar) -> Self;
+    /// From doubles in memory, rounded.
+    unsafe fn load_f64(p: *const f64) -> Self;
+    /// To memory.
+    unsafe fn store(self, p: *mut Self::Scalar);
+    /// `self + b`.
+    unsafe fn add(self, b: Self) -> Self;
+    /// `self * b`.
+    unsafe fn mul(self, b: Self) -> Self;
+    /// `self / b`.
+    unsafe fn div(self, b: Self) -> Self;
+    /// `self * a + b`, rounded once.
+    unsafe fn fma(self, a: Self, b: Self) -> Self;
+    /// `b - self * a`, rounded once.
+    unsafe fn fnma(self, a: Self, b: Self) -> Self;
+    /// Square root.
+    unsafe fn sqrt(self) -> Self;
+    /// `self` where it is greater than 0, else 0 (also for NaN).
+    unsafe fn relu(self) -> Self;
+    /// 0 where `|self|` is below the smallest normal number, else `self`.
+    unsafe fn flush(self) -> Self;
+    /// Sum of the lanes: halves are added until one lane is left.
+    unsafe fn sum(self) -> Self::Scalar;
+}
+
+/// A vector without any instruction set of its own: the compiler uses what the target always has.
+#[derive(Clone, Copy)]
+pub struct Portable<T, const N: usize>([T; N]);
+
+macro_rules! portable {
+    ($t:ty, $n:literal) => {
+        // SAFETY: plain Rust; pointers as the trait demands.
+        unsafe impl Vector for Portable<$t, $n> {
+            type Scalar = $t;
+            const LANES: usize = $n;
+            const REGISTERS: usize = 8;
+            #[inline(always)]
+            unsafe fn zero() -> Self {
+                Portable([0.0; $n])
+            }
+            #[inline(always)]
+            unsafe fn splat(x: $t) -> Self {
+                Portable([x; $n])
+            }
+            #[inline(always)]
+            unsafe fn load(p: *const $t) -> Self {
+                // SAFETY: the caller vouches for $n scalars.
+                Portable(unsafe { p.cast::<[$t; $n]>().read_unaligned() })
+            }
+            #[inline(always)]
+            unsafe fn load_f64(p: *const f64) -> Self {
+                // SAFETY: the caller vouches for $n scalars.
+                Portable(unsafe { p.cast::<[f64; $n]>().read_unaligned() }.map(|x| x as $t))
+            }
+            #[inline(always)]
+            unsafe fn store(self, p: *mut $t) {
+                // SAFETY: the caller vouches for $n scalars.
+                unsafe { p.cast::<[$t; $n]>().write_unaligned(self.0) }
+            }
+            #[inline(always)]
+            unsafe fn add(mut self, b: Self) -> Self {
+                for i in 0..$n {
+                    self.0[i] += b.0[i];
+                }
+                self
+            }
+            #[inline(always)]
+            unsafe fn mul(mut self, b: Self) -> Self {
+                for i in 0..$n {
+                    self.0[i] *= b.0[i];
+                }
+                self
+            }
+            #[inline(always)]
+            unsafe fn div(mut self, b: Self) -> Self {
+                for i in 0..$n {
+                    self.0[i] /= b.0[i];
+                }
+                self
+            }
+            #[inline(always)]
+            unsafe fn fma(mut self, a: Self, b: Self) -> Self {
+                for i in 0..$n {
+                    self.0[i] = self.0[i].mul_add(a.0[i], b.0[i]);
+                }
+                self
+            }
+            #[inline(always)]
+            unsafe fn fnma(mut self, a: Self, b: Self) -> Self {
+                for i in 0..$n {
+                    self.0[i] = (-self.0[i]).mul_add(a.0[i], b.0[i]);
+                }
+                self
+            }
+            #[inline(always)]
+            unsafe fn sqrt(self) -> Self {
+                Portable(self.0.map(<$t>::sqrt))
+            }
+            #[inline(always)]
+            unsafe fn relu(self) -> Self {
+                Portable(self.0.map(|x| if x > 0.0 { x } else { 0.0 }))
+            }
+            #[inline(always)]
+            unsafe fn flush(self) -> Self {
+                Portable(
+                    self.0
+                        .map(|x| if x.abs() < <$t>::MIN_POSITIVE { 0.0 } else { x }),
+                )
+            }
+            #[inline(always)]
+            unsafe fn sum(mut self) -> $t {
+                let mut half = $n / 2;
+                while half > 0 {
+                    for i in 0..half {
+                        self.0[i] += self.0[i + half];
+                    }
+                    half /= 2;
+                }
+                self.0[0]
+            }
+        }
+    };
+}
+portable!(f32, 16);
+portable!(f64, 8);
+
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2F32, Avx2F64, Avx512F32, Avx512F64};
+
+#[cfg(target_arch = "x86_64")]
+#[allow(clippy::missing_safety_doc)]
+mod x86 {
+    use super::Vector;
+    use std::arch::x86_64::*;
+
+    /// 16 `f32` in one register.
+    #[derive(Clone, Copy)]
+    pub struct Avx512F32(__m512);
+    /// 8 `f64` in one register.
+    #[derive(Clone, Copy)]
+    pub struct Avx512F64(__m512d);
+    /// 16 `f32` in two registers.
+    #[derive(Clone, Copy)]
+    pub struct Avx2F32(__m256, __m256);
+    /// 8 `f64` in two registers.
+    #[derive(Clone, Copy)]
+    pub struct Avx2F64(__m256d, __m256d);
+
+    /// The operations that look the same on every register type.
+    macro_rules! common {
+        ($name:ident, $t:ty, $lanes:literal, $registers:literal, ($($part:tt),+),
+         $zero:ident, $set1:ident, $add:ident, $mul:ident, $div:ident, $fma:ident, $fnma:ident,
+         $sqrt:ident, $max:ident) => {
+            type Scalar = $t;
+            const LANES: usize = $lanes;
+            const REGISTERS: usize = $registers;
+            #[inline(always)]
+            unsafe fn zero() -> Self {
+                // SAFETY: as the trait demands; so for all below.
+                unsafe { $name($({ let _ = $part; $zero() }),+) }
+            }
+            #[inline(always)]
+            unsafe fn splat(x: $t) -> Self {
+                unsafe { $name($({ let _ = $part; $set1(x) }),+) }
+            }
+            #[inline(always)]
+            unsafe fn add(self, b: Self) -> Self {
+                unsafe { $name($($add(self.$part, b.$part)),+) }
+            }
+            #[inline(always)]
+            unsafe fn mul(self, b: Self) -> Self {
+                unsafe { $name($($mul(self.$part, b.$part)),+) }
+            }
+            #[inline(always)]
+            unsafe fn div(self, b: Self) -> Self {
+                unsafe { $name($($div(self.$part, b.$part)),+) }
+            }
+            #[inline(always)]
+            unsafe fn fma(self, a: Self, b: Self) -> Self {
+                unsafe { $name($($fma(self.$part, a.$part, b.$part)),+) }
+            }
+            #[inline(always)]
+            unsafe fn fnma(self, a: Self, b: Self) -> Self {
+                unsafe { $name($($fnma(self.$part, a.$part, b.$part)),+) }
+            }
+            #[inline(always)]
+            unsafe fn sqrt(self) -> Self {
+                unsafe { $name($($sqrt(self.$part)),+) }
+            }
+            #[inline(always)]
+            unsafe fn relu(self) -> Self {
+                // The second operand is the result when the first is NaN.
+                unsafe { $name($($max(self.$part, $zero())),+) }
+            }
+        };
+    }
+
+    /// Sum of 8 `f32`.
+    #[inline(always)]
+    unsafe fn sum8(v: __m256) -> f32 {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
+    }
+
+    /// Sum of 4 `f64`.
+    #[inline(always)]
+    unsafe fn sum4(v: __m256d) -> f64 {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let two = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd::<1>(v));
+            _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
+        }
+    }
+
+    /// Denormals of a register set to 0.
+    #[inline(always)]
+    unsafe fn flush_ps(v: __m256) -> __m256 {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let size = _mm256_andnot_ps(_mm256_set1_ps(-0.0), v);
+            let tiny = _mm256_set1_ps(f32::MIN_POSITIVE);
+            _mm256_and_ps(v, _mm256_cmp_ps::<_CMP_NLT_UQ>(size, tiny))
+        }
+    }
+
+    /// Denormals of a register set to 0.
+    #[inline(always)]
+    unsafe fn flush_pd(v: __m256d) -> __m256d {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let size = _mm256_andnot_pd(_mm256_set1_pd(-0.0), v);
+            let tiny = _mm256_set1_pd(f64::MIN_POSITIVE);
+            _mm256_and_pd(v, _mm256_cmp_pd::<_CMP_NLT_UQ>(size, tiny))
+        }
+    }
+
+    unsafe impl Vector for Avx512F32 {
+        common!(
+            Avx512F32,
+            f32,
+            16,
+            32,
+            (0),
+            _mm512_setzero_ps,
+            _mm512_set1_ps,
+            _mm512_add_ps,
+            _mm512_mul_ps,
+            _mm512_div_ps,
+            _mm512_fmadd_ps,
+            _mm512_fnmadd_ps,
+            _mm512_sqrt_ps,
+            _mm512_max_ps
+        );
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            unsafe { Avx512F32(_mm512_loadu_ps(p)) }
+        }
+        #[inline(always)]
+        unsafe fn load_f64(p: *const f64) -> Self {
+            unsafe {
+                let low = _mm512_cvtpd_ps(_mm512_loadu_pd(p));
+                let high = _mm512_cvtpd_ps(_mm512_loadu_pd(p.add(8)));
+                Avx512F32(_mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            unsafe { _mm512_storeu_ps(p, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn flush(self) -> Self {
+            unsafe {
+                let keep = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(
+                    _mm512_abs_ps(self.0),
+                    _mm512_set1_ps(f32::MIN_POSITIVE),
+                );
+                Avx512F32(_mm512_maskz_mov_ps(keep, self.0))
+            }
+        }
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            unsafe {
+                let high = _mm512_extractf32x8_ps::<1>(self.0);
+                sum8(_mm256_add_ps(_mm512_castps512_ps256(self.0), high))
+            }
+        }
+    }
+
+    unsafe impl Vector for Avx512F64 {
+        common!(
+            Avx512F64,
+            f64,
+            8,
+            32,
+            (0),
+            _mm512_setzero_pd,
+            _mm512_set1_pd,
+            _mm512_add_pd,
+            _mm512_mul_pd,
+            _mm512_div_pd,
+            _mm512_fmadd_pd,
+            _mm512_fnmadd_pd,
+            _mm512_sqrt_pd,
+            _mm512_max_pd
+        );
+        #[inline(always)]
+        unsafe fn load(p: *const f64) -> Self {
+            unsafe { Avx512F64(_mm512_loadu_pd(p)) }
+        }
+        #[inline(always)]
+        unsafe fn load_f64(p: *const f64) -> Self {
+            unsafe { Self::load(p) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f64) {
+            unsafe { _mm512_storeu_pd(p, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn flush(self) -> Self {
+            unsafe {
+                let keep = _mm512_cmp_pd_mask::<_CMP_NLT_UQ>(
+                    _mm512_abs_pd(self.0),
+                    _mm512_set1_pd(f64::MIN_POSITIVE),
+                );
+                Avx512F64(_mm512_maskz_mov_pd(keep, self.0))
+            }
+        }
+        #[inline(always)]
+        unsafe fn sum(self) -> f64 {
+            unsafe {
+                let high = _mm512_extractf64x4_pd::<1>(self.0);
+                sum4(_mm256_add_pd(_mm512_castpd512_pd256(self.0), high))
+            }
+        }
+    }
+
+    unsafe impl Vector for Avx2F32 {
+        common!(
+            Avx2F32,
+            f32,
+            16,
+            8,
+            (0, 1),
+            _mm256_setzero_ps,
+            _mm256_set1_ps,
+            _mm256_add_ps,
+            _mm256_mul_ps,
+            _mm256_div_ps,
+            _mm256_fmadd_ps,
+            _mm256_fnmadd_ps,
+            _mm256_sqrt_ps,
+            _mm256_max_ps
+        );
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            unsafe { Avx2F32(_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))) }
+        }
+        #[inline(always)]
+        unsafe fn load_f64(p: *const f64) -> Self {
+            unsafe {
+                let a = _mm256_cvtpd_ps(_mm256_loadu_pd(p));
+                let b = _mm256_cvtpd_ps(_mm256_loadu_pd(p.add(4)));
+                let c = _mm256_cvtpd_ps(_mm256_loadu_pd(p.add(8)));
+                let d = _mm256_cvtpd_ps(_mm256_loadu_pd(p.add(12)));
+                Avx2F32(_mm256_set_m128(b, a), _mm256_set_m128(d, c))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            unsafe {
+                _mm256_storeu_ps(p, self.0);
+                _mm256_storeu_ps(p.add(8), self.1);
+            }
+        }
+        #[inline(always)]
+        unsafe fn flush(self) -> Self {
+            unsafe { Avx2F32(flush_ps(self.0), flush_ps(self.1)) }
+        }
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            unsafe { sum8(_mm256_add_ps(self.0, self.1)) }
+        }
+    }
+
+    unsafe impl Vector for Avx2F64 {
+        common!(
+            Avx2F64,
+            f64,
+            8,
+            8,
+            (0, 1),
+            _mm256_setzero_pd,
+            _mm256_set1_pd,
+            _mm256_add_pd,
+            _mm256_mul_pd,
+            _mm256_div_pd,
+            _mm256_fmadd_pd,
+            _mm256_fnmadd_pd,
+            _mm256_sqrt_pd,
+            _mm256_max_pd
+        );
+        #[inline(always)]
+        unsafe fn load(p: *const f64) -> Self {
+            unsafe { Avx2F64(_mm256_loadu_pd(p), _mm256_loadu_pd(p.add(4))) }
+        }
+        #[inline(always)]
+        unsafe fn load_f64(p: *const f64) -> Self {
+            unsafe { Self::load(p) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f64) {
+            unsafe {
+                _mm256_storeu_pd(p, self.0);
+                _mm256_storeu_pd(p.add(4), self.1);
+            }
+        }
+        #[inline(always)]
+        unsafe fn flush(self) -> Self {
+            unsafe { Avx2F64(flush_pd(self.0), flush_pd(self.1)) }
+        }
+        #[inline(always)]
+        unsafe fn sum(self) -> f64 {
+            unsafe { sum4(_mm256_add_pd(self.0, self.1)) }
+        }
+    }
+}

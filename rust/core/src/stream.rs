@@ -1,0 +1,316 @@
+//! The sample stream, bit for bit that of the NumPy reference (`python/toysup/_stream.py`, which
+//! defines it). Example `t` is a function of `(seed, role, t)` alone.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::{Error, Result};
+use crate::math::normal_quantile;
+
+/// What a stream is for; the second word of its key.
+pub mod role {
+    /// Training examples.
+    pub const TRAIN: u64 = 1;
+    /// Test examples.
+    pub const TEST: u64 = 2;
+    /// Initial weights.
+    pub const INIT: u64 = 3;
+}
+
+/// One block of Philox4x64-10 (Salmon et al. 2011).
+pub fn philox(mut key: [u64; 2], mut c: [u64; 4]) -> [u64; 4] {
+    let multiply = |a: u64, b: u64| {
+        let product = u128::from(a) * u128::from(b);
+        ((product >> 64) as u64, product as u64)
+    };
+    for _ in 0..10 {
+        let (hi0, lo0) = multiply(0xD2E7_470E_E14C_6C93, c[0]);
+        let (hi1, lo1) = multiply(0xCA5A_8263_9512_1157, c[2]);
+        c = [hi1 ^ c[1] ^ key[0], lo1, hi0 ^ c[3] ^ key[1], lo0];
+        key[0] = key[0].wrapping_add(0x9E37_79B9_7F4A_7C15);
+        key[1] = key[1].wrapping_add(0xBB67_AE85_84CA_A73B);
+    }
+    c
+}
+
+/// The words of one substream of one example, in order.
+struct Words {
+    key: [u64; 2],
+    example: u64,
+    substream: u64,
+    block: [u64; 4],
+    next: u64,
+}
+
+impl Words {
+    fn new(key: [u64; 2], example: u64, substream: u64) -> Self {
+        Words {
+            key,
+            example,
+            substream,
+            block: [0; 4],
+            next: 0,
+        }
+    }
+
+    fn next(&mut self) -> u64 {
+        if self.next.is_multiple_of(4) {
+            self.block = philox(self.key, [self.next / 4, self.example, self.substream, 0]);
+        }
+        let word = self.block[(self.next % 4) as usize];
+        self.next += 1;
+        word
+    }
+}
+
+const UNIT: f64 = 1.0 / (1u64 << 53) as f64;
+
+/// Sparse examples as compressed rows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Csr {
+    /// Row `t` is `indptr[t] .. indptr[t + 1]`; never empty, the first entry is 0.
+    pub indptr: Vec<usize>,
+    /// Features, ascending within a row.
+    pub indices: Vec<u32>,
+    /// Values.
+    pub values: Vec<f64>,
+}
+
+impl Csr {
+    /// Number of examples.
+    pub fn rows(&self) -> usize {
+        self.indptr.len() - 1
+    }
+
+    /// Refuse rows that do not fit together, or features that are not below `n`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with what is wrong.
+    pub fn check(&self, n: usize) -> Result<()> {
+        let entries = self.indices.len();
+        let refuse = |text: String| Err(Error::Invalid(text));
+        if self.values.len() != entries {
+            return refuse(format!(
+                "X has {entries} indices but {} values",
+                self.values.len()
+            ));
+        }
+        if self.indptr.first() != Some(&0)
+            || self.indptr.last() != Some(&entries)
+            || !self.indptr.is_sorted()
+        {
+            return refuse(format!(
+                "X.indptr must rise from 0 to the number of entries, {entries}"
+            ));
+        }
+        match self.indices.iter().find(|&&i| i as usize >= n) {
+            Some(i) => refuse(format!("X has the feature {i}, but there are only {n}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The distribution of the examples and the key of their stream.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    n: u64,
+    key: [u64; 2],
+    normalize: bool,
+    k0: usize,
+    cumulative: Vec<f64>,
+}
+
+impl Stream {
+    /// The stream of `(seed, role)` with `n` features of sparsity `S`, `0 <= S < 1`.
+    pub fn new(n: usize, sparsity: f64, seed: u64, role: u64, normalize: bool) -> Self {
+        let (k0, cumulative) = binomial_table(n, sparsity);
+        Stream {
+            n: n as u64,
+            key: [seed, role],
+            normalize,
+            k0,
+            cumulative,
+        }
+    }
+
+    /// Examples `start .. stop`.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] when `cancel` was set meanwhile.
+    pub fn sample(&self, start: u64, stop: u64, cancel: &AtomicBool) -> Result<Csr> {
+        let mut csr = Csr {
+            indptr: vec![0],
+            ..Csr::default()
+        };
+        let mut taken = Taken::default();
+        for t in start..stop {
+            if t % 1024 == 0 && cancel.load(Ordering::Relaxed) {
+                return Err(Error::Cancelled);
+            }
+            self.push(t, &mut csr, &mut taken);
+        }
+        Ok(csr)
+    }
+
+    fn push(&self, t: u64, csr: &mut Csr, taken: &mut Taken) {
+        let first = csr.indices.len();
+        let mut words = Words::new(self.key, t, 0);
+        let u = (words.next() >> 11) as f64 * UNIT;
+        let found = self.cumulative.partition_point(|&c| c <= u);
+        let count = self.k0 + found.min(self.cumulative.len() - 1);
+        self.positions(count, &mut words, &mut csr.indices, taken);
+        let mut words = Words::new(self.key, t, 1);
+        let mut square = 0.0;
+        for _ in 0..count {
+            let value = ((words.next() >> 11) + 1) as f64 * UNIT;
+            square += value * value;
+            csr.values.push(value);
+        }
+        if self.normalize && count > 0 {
+            let norm = f64::sqrt(square);
+            csr.values[first..].iter_mut().for_each(|v| *v /= norm);
+        }
+        csr.indptr.push(csr.indices.len());
+    }
+
+    /// Draw candidates until `count` are distinct; above n / 2 draw the zeros instead.
+    fn positions(&self, count: usize, words: &mut Words, out: &mut Vec<u32>, taken: &mut Taken) {
+        let n = self.n as usize;
+        let swap = count > n / 2;
+        let wanted = if swap { n - count } else { count };
+        let threshold = self.n.wrapping_neg() % self.n;
+        taken.clear(n);
+        let first = out.len();
+        while taken.marked.len() < wanted {
+            let product = u128::from(words.next()) * u128::from(self.n);
+            if product as u64 >= threshold {
+                taken.mark((product >> 64) as u32);
+            }
+        }
+        if swap {
+            out.extend((0..n as u32).filter(|&i| !taken.is_marked(i)));
+        } else {
+            out.extend_from_slice(&taken.marked);
+            out[first..].sort_unstable();
+        }
+    }
+}
+
+/// Which features the current example has already drawn.
+#[derive(Default)]
+struct Taken {
+    bits: Vec<u64>,
+    marked: Vec<u32>,
+}
+
+impl Taken {
+    fn clear(&mut self, n: usize) {
+        self.bits.resize(n.div_ceil(64), 0);
+        for &i in &self.marked {
+            self.bits[i as usize / 64] = 0;
+        }
+        self.marked.clear();
+    }
+
+    fn is_marked(&self, i: u32) -> bool {
+        self.bits[i as usize / 64] >> (i % 64) & 1 == 1
+    }
+
+    fn mark(&mut self, i: u32) {
+        if !self.is_marked(i) {
+            self.bits[i as usize / 64] |= 1 << (i % 64);
+            self.marked.push(i);
+        }
+    }
+}
+
+/// `(k0, c)` with `c[i] = P(K <= k0 + i)` for `K` from Binomial(n, 1 - S).
+fn binomial_table(n: usize, sparsity: f64) -> (usize, Vec<f64>) {
+    let p = 1.0 - sparsity;
+    if sparsity == 0.0 {
+        return (n, vec![1.0]);
+    }
+    let odds = p / sparsity;
+    let mode = n.min(((n + 1) as f64 * p) as usize);
+    let mut down = Vec::new();
+    let mut weight = 1.0;
+    for k in (1..=mode).rev() {
+        weight = weight * k as f64 / ((n - k + 1) as f64 * odds);
+        if weight < 1e-25 {
+            break;
+        }
+        down.push(weight);
+    }
+    let k0 = mode - down.len();
+    let mut table: Vec<f64> = down.into_iter().rev().chain([1.0]).collect();
+    weight = 1.0;
+    for k in mode..n {
+        weight = weight * ((n - k) as f64 * odds) / (k + 1) as f64;
+        if weight < 1e-25 {
+            break;
+        }
+        table.push(weight);
+    }
+    let mut total = 0.0;
+    for w in &mut table {
+        total += *w;
+        *w = total;
+    }
+    table.iter_mut().for_each(|w| *w /= total);
+    (k0, table)
+}
+
+/// How the initial W is drawn (Glorot and Bengio 2010).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Init {
+    /// Uniform on ±sqrt(6 / (n + m)).
+    XavierUniform,
+    /// Normal with standard deviation sqrt(2 / (n + m)).
+    XavierNormal,
+}
+
+/// The initial W in row-major order: element `k n + j` comes from that word of the init stream.
+pub fn initial_weights(n: usize, m: usize, init: Init, seed: u64) -> impl Iterator<Item = f64> {
+    let mut block = [0; 4];
+    let total = (n + m) as f64;
+    (0..n * m).map(move |e| {
+        if e % 4 == 0 {
+            block = philox([seed, role::INIT], [e as u64 / 4, 0, 0, 0]);
+        }
+        let u = ((block[e % 4] >> 12) as f64 + 0.5) * (2.0 * UNIT);
+        match init {
+            Init::XavierUniform => (2.0 * u - 1.0) * f64::sqrt(6.0 / total),
+            Init::XavierNormal => normal_quantile(u) * f64::sqrt(2.0 / total),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_range_of_the_stream_is_a_part_of_the_whole() {
+        for sparsity in [0.0, 0.3, 0.9, 0.999] {
+            let stream = Stream::new(50, sparsity, 3, role::TRAIN, true);
+            let never = AtomicBool::new(false);
+            let whole = stream.sample(0, 20, &never).unwrap();
+            let part = stream.sample(7, 9, &never).unwrap();
+            let range = whole.indptr[7]..whole.indptr[9];
+            assert_eq!(part.indices, whole.indices[range.clone()]);
+            assert_eq!(part.values, whole.values[range]);
+        }
+    }
+
+    #[test]
+    fn rows_are_sorted_distinct_and_of_unit_norm() {
+        let csr = Stream::new(40, 0.5, 1, role::TEST, true)
+            .sample(0, 200, &AtomicBool::new(false))
+            .unwrap();
+        for t in 0..csr.rows() {
+            let range = csr.indptr[t]..csr.indptr[t + 1];
+            assert!(csr.indices[range.clone()].is_sorted_by(|a, b| a < b));
+            let square: f64 = csr.values[range].iter().map(|v| v * v).sum();
+            assert!((square - 1.0).abs() < 1e-14);
+        }
+    }
+}

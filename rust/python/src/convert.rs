@@ -1,0 +1,192 @@
+//! Jobs from Python, outcomes to Python.
+
+use numpy::{Element, PyArray1, PyArrayMethods};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use toysup_core::{
+    AnyOutcome, Dtype, Error, Init, Job, Kind, Outcome, Point, Result, Schedule, Settings,
+    Snapshot, Spec,
+};
+
+/// A job as the dict that `toysup._rust` makes of a config.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct PyJob {
+    n: usize,
+    m: usize,
+    batch: u64,
+    infinite: bool,
+    sparsity: f64,
+    normalize: bool,
+    importance: Vec<f64>,
+    seed: u64,
+    init_seed: u64,
+    init: String,
+    mean: bool,
+    optimizer: String,
+    learning_rate: f64,
+    warmup_steps: u64,
+    steps: u64,
+    schedule: String,
+    betas: (f64, f64),
+    momentum: f64,
+    eps: f64,
+    weight_decay: f64,
+    decay_bias: bool,
+    dtype: String,
+    test_size: u64,
+    history_test: u64,
+    record_steps: Vec<u64>,
+    snapshot_steps: Vec<u64>,
+    cost: f64,
+}
+
+/// The variant that `value` names.
+fn choice<T: Copy>(what: &str, value: &str, choices: &[(&str, T)]) -> PyResult<T> {
+    let found = choices.iter().find(|(name, _)| *name == value);
+    found.map(|(_, variant)| *variant).ok_or_else(|| {
+        PyValueError::new_err(format!("{what} is not known to the Rust core: '{value}'"))
+    })
+}
+
+impl PyJob {
+    /// The core's job.
+    pub fn job(self) -> PyResult<Job> {
+        let kinds = [
+            ("adamw", Kind::AdamW),
+            ("adam", Kind::Adam),
+            ("sgd", Kind::Sgd),
+        ];
+        let schedules = [
+            ("cosine", Schedule::Cosine),
+            ("constant", Schedule::Constant),
+        ];
+        let inits = [
+            ("xavier_uniform", Init::XavierUniform),
+            ("xavier_normal", Init::XavierNormal),
+        ];
+        let dtypes = [("float32", Dtype::F32), ("float64", Dtype::F64)];
+        let optimizer = Settings {
+            kind: choice("optimizer", &self.optimizer, &kinds)?,
+            learning_rate: self.learning_rate,
+            warmup_steps: self.warmup_steps,
+            steps: self.steps,
+            schedule: choice("schedule", &self.schedule, &schedules)?,
+            betas: self.betas,
+            momentum: self.momentum,
+            eps: self.eps,
+            weight_decay: self.weight_decay,
+            decay_bias: self.decay_bias,
+        };
+        let spec = Spec {
+            n: self.n,
+            m: self.m,
+            batch: self.batch,
+            infinite: self.infinite,
+            sparsity: self.sparsity,
+            normalize: self.normalize,
+            importance: self.importance,
+            seed: self.seed,
+            init_seed: self.init_seed,
+            init: choice("init", &self.init, &inits)?,
+            mean: self.mean,
+            optimizer,
+            test_size: self.test_size,
+            history_test: self.history_test,
+            record_steps: self.record_steps,
+            snapshot_steps: self.snapshot_steps,
+        };
+        let dtype = choice("dtype", &self.dtype, &dtypes)?;
+        Ok(Job {
+            spec,
+            dtype,
+            cost: self.cost,
+        })
+    }
+}
+
+/// The `RawRun` of a job that ended.
+pub fn raw_run<'py>(
+    py: Python<'py>,
+    job: &Job,
+    ended: Result<AnyOutcome>,
+) -> PyResult<Bound<'py, PyDict>> {
+    match ended {
+        Ok(AnyOutcome::F32(outcome)) => finished(py, &job.spec, outcome),
+        Ok(AnyOutcome::F64(outcome)) => finished(py, &job.spec, outcome),
+        Err(error) => failed(py, error),
+    }
+}
+
+fn failed(py: Python<'_>, error: Error) -> PyResult<Bound<'_, PyDict>> {
+    let raw = PyDict::new(py);
+    raw.set_item("status", "failed")?;
+    raw.set_item("error", error.to_string())?;
+    Ok(raw)
+}
+
+fn finished<'py, T: Element + Copy>(
+    py: Python<'py>,
+    spec: &Spec,
+    outcome: Outcome<T>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let raw = PyDict::new(py);
+    let points = &outcome.history;
+    let last = points.last();
+    raw.set_item("status", if outcome.diverged { "diverged" } else { "ok" })?;
+    raw.set_item("error", "")?;
+    raw.set_item("train_loss", last.map_or(f64::NAN, |p| p.train_loss))?;
+    raw.set_item("test_loss", outcome.test_loss)?;
+    raw.set_item("seconds", outcome.seconds)?;
+    raw.set_item("steps_done", outcome.last.step)?;
+    raw.set_item("W", matrix(py, spec, [&outcome.last])?.get_item(0)?)?;
+    raw.set_item("b", PyArray1::from_vec(py, outcome.last.b))?;
+    raw.set_item("history", history(py, points)?)?;
+    let steps = |steps: Vec<i64>| PyArray1::from_vec(py, steps);
+    raw.set_item(
+        "history_step",
+        steps(points.iter().map(|p| p.step as i64).collect()),
+    )?;
+    let shots = &outcome.snapshots;
+    raw.set_item(
+        "snapshot_step",
+        steps(shots.iter().map(|s| s.step as i64).collect()),
+    )?;
+    raw.set_item("snapshot_W", matrix(py, spec, shots)?)?;
+    let b: Vec<T> = shots.iter().flat_map(|s| &s.b).copied().collect();
+    raw.set_item(
+        "snapshot_b",
+        PyArray1::from_vec(py, b).reshape([shots.len(), spec.n])?,
+    )?;
+    Ok(raw)
+}
+
+/// W of each snapshot, shape (snapshots, m, n).
+fn matrix<'a, 'py, T: Element + Copy + 'a>(
+    py: Python<'py>,
+    spec: &Spec,
+    shots: impl IntoIterator<Item = &'a Snapshot<T>>,
+) -> PyResult<Bound<'py, numpy::PyArray3<T>>> {
+    let w: Vec<T> = shots.into_iter().flat_map(|s| &s.w).copied().collect();
+    let count = w.len() / (spec.m * spec.n);
+    PyArray1::from_vec(py, w).reshape([count, spec.m, spec.n])
+}
+
+fn history<'py>(py: Python<'py>, points: &[Point]) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    let set = |name: &str, of: fn(&Point) -> f64| {
+        dict.set_item(
+            name,
+            PyArray1::from_vec(py, points.iter().map(of).collect()),
+        )
+    };
+    set("train_loss", |p| p.train_loss)?;
+    set("test_loss", |p| p.test_loss)?;
+    set("W_norm", |p| p.w_norm)?;
+    set("b_norm", |p| p.b_norm)?;
+    set("max_feature_dimensionality", |p| {
+        p.max_feature_dimensionality
+    })?;
+    Ok(dict)
+}
