@@ -1,0 +1,79 @@
+"""toysup: toy models of superposition, trained over sweeps, fast on a CPU.
+
+>>> import toysup
+>>> run = toysup.train(n=50, m=2, T=5, sparsity=0.9, steps=500, test_size=100)
+>>> run.W.shape
+(2, 50)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from toysup._version import __version__
+
+if TYPE_CHECKING:
+    from toysup import data, metrics, paper, plot
+    from toysup._backend import backend_name
+    from toysup._sweep import SweepResult, open_sweep, sweep
+    from toysup._versions import show_versions
+    from toysup.config import TrainConfig
+    from toysup.errors import BackendError, RunFailedError, StoreError, ToysupError
+    from toysup.training import Run, load_run, loss_and_grad, train
+
+__all__ = [
+    "BackendError",
+    "Run",
+    "RunFailedError",
+    "StoreError",
+    "SweepResult",
+    "ToysupError",
+    "TrainConfig",
+    "__version__",
+    "backend_name",
+    "data",
+    "load_run",
+    "loss_and_grad",
+    "metrics",
+    "open_sweep",
+    "paper",
+    "plot",
+    "show_versions",
+    "sweep",
+    "train",
+]
+
+# Where each name lives: importing toysup alone loads nothing but this file.
+_HOME = {
+    "BackendError": "toysup.errors",
+    "Run": "toysup.training",
+    "RunFailedError": "toysup.errors",
+    "StoreError": "toysup.errors",
+    "SweepResult": "toysup._sweep",
+    "ToysupError": "toysup.errors",
+    "TrainConfig": "toysup.config",
+    "backend_name": "toysup._backend",
+    "load_run": "toysup.training",
+    "loss_and_grad": "toysup.training",
+    "open_sweep": "toysup._sweep",
+    "show_versions": "toysup._versions",
+    "sweep": "toysup._sweep",
+    "train": "toysup.training",
+}
+_MODULES = ("data", "metrics", "paper", "plot")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"toysup.{name}")
+    else:
+        raise AttributeError(f"module 'toysup' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,190 @@
+"""The grid of a sweep: which fields are axes, their values, and the config of every cell."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from toysup.config import FIELDS, TrainConfig
+from toysup.errors import nearest, short
+
+__all__ = ["Grid", "Index"]
+
+Index = tuple[int, ...]
+
+# Axes that come first, in this order; others follow as they were given.
+_FIRST = ("T", "m", "seed")
+
+
+def _is_axis(name: str, value: object) -> bool:
+    """Whether a field was given as a sequence of values rather than as one value."""
+    if isinstance(value, (str, bytes)):
+        return False
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return False
+    if not isinstance(value, (Sequence, np.ndarray)):
+        return False
+    if name == "betas":  # a pair is one value
+        return len(value) == 0 or isinstance(value[0], (Sequence, np.ndarray))
+    return True
+
+
+def as_label(name: str, value: Any) -> Any:
+    """The coordinate of a value: itself, or text for a pair."""
+    return ", ".join(f"{v:g}" for v in value) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Axes with their values, and the fields that all cells share."""
+
+    axes: dict[str, list[Any]]
+    fixed: dict[str, Any]
+
+    @classmethod
+    def make(cls, config: TrainConfig | None, changes: Mapping[str, Any]) -> Grid:
+        """The grid of ``sweep(config, **changes)``, with every value in its canonical form.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For an unknown field, an empty axis, a value twice, or a cell that no config allows.
+        """
+        for name in changes:
+            if name not in FIELDS:
+                raise TypeError(f"unknown parameter {name!r}{nearest(name, FIELDS)}")
+        fixed = {} if config is None else config.to_dict()
+        fixed.update((k, v) for k, v in changes.items() if not _is_axis(k, v))
+        given = {k: list(v) for k, v in changes.items() if _is_axis(k, v)}
+        order = [k for k in _FIRST if k in given] + [k for k in given if k not in _FIRST]
+        for name in order:
+            fixed.pop(name, None)
+            if not given[name]:
+                raise ValueError(f"{name} must have at least one value, got an empty axis")
+            if any(value is None for value in given[name]):
+                raise ValueError(f"{name} must not hold None when it is an axis")
+        corner = _cell(fixed, {name: given[name][0] for name in order})
+        axes = {name: _canonical(name, given, fixed) for name in order}
+        fixed = {k: v for k, v in corner.to_dict().items() if k not in axes}
+        if "batch_size" not in axes and corner.batch_size is None and changes.get("batch_size"):
+            fixed["batch_size"] = changes["batch_size"]  # for the cells with infinite T
+        grid = cls(axes, fixed)
+        grid.configs()  # every cell is checked before any is trained
+        return grid
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the axes."""
+        return tuple(self.axes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return tuple(len(values) for values in self.axes.values())
+
+    def indices(self) -> Iterator[Index]:
+        """Index of every cell, the last axis fastest."""
+        return itertools.product(*(range(length) for length in self.shape))
+
+    def values(self, index: Index) -> dict[str, Any]:
+        """The values of the axes at a cell."""
+        return {name: self.axes[name][i] for name, i in zip(self.axes, index, strict=True)}
+
+    def config(self, index: Index) -> TrainConfig:
+        """The config of a cell."""
+        return _cell(self.fixed, self.values(index))
+
+    def configs(self) -> dict[Index, TrainConfig]:
+        """The config of every cell."""
+        return {index: self.config(index) for index in self.indices()}
+
+    def position(self, name: str, value: Any) -> int:
+        """Where a value stands on an axis; -1 if it does not."""
+        if isinstance(value, np.ndarray):
+            value = tuple(value.tolist())
+        value = tuple(value) if isinstance(value, list) else value
+        found = [i for i, known in enumerate(self.axes[name]) if known == value]
+        return found[0] if found else -1
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"axes": _encode(self.axes), "fixed": _encode(self.fixed)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Grid:
+        """The inverse of :meth:`to_json`."""
+        fixed = {k: _decode(v) for k, v in data["fixed"].items()}
+        return cls.make(None, {**fixed, **{k: _decode(v) for k, v in data["axes"].items()}})
+
+    def merged(self, other: Grid) -> Grid:
+        """The smallest grid that holds both.
+
+        Raises
+        ------
+        ValueError
+            If a field that is no axis of either differs.
+        """
+        changes: dict[str, Any] = {}
+        for name in FIELDS:
+            mine, theirs = self._values(name), other._values(name)
+            both = mine + [value for value in theirs if value not in mine]
+            is_axis = name in self.axes or name in other.axes
+            if not is_axis and len(both) > 1:
+                raise ValueError(
+                    f"{name} is {short(both[0])} in the sweep that is stored there, "
+                    f"not {short(both[1])}"
+                )
+            numbers = all(isinstance(v, (int, float)) for v in both)
+            changes[name] = (sorted(both) if numbers else both) if is_axis else both[0]
+        order = [*self.axes, *(name for name in other.axes if name not in self.axes)]
+        ordered = {name: changes.pop(name) for name in order}
+        return Grid.make(None, {**ordered, **changes})
+
+    def _values(self, name: str) -> list[Any]:
+        return self.axes[name] if name in self.axes else [self.fixed[name]]
+
+
+def _cell(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> TrainConfig:
+    """The config of a cell; a batch size counts only where T is infinite."""
+    fields = {**fixed, **values}
+    T = fields.get("T", 1)
+    if isinstance(T, (int, float, np.number)) and T != math.inf:
+        fields.pop("batch_size", None)
+    return TrainConfig.from_fields(fields)
+
+
+def _canonical(name: str, given: Mapping[str, list[Any]], fixed: Mapping[str, Any]) -> list[Any]:
+    """The values of an axis as a config holds them, each once."""
+    others = {k: v[0] for k, v in given.items() if k != name}
+    if name == "batch_size":
+        others["T"] = math.inf
+    values: list[Any] = []
+    for value in given[name]:
+        # n is tried with m = 1, and m with a large n: pairs of them are checked cell by cell.
+        trial = {**fixed, **others, **({"m": 1} if name == "n" else {})}
+        config = _cell({**trial, "importance": 1.0}, {name: value})
+        canonical = getattr(config, name)
+        if canonical in values:
+            raise ValueError(f"{name} has the value {short(canonical)} twice")
+        values.append(canonical)
+    return values
+
+
+def _encode(value: Any) -> Any:
+    """JSON has no infinity."""
+    if isinstance(value, dict):
+        return {k: _encode(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encode(v) for v in value]
+    return "inf" if value == math.inf else value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode(v) for v in value]
+    return math.inf if value == "inf" else value

@@ -1,0 +1,41 @@
+"""Types of the Rust extension."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "__version__",
+    "available_isas",
+    "isa",
+    "loss_and_grad",
+    "panic_for_test",
+    "philox",
+    "sample",
+    "train_many",
+]
+
+__version__: str
+
+def available_isas() -> list[str]: ...
+def isa() -> str: ...
+def loss_and_grad(
+    w: npt.NDArray[np.floating[Any]],
+    b: npt.NDArray[np.floating[Any]],
+    x: tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float64]],
+    importance: npt.NDArray[np.float64],
+    features: float,
+) -> tuple[float, npt.NDArray[np.floating[Any]], npt.NDArray[np.floating[Any]]]: ...
+def panic_for_test() -> None: ...
+def philox(key: Sequence[int], counter: Sequence[int]) -> list[int]: ...
+def sample(
+    n: int, start: int, stop: int, sparsity: float, seed: int, role: int, normalize: bool
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float64]]: ...
+def train_many(
+    jobs: Sequence[Mapping[str, Any]],
+    n_jobs: int,
+    on_result: Callable[[int, Any], object],
+    poll: Callable[[float], bool],
+) -> None: ...

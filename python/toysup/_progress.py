@@ -1,0 +1,67 @@
+"""A progress bar over the work of many runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from toysup.config import TrainConfig
+from toysup.errors import short
+
+__all__ = ["Progress"]
+
+# Seconds before a bar appears, so that short runs stay silent.
+_DELAY = 1.5
+
+
+class Progress:
+    """A tqdm bar that counts multiply-adds, so that long steps weigh more than short ones.
+
+    Parameters
+    ----------
+    shown : bool or None
+        None shows the bar in a terminal, after a moment; True and False insist.
+    configs : sequence of TrainConfig
+        The runs.
+    """
+
+    def __init__(self, shown: bool | None, configs: Sequence[TrainConfig]) -> None:
+        if shown not in (None, True, False):
+            raise TypeError(f"progress must be True, False or None, got {short(shown)}")
+        self._shown = shown
+        self._total = sum(config.step_cost() * config.steps for config in configs)
+        self._runs = len(configs)
+        self._bar: Any = None
+
+    def __enter__(self) -> Progress:
+        if self._shown is False or self._total == 0:
+            return self
+        from tqdm.auto import tqdm
+
+        shape = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
+        self._bar = tqdm(
+            total=100.0,
+            desc=f"{self._runs} runs" if self._runs > 1 else "training",
+            bar_format=shape,
+            disable=None if self._shown is None else False,
+            delay=0 if self._shown else _DELAY,
+            leave=bool(self._shown),
+        )
+        return self
+
+    def update(self, work: float, note: str = "") -> None:
+        """Move to ``work`` multiply-adds."""
+        if self._bar is not None and not self._bar.disable:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(max(0.0, 100.0 * work / self._total - self._bar.n))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,208 @@
+"""The examples: sparse batches of the sample stream."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from toysup._backend import backend
+from toysup._stream import ROLES
+from toysup._types import CSR
+from toysup.config import MAX_EXAMPLES, MAX_FEATURES, MAX_SEED, as_float, as_int
+from toysup.errors import short, unknown
+
+if TYPE_CHECKING:
+    import scipy.sparse
+
+__all__ = ["SparseBatch", "sample"]
+
+
+@dataclass(frozen=True, eq=False)
+class SparseBatch:
+    """Sparse examples as compressed rows.
+
+    Attributes
+    ----------
+    indptr : int64 array of shape (T + 1,)
+        Example t has the entries ``indptr[t]`` to ``indptr[t + 1]``.
+    indices : int32 array
+        Features of the entries, ascending within an example.
+    values : float64 array
+        Values of the entries.
+    n : int
+        Number of features.
+    """
+
+    indptr: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int32]
+    values: npt.NDArray[np.float64]
+    n: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(T, n)."""
+        return len(self), self.n
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def __repr__(self) -> str:
+        return f"SparseBatch(T={len(self):,}, n={self.n:,}, non-zeros={len(self.indices):,})"
+
+    def csr(self) -> CSR:
+        """(indptr, indices, values)."""
+        return self.indptr, self.indices, self.values
+
+    def dot(self, A: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The product X A with a dense A of shape (n, k), shape (T, k), in O(non-zeros k)."""
+        if A.ndim != 2 or A.shape[0] != self.n:
+            raise ValueError(f"A must have shape ({self.n}, k), got shape {A.shape}")
+        products = self.values[:, None] * A[self.indices]
+        filled = np.diff(self.indptr) > 0
+        out = np.zeros((len(self), A.shape[1]), dtype=products.dtype)
+        if len(products):
+            out[filled] = np.add.reduceat(products, self.indptr[:-1][filled], axis=0)
+        return out
+
+    def toarray(self) -> npt.NDArray[np.float64]:
+        """A dense array of shape (T, n).
+
+        Raises
+        ------
+        MemoryError
+            If T n doubles do not fit in this machine's memory.
+        """
+        refuse_memory(8 * len(self) * self.n, f"a dense array of shape {self.shape}")
+        dense = np.zeros(self.shape)
+        dense[np.repeat(np.arange(len(self)), np.diff(self.indptr)), self.indices] = self.values
+        return dense
+
+    def to_scipy(self) -> scipy.sparse.csr_array:
+        """A ``scipy.sparse.csr_array`` of shape (T, n); SciPy must be installed."""
+        from scipy.sparse import csr_array
+
+        return csr_array((self.values, self.indices, self.indptr), shape=self.shape)
+
+
+def sample(
+    n: int,
+    T: int,
+    sparsity: float,
+    seed: int,
+    start: int = 0,
+    normalize: bool = True,
+    role: str = "train",
+) -> SparseBatch:
+    """Examples ``start`` to ``start + T`` of a stream.
+
+    Every feature of an example is non-zero with probability 1 - S, independently, and then uniform
+    on (0, 1]; with ``normalize`` the example is scaled to unit Euclidean norm. Example t depends on
+    (seed, role, t) alone, and both backends give the same bits.
+
+    Parameters
+    ----------
+    n : int
+        Number of features.
+    T : int
+        Number of examples.
+    sparsity : float
+        S, in [0, 1).
+    seed : int
+        The dataset seed.
+    start : int
+        The first example.
+    normalize : bool
+        Whether examples have unit norm (an all-zero one stays zero).
+    role : {"train", "test"}
+        Which of the seed's streams.
+
+    Returns
+    -------
+    SparseBatch
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter and the value.
+    MemoryError
+        If that many non-zeros do not fit in this machine's memory.
+    """
+    n = as_int("n", n, 1, MAX_FEATURES)
+    T = as_int("T", T, 0, MAX_EXAMPLES)
+    sparsity = as_float("sparsity", sparsity)
+    if not 0 <= sparsity < 1:
+        raise ValueError(f"sparsity must be in [0, 1), got {sparsity}")
+    seed = as_int("seed", seed, 0, MAX_SEED)
+    start = as_int("start", start, 0, MAX_EXAMPLES)
+    if not isinstance(normalize, (bool, np.bool_)):
+        raise TypeError(f"normalize must be True or False, got {short(normalize)}")
+    if role not in ("train", "test"):
+        raise ValueError(unknown("role", role, ("train", "test")))
+    refuse_memory(int(24 * T * (n * (1 - sparsity) + 1)), f"{T} examples of {n} features")
+    csr = backend().sample(n, start, start + T, sparsity, seed, ROLES[role], bool(normalize))
+    return SparseBatch(*csr, n)
+
+
+def refuse_memory(needed: int, what: str) -> None:
+    """Raise ``MemoryError``, with the figures, for more bytes than the machine has."""
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # unknown on this platform
+        return
+    if needed > total:
+        gib = 2.0**30
+        raise MemoryError(
+            f"{what} needs about {needed / gib:,.1f} GiB, this machine has {total / gib:,.1f} GiB"
+        )
+
+
+def as_csr(X: object, n: int) -> CSR:
+    """Examples given as a SparseBatch, a SciPy sparse array or a dense array, as compressed rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X is none of these, is not finite, or does not have n columns.
+    """
+    if not isinstance(X, SparseBatch):
+        X = _from_scipy(X) if hasattr(X, "tocsr") else _from_dense(X)
+    if X.n != n:
+        raise ValueError(f"X must have n = {n} columns, got shape {X.shape}")
+    if len(X) == 0:
+        raise ValueError(f"X must hold at least one example, got shape {X.shape}")
+    if not np.all(np.isfinite(X.values)):
+        bad = X.values[~np.isfinite(X.values)][0]
+        raise ValueError(f"X must be finite, got {bad}")
+    return X.csr()
+
+
+def _from_scipy(X: Any) -> SparseBatch:
+    csr = X.tocsr()
+    csr.sum_duplicates()
+    if csr.ndim != 2 or csr.dtype.kind not in "fiub":
+        raise ValueError(f"X must be a real (T, n) array, got {csr.dtype} of shape {csr.shape}")
+    return SparseBatch(
+        csr.indptr.astype(np.int64),
+        csr.indices.astype(np.int32),
+        csr.data.astype(np.float64),
+        csr.shape[1],
+    )
+
+
+def _from_dense(X: object) -> SparseBatch:
+    array = np.asarray(X)
+    if array.dtype.kind not in "fiub":
+        kind = type(X).__name__
+        raise TypeError(
+            f"X must be a SparseBatch, a SciPy sparse array or a real (T, n) array, got {kind}"
+        )
+    if array.ndim != 2:
+        raise ValueError(f"X must have shape (T, n), got shape {array.shape}")
+    rows, columns = np.nonzero(array)
+    indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=len(array)))))
+    values = array[rows, columns].astype(np.float64)
+    return SparseBatch(indptr.astype(np.int64), columns.astype(np.int32), values, array.shape[1])

@@ -1,0 +1,135 @@
+"""The folder of a sweep: its grid, and one file a run that is named by its config's hash."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from toysup._files import replace_file
+from toysup._grid import Grid
+from toysup._version import __version__
+from toysup.config import TrainConfig
+from toysup.errors import StoreError
+from toysup.training import Run, load_run, read_summary
+
+__all__ = ["Store"]
+
+# The layout of a store. A reader refuses any other.
+SCHEMA_VERSION = 1
+
+
+class Store:
+    """A folder that holds one sweep; runs are added and never changed.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    @property
+    def _manifest(self) -> Path:
+        return self.path / "sweep.json"
+
+    def _run_file(self, config: TrainConfig) -> Path:
+        return self.path / "runs" / f"{config.key()}.npz"
+
+    def _failure_file(self, config: TrainConfig) -> Path:
+        return self.path / "runs" / f"{config.key()}.failed.json"
+
+    def grid(self) -> Grid:
+        """The grid of the sweep that is stored here.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no store.
+        StoreError
+            If it cannot be read or is of another version.
+        """
+        if not self._manifest.exists():
+            raise FileNotFoundError(f"no sweep is stored in {str(self.path)!r}")
+        try:
+            data = json.loads(self._manifest.read_text(encoding="utf-8"))
+            version = data["schema_version"]
+            if version == SCHEMA_VERSION:
+                return Grid.from_json(data["grid"])
+            writer = data.get("toysup", "(unknown)")
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StoreError(f"{self._manifest}: not a readable manifest ({error})") from error
+        raise StoreError(
+            f"{self._manifest}: written with store schema {version}, but toysup {__version__} "
+            f"reads schema {SCHEMA_VERSION}: use the version that wrote it, toysup {writer}"
+        )
+
+    def extend(self, grid: Grid) -> None:
+        """Make the store if there is none, and let its grid include ``grid``.
+
+        Raises
+        ------
+        StoreError
+            If the folder cannot be written, is of another version, or holds other files.
+        ValueError
+            If the stored sweep differs in a field that is no axis.
+        """
+        if self._manifest.exists():
+            grid = self.grid().merged(grid)
+        elif self.path.is_dir() and any(self.path.iterdir()) and not (self.path / "runs").is_dir():
+            raise StoreError(f"{str(self.path)!r} is not a store, and is not empty")
+        try:
+            (self.path / "runs").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StoreError(f"cannot write a store in {str(self.path)!r}: {reason}") from error
+        data = {"schema_version": SCHEMA_VERSION, "toysup": __version__, "grid": grid.to_json()}
+        text = json.dumps(data, indent=1)
+        replace_file(self._manifest, lambda file: file.write(text.encode()))
+
+    def save(self, run: Run) -> None:
+        """Write a finished run, whole or not at all."""
+        run.save(self._run_file(run.config))
+        self._failure_file(run.config).unlink(missing_ok=True)
+
+    def save_failure(self, config: TrainConfig, error: str) -> None:
+        """Record that a run failed; it is tried again by the next sweep."""
+        data = {"config": json.loads(config.to_json()), "status": "failed", "error": error}
+        text = json.dumps(data, indent=1)
+        replace_file(self._failure_file(config), lambda file: file.write(text.encode()))
+
+    def load(self, config: TrainConfig) -> Run:
+        """The run of a config.
+
+        Raises
+        ------
+        FileNotFoundError, StoreError
+            If it is not there, or not readable, or is the run of another config.
+        """
+        path = self._run_file(config)
+        run = load_run(path)
+        if run.config != config:
+            raise StoreError(f"{path}: holds the run of another config")
+        return run
+
+    def summary(self, config: TrainConfig) -> dict[str, Any] | None:
+        """What the data set shows of a run; None if it has not been trained."""
+        path = self._run_file(config)
+        if path.exists():
+            return read_summary(path)
+        failure = self._failure_file(config)
+        if not failure.exists():
+            return None
+        try:
+            data = json.loads(failure.read_text(encoding="utf-8"))
+            return {"status": "failed", "error": str(data["error"])}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{failure}: not a readable record ({error})") from error
+
+    def files(self) -> Iterator[Path]:
+        """Files of finished runs."""
+        yield from sorted((self.path / "runs").glob("*.npz"))

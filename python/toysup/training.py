@@ -1,0 +1,443 @@
+"""One run: :func:`train`, and the :class:`Run` it gives."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import platform
+import sys
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from toysup import metrics
+from toysup._backend import backend
+from toysup._files import replace_file
+from toysup._interrupt import Interrupt
+from toysup._progress import Progress
+from toysup._types import HISTORY, HISTORY_TEST, Array, RawRun
+from toysup._version import __version__
+from toysup.config import TrainConfig
+from toysup.data import SparseBatch, as_csr, refuse_memory, sample
+from toysup.errors import RunFailedError, StoreError, short, unknown
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["Run", "load_run", "loss_and_grad", "train"]
+
+# The layout of a run's file. A reader refuses the files of a later one.
+SCHEMA_VERSION = 1
+
+
+# The arrays of a run besides W and b, as its file names them.
+_ARRAYS = (
+    "history_step",
+    *(f"history_{name}" for name in HISTORY),
+    "snapshot_step",
+    "snapshot_W",
+    "snapshot_b",
+)
+# The variables of the history whose last value goes into the summary.
+SUMMARY_HISTORY = ("W_norm", "b_norm", "max_feature_dimensionality")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Run:
+    """The outcome of one training.
+
+    Attributes
+    ----------
+    config : TrainConfig
+        What was trained.
+    status : str
+        ``"ok"``, or ``"diverged"`` if a loss or a norm stopped being finite: the run ended there.
+    W : array of shape (m, n)
+        Final weights; column i is the vector of feature i.
+    b : array of shape (n,)
+        Final biases.
+    train_loss, test_loss : float
+        Losses in the paper's unit: summed over features, mean over examples. With infinite T the
+        train loss is that of the examples which the next update would have used.
+    seconds : float
+        Wall time of the run.
+    steps_done : int
+        Updates made.
+    provenance : dict
+        Versions, backend, instruction set and platform that made the run.
+    """
+
+    config: TrainConfig
+    status: str
+    W: Array = field(repr=False)
+    b: Array = field(repr=False)
+    train_loss: float
+    test_loss: float
+    seconds: float
+    steps_done: int
+    provenance: Mapping[str, str] = field(repr=False)
+    _arrays: Mapping[str, npt.NDArray[Any]] = field(repr=False)
+
+    def __repr__(self) -> str:
+        c = self.config
+        return (
+            f"<toysup.Run T={c.T} m={c.m} n={c.n} seed={c.seed}: {self.status} after "
+            f"{self.steps_done:,} steps, train loss {self.train_loss:.5f}, "
+            f"test loss {self.test_loss:.5f}, {self.seconds:.1f} s>"
+        )
+
+    @property
+    def history(self) -> xarray.Dataset:
+        """Scalars over ``step``, the number of updates so far.
+
+        ``train_loss``, ``test_loss`` (on the first 2,048 test examples, so that its last value is
+        not exactly :attr:`test_loss`), ``learning_rate`` of the next update, ``W_norm``
+        (Frobenius), ``b_norm`` and ``max_feature_dimensionality``.
+        """
+        import xarray
+
+        from toysup._numpy import learning_rate
+
+        steps = self._arrays["history_step"]
+        variables = {name: ("step", self._arrays[f"history_{name}"]) for name in HISTORY}
+        rates = np.array([learning_rate(self.config, int(step)) for step in steps])
+        test = min(self.config.test_size, HISTORY_TEST)
+        return xarray.Dataset(
+            {**variables, "learning_rate": ("step", rates)},
+            coords={"step": steps},
+            attrs={"config": self.config.to_json(), "test_examples": test},
+        )
+
+    @property
+    def snapshots(self) -> xarray.Dataset:
+        """``W`` (step, hidden, feature) and ``b`` (step, feature) at the steps of the snapshots."""
+        import xarray
+
+        return xarray.Dataset(
+            {
+                "W": (("step", "hidden", "feature"), self._arrays["snapshot_W"]),
+                "b": (("step", "feature"), self._arrays["snapshot_b"]),
+            },
+            coords={"step": self._arrays["snapshot_step"]},
+            attrs={"config": self.config.to_json()},
+        )
+
+    def training_set(self) -> SparseBatch:
+        """The T training examples; with infinite T, those of the last update."""
+        c = self.config
+        start = max(0, c.steps - 1) * c.batch if c.T == math.inf else 0
+        return sample(c.n, c.batch, c.sparsity, c.seed, start=start, normalize=c.normalize)
+
+    def hidden(self, X: object = None) -> Array:
+        """Hidden vectors h = W x, shape (T, m).
+
+        Parameters
+        ----------
+        X : SparseBatch, SciPy sparse array or array of shape (T, n), optional
+            Examples as rows; the training set if not given.
+        """
+        if X is None:
+            X = self.training_set()
+        elif not isinstance(X, SparseBatch):
+            X = SparseBatch(*as_csr(X, self.config.n), self.config.n)
+        return X.dot(self.W.T.astype(np.float64))
+
+    def feature_dimensionality(self) -> npt.NDArray[np.float64]:
+        """Dimensionality of every feature, shape (n,): :func:`toysup.metrics.dimensionality`."""
+        return metrics.dimensionality(self.W.T)
+
+    def example_dimensionality(self) -> npt.NDArray[np.float64]:
+        """Dimensionality of every training example, shape (T,)."""
+        return metrics.dimensionality(self.hidden())
+
+    def summary(self) -> dict[str, Any]:
+        """The scalars that a sweep's data set shows of this run."""
+        last = {name: float(self._arrays[f"history_{name}"][-1]) for name in SUMMARY_HISTORY}
+        finite = self.status == "ok"
+        return {
+            "status": self.status,
+            "train_loss": self.train_loss,
+            "test_loss": self.test_loss,
+            **last,
+            "n_represented": metrics.n_represented(self.W.T) if finite else math.nan,
+            "seconds": self.seconds,
+            "provenance": dict(self.provenance),
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the run to one file, whole or not at all; returns its path.
+
+        The file is a NumPy ``.npz`` without pickles; the suffix is added if it is missing.
+
+        Raises
+        ------
+        StoreError
+            If the file cannot be written. An older file of that name then stays as it was.
+        """
+        path = Path(path)
+        if path.suffix != ".npz":
+            path = path.with_name(path.name + ".npz")
+        meta = {
+            "schema_version": SCHEMA_VERSION,
+            "config": json.loads(self.config.to_json()),
+            "summary": {k: _to_text(v) for k, v in self.summary().items()},
+            "steps_done": self.steps_done,
+        }
+        text = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
+        arrays: dict[str, Any] = {"W": self.W, "b": self.b, **self._arrays}
+        replace_file(path, lambda file: np.savez(file, allow_pickle=False, meta=text, **arrays))
+        return path
+
+
+def _to_text(value: Any) -> Any:
+    """JSON has neither NaN nor infinity; ``float`` reads both from text."""
+    return repr(value) if isinstance(value, float) else value
+
+
+def _from_text(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse, with every value of the type that it should have."""
+    if summary["status"] not in ("ok", "diverged"):
+        raise ValueError(f"unknown status {short(summary['status'])}")
+    made = {str(k): str(v) for k, v in summary["provenance"].items()}
+    rest = {k: float(v) for k, v in summary.items() if k not in ("status", "provenance")}
+    return {"status": summary["status"], **rest, "provenance": made}
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[tuple[dict[str, Any], Any]]:
+    """The parsed meta-data and the open file of a run; any defect is a ``StoreError``."""
+    if not path.exists():
+        raise FileNotFoundError(f"no run file at {str(path)!r}")
+    try:
+        # np.load reads members when asked, and checks each against its CRC.
+        with np.load(path, allow_pickle=False) as file:
+            meta = json.loads(file["meta"].tobytes().decode())
+            version = meta["schema_version"]
+            if version != SCHEMA_VERSION:
+                raise StoreError(
+                    f"{path}: written with run schema {version}, but toysup {__version__} reads "
+                    f"schema {SCHEMA_VERSION}: use the version that wrote it, toysup "
+                    f"{meta['summary']['provenance']['toysup']}"
+                )
+            yield meta, file
+    except StoreError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise StoreError(f"{path}: not a readable run file ({error})") from error
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """The summary of a run's file, without its arrays."""
+    with _open(path) as (meta, _):
+        return _from_text(meta["summary"])
+
+
+def load_run(path: str | os.PathLike[str]) -> Run:
+    """Read a run that :meth:`Run.save` or a sweep wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    StoreError
+        If the file is damaged, is not a run, or was written by another version of toysup.
+    """
+    with _open(Path(path)) as (meta, file):
+        config = TrainConfig.from_json(json.dumps(meta["config"]))
+        summary = _from_text(meta["summary"])
+        arrays = {name: file[name] for name in ("W", "b", *_ARRAYS)}
+        for name, shape in (("W", (config.m, config.n)), ("b", (config.n,))):
+            if arrays[name].shape != shape or arrays[name].dtype != config.dtype:
+                raise ValueError(f"{name} is {arrays[name].dtype} of shape {arrays[name].shape}")
+        return Run(
+            config=config,
+            status=summary["status"],
+            W=arrays.pop("W"),
+            b=arrays.pop("b"),
+            train_loss=summary["train_loss"],
+            test_loss=summary["test_loss"],
+            seconds=summary["seconds"],
+            steps_done=int(meta["steps_done"]),
+            provenance=summary["provenance"],
+            _arrays=arrays,
+        )
+
+
+def provenance() -> dict[str, str]:
+    """What a run is made with here."""
+    chosen = backend()
+    return {
+        "toysup": __version__,
+        "backend": chosen.name,
+        "isa": chosen.isa(),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": f"{sys.platform}-{platform.machine()}",
+    }
+
+
+def from_raw(config: TrainConfig, raw: RawRun) -> Run:
+    """The run of what a backend returned."""
+    history = {f"history_{name}": values for name, values in raw["history"].items()}
+    arrays = {
+        **history,
+        "history_step": raw["history_step"],
+        "snapshot_step": raw["snapshot_step"],
+        "snapshot_W": raw["snapshot_W"],
+        "snapshot_b": raw["snapshot_b"],
+    }
+    return Run(
+        config=config,
+        status=raw["status"],
+        W=raw["W"],
+        b=raw["b"],
+        train_loss=float(raw["train_loss"]),
+        test_loss=float(raw["test_loss"]),
+        seconds=float(raw["seconds"]),
+        steps_done=int(raw["steps_done"]),
+        provenance=provenance(),
+        _arrays=arrays,
+    )
+
+
+def as_config(config: object, changes: Mapping[str, Any]) -> TrainConfig:
+    """``config`` (the defaults if None) with some fields changed."""
+    if config is None:
+        return TrainConfig.from_fields(changes)
+    if not isinstance(config, TrainConfig):
+        kind = type(config).__name__
+        raise TypeError(f"config must be a TrainConfig, got {short(config)} ({kind})")
+    return config.replace(**changes)
+
+
+def train(
+    config: TrainConfig | None = None, /, *, progress: bool | None = None, **fields: Any
+) -> Run:
+    """Train one model.
+
+    Parameters
+    ----------
+    config : TrainConfig, optional
+        What to train; the paper's recipe if not given.
+    progress : bool or None
+        Whether to show a progress bar; None shows it for long runs in a terminal.
+    **fields
+        Fields of :class:`TrainConfig`, which take precedence over ``config``.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a bad field, naming it and its value.
+    MemoryError
+        If the run cannot fit in this machine's memory.
+    RunFailedError
+        If the run failed inside the backend.
+    KeyboardInterrupt
+        On Ctrl-C, within 0.2 s.
+
+    Examples
+    --------
+    >>> run = train(n=20, m=2, T=5, sparsity=0.8, steps=200, test_size=100)
+    >>> run.W.shape, run.status
+    ((2, 20), 'ok')
+    """
+    config = as_config(config, fields)
+    refuse_memory(config.memory(), "this run")
+    results: list[RawRun] = []
+    with Interrupt() as interrupt, Progress(progress, [config]) as bar:
+
+        def poll(work: float) -> bool:
+            bar.update(work)
+            return interrupt.is_set()
+
+        backend().train_many([config], 1, lambda _, raw: results.append(raw), poll)
+    if not results:
+        raise KeyboardInterrupt
+    if results[0]["status"] == "failed":
+        raise RunFailedError(f"the run failed: {results[0]['error']}")
+    run = from_raw(config, results[0])
+    if run.status == "diverged":
+        warnings.warn(
+            f"the run diverged: a loss or a norm was not finite at step {run.steps_done}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return run
+
+
+def _parameter(name: str, value: npt.ArrayLike, ndim: int) -> Array:
+    array = np.asarray(value)
+    if array.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} must be a float32 or float64 array, got dtype {array.dtype}")
+    if array.ndim != ndim:
+        want = "(m, n)" if ndim == 2 else "(n,)"
+        raise ValueError(f"{name} must have shape {want}, got shape {array.shape}")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
+    return array
+
+
+def loss_and_grad(
+    W: npt.ArrayLike,
+    b: npt.ArrayLike,
+    X: object,
+    *,
+    importance: float | Sequence[float] | npt.NDArray[np.floating[Any]] = 1.0,
+    reduction: str = "mean",
+) -> tuple[float, Array, Array]:
+    r"""The loss of x' = ReLU(W^T W x + b) and its gradient, on the backend in use.
+
+    .. math:: L = \frac{1}{T} \sum_t \sum_j I_j (x_{tj} - x'_{tj})^2
+
+    for ``reduction="sum"``; ``"mean"`` divides it by n, gradient included. At the kink of the ReLU
+    (z = 0) the derivative is 0.
+
+    Parameters
+    ----------
+    W : float32 or float64 array of shape (m, n)
+        Weights.
+    b : array of shape (n,) and the dtype of W
+        Biases.
+    X : SparseBatch, SciPy sparse array or array of shape (T, n)
+        Examples as rows.
+    importance : float or array of shape (n,)
+        A base r, for I_i = r**i, or the importances themselves.
+    reduction : {"mean", "sum"}
+        Over features; over examples it is always the mean.
+
+    Returns
+    -------
+    loss : float
+        In double precision, whatever the dtype.
+    dW : array of shape (m, n)
+    db : array of shape (n,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        For wrong shapes, dtypes, values or names.
+    """
+    W, b = _parameter("W", W, 2), _parameter("b", b, 1)
+    m, n = W.shape
+    if m == 0 or n == 0:
+        raise ValueError(f"W must not be empty, got shape {W.shape}")
+    if b.shape != (n,):
+        raise ValueError(f"b must have shape ({n},) to fit W, got shape {b.shape}")
+    if W.dtype != b.dtype:
+        raise TypeError(f"W and b must have the same dtype, got {W.dtype} and {b.dtype}")
+    if reduction not in ("mean", "sum"):
+        raise ValueError(unknown("reduction", reduction, ("mean", "sum")))
+    weights = TrainConfig(n=n, m=1, importance=importance).importances()  # type: ignore[arg-type]
+    return backend().loss_and_grad(W, b, as_csr(X, n), weights, reduction)
