@@ -1,0 +1,93 @@
+"""A number per run against T: mean over seeds, each seed as a faint dot, one curve a hue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from toysup.plot._source import Cells, Floats, nan_mean
+from toysup.plot._style import INK, MARKERS, MUTED, hue_colors
+from toysup.plot._t_axis import TAxis
+
+__all__ = ["curve", "hues", "line_at"]
+
+
+def hues(cells: Cells, hue: str | None) -> Iterator[tuple[Cells, str, Any, str]]:
+    """The part of the cells, label, colour and marker of each curve.
+
+    Raises
+    ------
+    ValueError
+        If ``hue`` is no axis of the sweep, or another axis than T and seed has several values.
+    """
+    if hue is None:
+        hue = "m" if len(cells.coords["m"]) > 1 else None
+    elif hue in ("T", "seed") or hue not in cells.coords:
+        choices = ", ".join(a for a in cells.coords if a not in ("T", "seed"))
+        raise ValueError(
+            f"hue must be an axis of the sweep other than T and seed ({choices}), got {hue!r}"
+        )
+    cells.require_fixed(
+        "T",
+        "seed",
+        *([hue] if hue else []),
+        hint=', or draw a curve for each with hue="…"' if hue is None else "",
+    )
+    if hue is None:
+        seeds = len(cells.coords.get("seed", [0]))
+        yield cells, f"mean of {seeds} seeds" if seeds > 1 else "one seed", INK, "o"
+        return
+    values = cells.coords[hue]
+    for k, (value, color) in enumerate(zip(values, hue_colors(len(values)), strict=True)):
+        text = f"{value:g}" if isinstance(value, (int, float)) else str(value)
+        yield cells.select({hue: value}), text, color, MARKERS[k % len(MARKERS)]
+
+
+def curve(
+    ax: Axes,
+    axis: TAxis,
+    cells: Cells,
+    variable: str,
+    *,
+    color: Any,
+    label: str,
+    marker: str = "o",
+    linestyle: str = "-",
+) -> Floats:
+    """Draw one variable against T; returns the mean over seeds, in the order of the cells' T."""
+    T = np.asarray(cells.coords["T"], dtype=np.float64)
+    dims = ("T", "seed") if "seed" in cells.coords else ("T",)
+    seeds = cells.values(variable, *dims).reshape(T.size, -1)
+    mean = nan_mean(seeds)
+    if seeds.shape[1] > 1:
+        ax.plot(
+            np.repeat(axis.x(T), seeds.shape[1]),
+            seeds.ravel(),
+            linestyle="none",
+            marker="o",
+            markersize=2.6,
+            markeredgewidth=0,
+            color=color,
+            alpha=0.35,
+            label=f"_{label} seeds",
+        )
+    x, y = axis.curve(T, mean)
+    ax.plot(
+        x,
+        y,
+        linestyle=linestyle,
+        marker=marker,
+        markersize=4.2,
+        markeredgewidth=0,
+        color=color,
+        label=label,
+    )
+    return mean
+
+
+def line_at(ax: Axes, height: float) -> None:
+    """A dotted line across the panel."""
+    ax.axhline(height, linestyle=":", linewidth=1.0, color=MUTED, zorder=1, label="_line")

@@ -1,0 +1,139 @@
+"""Figure 5: one number of every cell, over T and m."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.patches import Rectangle
+
+from toysup.plot._source import Floats, Source, open_cells
+from toysup.plot._style import VARIABLES, canvas, thousands
+
+__all__ = ["heatmap"]
+
+
+def heatmap(
+    source: Source,
+    variable: str = "test_loss",
+    *,
+    vmin: float | None = None,
+    vmax: float | None = None,
+    annotate: bool | str = False,
+    colorbar: bool = True,
+    ax: Axes | None = None,
+    **select: Any,
+) -> Axes:
+    """Draw the mean over seeds of a variable as a map over T (across) and m (upwards).
+
+    The values of T and of m are drawn at equal distances, whatever lies between them. A cell
+    without a finished run is hatched.
+
+    Parameters
+    ----------
+    source : Run, SweepResult, str or PathLike
+        A run, a sweep, or the path of a store or of a run's file.
+    variable : str, default "test_loss"
+        A data variable of the sweep's dataset.
+    vmin, vmax : float, optional
+        Ends of the colour scale; by default those of the data. Figure 5 has 1 and 1.57.
+    annotate : bool or str, default False
+        Whether to write the value into each cell; a string is the format, ".3g" by default.
+    colorbar : bool, default True
+        Whether to add a colour bar.
+    ax : Axes, optional
+        Where to draw; by default a new figure.
+    **select
+        Values of any axis of the sweep, such as ``weight_decay=0.01`` or ``m=[2, 4, 8]``.
+
+    Returns
+    -------
+    Axes
+        With a QuadMesh whose array has shape (m, T), masked where no run is finished.
+
+    Raises
+    ------
+    TypeError
+        If the source or ``ax`` is something else.
+    ValueError
+        If no run is finished, the variable is unknown, or an axis other than T, m and seed has
+        several values.
+    """
+    cells = open_cells(source, select).sort("T", "m")
+    cells.require_fixed("T", "m", "seed")
+    values = cells.mean(variable, "m", "T")
+    cells.require_finished(variable)
+    T, m = cells.coords["T"], cells.coords["m"]
+    with canvas((1.9 + 0.42 * len(T), 1.1 + 0.3 * len(m)), ax) as panels:
+        ax = panels[0, 0]
+        mesh = _draw_mesh(ax, values, vmin, vmax)
+        _hatch(ax, np.isnan(values))
+        if annotate:
+            _write(ax, mesh, values, annotate if isinstance(annotate, str) else ".3g")
+        ax.set_xticks(np.arange(len(T)), [thousands(t) for t in T])
+        ax.set_yticks(np.arange(len(m)), [str(k) for k in m])
+        ax.tick_params(length=0)
+        ax.set(xlabel="training examples T", ylabel="hidden size m")
+        if colorbar:
+            _add_colorbar(ax, mesh, values, VARIABLES.get(variable, variable.replace("_", " ")))
+    return ax
+
+
+def _draw_mesh(ax: Axes, values: Floats, vmin: float | None, vmax: float | None) -> QuadMesh:
+    rows, columns = values.shape
+    mesh = ax.pcolormesh(
+        np.arange(columns + 1) - 0.5,
+        np.arange(rows + 1) - 0.5,
+        np.ma.masked_invalid(values),
+        cmap="plasma",
+        vmin=vmin,
+        vmax=vmax,
+        edgecolors="white",
+        linewidth=0.4,
+    )
+    ax.set(xlim=(-0.5, columns - 0.5), ylim=(-0.5, rows - 0.5))
+    ax.spines[:].set_visible(False)
+    return mesh
+
+
+def _hatch(ax: Axes, missing: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+    for row, column in np.argwhere(missing):
+        ax.add_patch(
+            Rectangle(
+                (column - 0.5, row - 0.5),
+                1,
+                1,
+                facecolor="#f2f2f2",
+                edgecolor="#bdbdbd",
+                hatch="////",
+                linewidth=0.0,
+                label="_missing",
+            )
+        )
+
+
+def _write(ax: Axes, mesh: QuadMesh, values: Floats, spec: str) -> None:
+    colors = mesh.to_rgba(values)
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            # Luminance as sRGB weighs it; white on the dark half, black on the light.
+            light = float(np.dot(colors[row, column, :3], (0.2126, 0.7152, 0.0722)))
+            ax.text(
+                column,
+                row,
+                format(value, spec),
+                ha="center",
+                va="center",
+                size="xx-small",
+                color="black" if light > 0.5 else "white",
+            )
+
+
+def _add_colorbar(ax: Axes, mesh: QuadMesh, values: Floats, name: str) -> None:
+    low, high = mesh.get_clim()
+    under, over = bool(np.nanmin(values) < low), bool(np.nanmax(values) > high)
+    extend = "both" if under and over else "min" if under else "max" if over else "neither"
+    bar = ax.figure.colorbar(mesh, ax=ax, extend=extend, label=name, pad=0.02)
+    bar.outline.set_visible(False)

@@ -1,0 +1,244 @@
+"""What the plots draw from: a run, a sweep or the path of either, all seen as cells over axes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from toysup.errors import short, unknown
+
+if TYPE_CHECKING:
+    from toysup import Run, SweepResult
+
+__all__ = ["Cells", "Source", "open_cells"]
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Source: TypeAlias = "Run | SweepResult | str | os.PathLike[str]"
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a sweep, or the single cell of a run.
+
+    Attributes
+    ----------
+    coords : dict of str to list
+        The values of every axis; T and m are always there, with one value where they do not vary.
+    data : xarray.Dataset
+        The results, over the axes of ``coords`` and without coordinates; NaN where a run is
+        missing, failed or diverged. ``status`` says which.
+    open_run : callable
+        Opens the run of a cell, given the value of every axis.
+    is_run : bool
+        Whether this is a run and not a sweep.
+    """
+
+    coords: dict[str, list[Any]]
+    data: xr.Dataset
+    open_run: Callable[[dict[str, Any]], Run]
+    is_run: bool = False
+    _opened: dict[tuple[int, ...], Run] = field(default_factory=dict)
+
+    def select(self, wanted: Mapping[str, Any]) -> Cells:
+        """The cells at some values of some axes: one value or a sequence of values for each.
+
+        Raises
+        ------
+        ValueError
+            For a name that is no axis, and for a value that the axis does not have.
+        """
+        coords = dict(self.coords)
+        places: dict[str, list[int]] = {}
+        for name, value in wanted.items():
+            if name not in coords:
+                raise ValueError(unknown("axis of the sweep", name, coords))
+            places[name] = [_place(name, v, coords[name]) for v in _many(value, coords[name])]
+            coords[name] = [coords[name][i] for i in places[name]]
+        return Cells(coords, self.data.isel(places), self.open_run, self.is_run)
+
+    def sort(self, *names: str) -> Cells:
+        """The same cells with the values of these axes in rising order."""
+        return self.select({name: sorted(self.coords[name]) for name in names})
+
+    def varied(self, *known: str) -> list[str]:
+        """Axes with more than one value, apart from the known ones."""
+        return [a for a, values in self.coords.items() if len(values) > 1 and a not in known]
+
+    def require_fixed(self, *known: str, hint: str = "") -> None:
+        """Refuse axes with more than one value that the figure has no place for.
+
+        Raises
+        ------
+        ValueError
+            Naming the first such axis, with its values.
+        """
+        for name in self.varied(*known):
+            example = f"{name}={short(self.coords[name][0])}"
+            best = f', or reduce it with sweep.best("{name}")' if name == "init_seed" else ""
+            raise ValueError(
+                f"{name} has {len(self.coords[name])} values in this sweep: choose one, as in "
+                f"{example}{best}{hint}"
+            )
+
+    def values(self, variable: str, *dims: str) -> Floats:
+        """A variable over ``dims``, which must hold every axis with more than one value.
+
+        Raises
+        ------
+        ValueError
+            If the sweep has no such variable of numbers.
+        """
+        numeric = [name for name in self.data if np.issubdtype(self.data[name].dtype, np.number)]
+        if variable not in numeric:
+            raise ValueError(unknown("variable", variable, (str(name) for name in numeric)))
+        array = self.data[variable]
+        extra = {name: 0 for name in array.dims if name not in dims}
+        return np.asarray(array.isel(extra).transpose(*dims), dtype=np.float64)
+
+    def mean(self, variable: str, *dims: str) -> Floats:
+        """A variable over ``dims``, averaged over the seeds that have finished."""
+        if "seed" not in self.coords:
+            return self.values(variable, *dims)
+        return nan_mean(self.values(variable, *dims, "seed"))
+
+    def require_finished(self, variable: str | None = None) -> None:
+        """Refuse cells without any finished run, or where a variable is NaN in all of them.
+
+        Raises
+        ------
+        ValueError
+            Saying how many runs there are of each status, or which variable is NaN.
+        """
+        status = self.data["status"].to_numpy().astype(str)
+        if not np.any(status == "ok"):
+            kinds, counts = np.unique(status, return_counts=True)
+            found = ", ".join(f"{c} {k}" for k, c in zip(kinds, counts, strict=True)) or "no cells"
+            raise ValueError(f"there is no finished run to draw ({found})")
+        if variable is not None and not np.any(np.isfinite(self.data[variable])):
+            raise ValueError(f"{variable} is NaN in every finished run")
+
+    def pick(self, **where: int) -> Run | None:
+        """The finished run of lowest train loss at these positions along these axes, if any."""
+        part = self.data.isel({name: [i] for name, i in where.items()})
+        loss = part["train_loss"].transpose(*self.coords).to_numpy().astype(np.float64)
+        done = part["status"].transpose(*self.coords).to_numpy().astype(str) == "ok"
+        if not np.any(done):
+            return None
+        loss = np.where(done, np.where(np.isnan(loss), math.inf, loss), np.nan)
+        spot = np.unravel_index(int(np.nanargmin(loss)), loss.shape)
+        index = dict(zip(self.coords, (int(i) for i in spot), strict=True))
+        return self.run_at({**index, **where})
+
+    def run_at(self, index: Mapping[str, int]) -> Run:
+        """The run of one cell, given its position along every axis."""
+        key = tuple(index[name] for name in self.coords)
+        if key not in self._opened:
+            cell = {name: values[index[name]] for name, values in self.coords.items()}
+            self._opened[key] = self.open_run(cell)
+        return self._opened[key]
+
+
+def open_cells(source: Source, wanted: Mapping[str, Any] | None = None) -> Cells:
+    """The cells of a run, a sweep, the path of a store or the path of a run's file.
+
+    Raises
+    ------
+    TypeError
+        If the source is none of these.
+    ValueError
+        As :meth:`Cells.select`.
+    FileNotFoundError, StoreError
+        If nothing is at the path, or what is there cannot be read.
+    """
+    return _load(source).select(wanted or {})
+
+
+def nan_mean(values: Floats) -> Floats:
+    """The mean along the last axis without NaN; NaN, and no warning, where nothing is left."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=-1)
+    total = np.where(known, values, 0.0).sum(axis=-1)
+    mean: Floats = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return mean
+
+
+def _load(source: object) -> Cells:
+    from toysup import Run, SweepResult, load_run, open_sweep
+
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if not path.exists():
+            raise FileNotFoundError(f"there is no store and no run file at {str(path)!r}")
+        source = open_sweep(path) if path.is_dir() else load_run(path)
+    if isinstance(source, Run):
+        return _cells_of_run(source)
+    if isinstance(source, SweepResult):
+        return _cells_of_sweep(source)
+    kind = type(source).__name__
+    raise TypeError(f"source must be a Run, a SweepResult or a path, got {short(source)} ({kind})")
+
+
+def _cells_of_run(run: Run) -> Cells:
+    coords: dict[str, list[Any]] = {
+        "T": [run.config.T],
+        "m": [run.config.m],
+        "seed": [run.config.seed],
+    }
+    scalars = {name: (tuple(coords), [[[value]]]) for name, value in run.summary().items()}
+    return Cells(coords, _mask(xr.Dataset(scalars)), lambda cell: run, is_run=True)
+
+
+def _cells_of_sweep(result: SweepResult) -> Cells:
+    axes: dict[str, list[Any]] = {name: list(result.coords[name]) for name in result.dims}
+    data = result.dataset
+    for name in ("T", "m"):
+        if name not in axes:
+            if name not in data.coords:
+                raise ValueError(f"{name} differs from cell to cell but is no axis of the sweep")
+            axes[name] = [data[name].item()]
+            data = data.drop_vars(name).expand_dims(name)
+    data = data.drop_vars(list(data.coords)).transpose(*axes)
+
+    def open_run(cell: dict[str, Any]) -> Run:
+        return result.run(**{name: cell[name] for name in result.dims})
+
+    return Cells(axes, _mask(data), open_run)
+
+
+def _mask(data: xr.Dataset) -> xr.Dataset:
+    """The same cells with NaN for every number of a run that is not "ok"."""
+    ok = data["status"].astype(str) == "ok"
+    masked = {
+        name: values.astype(np.float64).where(ok)
+        for name, values in data.items()
+        if np.issubdtype(values.dtype, np.number)
+    }
+    return data.assign(masked)
+
+
+def _many(value: Any, known: list[Any]) -> list[Any]:
+    """One value as a list of one; a value may itself be a tuple (betas, importance)."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, tuple) and value in known:
+        return [value]
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        if not value:
+            raise ValueError("a selection must name at least one value, got an empty sequence")
+        return list(value)
+    return [value]
+
+
+def _place(name: str, value: Any, known: list[Any]) -> int:
+    if value not in known:
+        choices = ", ".join(str(k) for k in known)
+        raise ValueError(f"{name} = {short(value)} is not in the sweep, which has {choices}")
+    return known.index(value)

@@ -1,0 +1,209 @@
+"""Figures 1, 2 and 4: features and examples as vectors in the plane of the hidden space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
+
+from toysup.plot._source import Cells, Floats, Source, open_cells
+from toysup.plot._style import EXAMPLES, FEATURES, MUTED, canvas, label_T
+from toysup.plot._thin import outer_and_spread
+
+__all__ = ["vectors"]
+
+# More examples than this are thinned out before they are drawn.
+MAX_EXAMPLES = 2000
+# More vectors than this are drawn as pixels also in a vector graphic.
+_RASTER_FROM = 300
+_MAX_COLUMNS = 10
+
+
+def vectors(
+    source: Source,
+    *,
+    T: float | Sequence[float] | None = None,
+    common_scale: bool = False,
+    axes: npt.ArrayLike | None = None,
+    **select: Any,
+) -> npt.NDArray[np.object_]:
+    """Draw the columns of W (blue) and the hidden vectors of the training set (red), for m = 2.
+
+    A run gives two panels side by side (figure 1 of the paper); a sweep gives one column a T,
+    features above and examples below (figures 2 and 4). Where a sweep holds several seeds of a T,
+    the run of lowest train loss is drawn, unless ``seed=`` chooses one.
+
+    Of more than 2,000 examples only 2,000 are drawn, the same ones each time: the 500 longest
+    vectors and every k-th of the others. All features are drawn.
+
+    Parameters
+    ----------
+    source : Run, SweepResult, str or PathLike
+        A run, a sweep, or the path of a store or of a run's file.
+    T : float or sequence of float, optional
+        The columns of a sweep, in this order. By default all T that have a finished run, or ten
+        spread over them if there are more.
+    common_scale : bool, default False
+        Whether the panels of a row share one scale (figure 4). By default each has its own; the
+        length of the longest vector is written under the panel.
+    axes : array of Axes, optional
+        Two Axes for a run, 2 x columns for a sweep. By default those of a new figure.
+    **select
+        One value of any other axis of the sweep, such as ``seed=0`` or ``m=2``.
+
+    Returns
+    -------
+    ndarray of Axes
+        Shape (2,) for a run and (2, columns) for a sweep; index 0 is the features. In each panel
+        the lines from the origin are a LineCollection and the tips a PathCollection, both labelled
+        "features" or "examples".
+
+    Raises
+    ------
+    TypeError
+        If the source or the axes are something else.
+    ValueError
+        If m is not 2, no run is finished, or the selection does not fit the sweep.
+    """
+    cells = open_cells(source, select if T is None else {**select, "T": T})
+    require_plane(cells)
+    columns = (
+        list(range(len(cells.coords["T"]))) if T is not None else spread_places(cells, _MAX_COLUMNS)
+    )
+    single = cells.is_run
+    shape = (1, 2) if single else (2, len(columns))
+    size = (4.4, 2.5) if single else (0.3 + 1.2 * len(columns), 2.68 if common_scale else 2.85)
+    with canvas(size, axes, rows=shape[0], columns=shape[1]) as panels:
+        pairs = panels.reshape(2, -1)
+        draw_columns(pairs, cells, columns, common_scale=common_scale)
+    return pairs[:, 0] if single else pairs
+
+
+def require_plane(cells: Cells) -> None:
+    """Refuse what cannot be drawn as vectors in a plane."""
+    cells.require_fixed("T", "seed", "init_seed")
+    m = cells.coords["m"][0]
+    if m != 2:
+        raise ValueError(f"vectors can be drawn for m = 2 only, got m = {m}")
+    cells.require_finished()
+
+
+def finished_places(cells: Cells) -> list[int]:
+    """Positions along T, by rising T, at which some run is finished."""
+    T = cells.coords["T"]
+    status = cells.data["status"].transpose("T", ...).to_numpy().astype(str)
+    done = np.flatnonzero((status.reshape(len(T), -1) == "ok").any(axis=1))
+    return sorted(done.tolist(), key=lambda place: float(T[place]))
+
+
+def spread_places(cells: Cells, count: int) -> list[int]:
+    """At most ``count`` positions along T with a finished run, evenly over log T with both ends."""
+    places = finished_places(cells)
+    if len(places) <= count:
+        return places
+    T = np.array([cells.coords["T"][place] for place in places], dtype=np.float64)
+    finite = T[np.isfinite(T)]
+    goals = np.geomspace(finite[0], finite[-1], count - (T.size - finite.size))
+    return nearest_places(cells, [*goals, *T[finite.size :]])
+
+
+def nearest_places(cells: Cells, goals: Sequence[float]) -> list[int]:
+    """Positions of the T nearest to rising goals in log T, none twice and ∞ only for ∞."""
+    places = finished_places(cells)
+    T = np.array([cells.coords["T"][place] for place in places], dtype=np.float64)
+    finite = np.log(T[np.isfinite(T)])
+    wanted = np.log([goal for goal in goals if np.isfinite(goal)])[: finite.size]
+    chosen: list[int] = []
+    for k, goal in enumerate(wanted):
+        # Right of the last one, leaving one for each goal that follows.
+        first = chosen[-1] + 1 if chosen else 0
+        free = finite[first : finite.size - (wanted.size - k) + 1]
+        chosen.append(first + int(np.argmin(np.abs(free - goal))))
+    chosen += range(finite.size, T.size if np.inf in goals else finite.size)
+    return [places[k] for k in chosen]
+
+
+def draw_columns(
+    pairs: npt.NDArray[np.object_], cells: Cells, columns: Sequence[int], *, common_scale: bool
+) -> None:
+    """Draw the runs at these positions along T, features into row 0 and examples into row 1."""
+    sides: list[list[Floats | None]] = [[], []]
+    for place in columns:
+        run = cells.pick(T=place)
+        sides[0].append(None if run is None else np.asarray(run.W, dtype=np.float64).T)
+        sides[1].append(None if run is None else np.asarray(run.hidden(), dtype=np.float64))
+    for row, (name, color) in enumerate((("features", FEATURES), ("examples", EXAMPLES))):
+        lengths = [0.0 if V is None else _longest(V) for V in sides[row]]
+        for ax, V, longest in zip(pairs[row], sides[row], lengths, strict=True):
+            scale = max(lengths) if common_scale else longest
+            _frame(ax, scale if scale > 0 else 1.0)
+            if V is None:
+                ax.text(0, 0, "no run", ha="center", va="center", color=MUTED, size="small")
+                continue
+            _draw(ax, V, name, color, longest / scale if scale > 0 else 1.0)
+            if not common_scale:
+                ax.set_xlabel(f"longest {longest:.2g}", color=MUTED, size="x-small", labelpad=1.5)
+    if cells.is_run:
+        pairs[0, 0].set_title("features", color=FEATURES)
+        pairs[1, 0].set_title(f"examples, {label_T(cells.coords['T'][0])}", color=EXAMPLES)
+        return
+    pairs[0, 0].set_ylabel("features", color=FEATURES)
+    pairs[1, 0].set_ylabel("examples", color=EXAMPLES)
+    for ax, place in zip(pairs[0], columns, strict=True):
+        ax.set_title(label_T(cells.coords["T"][place]))
+
+
+def _longest(V: Floats) -> float:
+    return float(np.max(np.hypot(V[:, 0], V[:, 1]), initial=0.0))
+
+
+def _draw(ax: Axes, V: Floats, name: str, color: str, share: float) -> None:
+    """Vectors, shape (k, 2), as thin lines from the origin with a dot at the tip.
+
+    ``share`` is the longest length as a share of the panel's half-width: dots shrink with it.
+    """
+    length = np.hypot(V[:, 0], V[:, 1])
+    if name == "examples":
+        kept = outer_and_spread(length, MAX_EXAMPLES)
+        V, length = V[kept], length[kept]
+    # Five long vectors among thousands of short ones have to be seen as well as five alone: ink
+    # depends on how many vectors are about as long or longer.
+    longer = np.searchsorted(np.sort(-length), -0.5 * length, side="right").clip(1)
+    raster = len(V) > _RASTER_FROM
+    lines = LineCollection(
+        list(np.stack((np.zeros_like(V), V), axis=1)),
+        colors=_inks(color, np.clip(7.0 / longer**0.6, 0.05, 0.8)),
+        linewidths=np.clip(2.0 / longer**0.25, 0.4, 1.0),
+        label=name,
+        rasterized=raster,
+    )
+    ax.add_collection(lines, autolim=False)
+    ax.scatter(
+        V[:, 0],
+        V[:, 1],
+        s=np.clip(60.0 / longer**0.5, 2.0, 18.0) * max(share, 0.1),
+        linewidths=0,
+        facecolors=_inks(color, np.clip(12.0 / longer**0.5, 0.25, 1.0)),
+        label=name,
+        rasterized=raster,
+    )
+
+
+def _inks(color: str, alpha: Floats) -> Floats:
+    """One colour at several opacities, shape (k, 4)."""
+    return np.column_stack((np.tile(to_rgb(color), (alpha.size, 1)), alpha))
+
+
+def _frame(ax: Axes, scale: float) -> None:
+    """A square panel of this half-width, with the origin in the middle and no ticks."""
+    ax.set(xlim=(-1.12 * scale, 1.12 * scale), ylim=(-1.12 * scale, 1.12 * scale))
+    ax.set_aspect("equal")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set(visible=True, color="#cccccc", linewidth=0.6)

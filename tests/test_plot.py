@@ -1,0 +1,619 @@
+"""The figures show the numbers of the runs. The tests read the artists, as their users could."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PathCollection, QuadMesh
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+import toysup
+from toysup import plot
+from toysup.plot._dimensionality import MAX_POINTS
+from toysup.plot._style import EXAMPLES, FEATURES
+from toysup.plot._vectors import MAX_EXAMPLES
+
+T = [40, 3, 8, math.inf]
+SMALL = {"n": 40, "sparsity": 0.9, "steps": 30, "learning_rate": 0.03, "test_size": 200}
+SINGLE = (plot.dimensionality, plot.test_loss, plot.norms, plot.heatmap)
+EVERY = (*SINGLE, plot.vectors, plot.figure3, plot.history)
+
+
+def named(functions):
+    return pytest.mark.parametrize("draw", functions, ids=lambda f: f.__name__)
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plots") / "sweep"
+    toysup.sweep(**SMALL, T=T, seed=[0, 1], store=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def result(store):
+    return toysup.open_sweep(store)
+
+
+@pytest.fixture(scope="session")
+def grid():
+    return toysup.sweep(**SMALL, T=[20, 5], m=[4, 2, 3], seed=[0, 1])
+
+
+@pytest.fixture(scope="session")
+def decays():
+    return toysup.sweep(**SMALL, T=[5, 20], seed=[0, 1], weight_decay=[0.0, 0.5])
+
+
+@pytest.fixture(scope="session")
+def diverging():
+    """Both runs of the larger learning rate diverge."""
+    fields = {**SMALL, "learning_rate": [0.03, 1e30]}
+    return toysup.sweep(**fields, T=[3, 8])
+
+
+@pytest.fixture
+def holed(store, result, tmp_path):
+    """The sweep without any run of T = 8 and without seed 1 of T = 40."""
+    folder = tmp_path / "holed"
+    shutil.copytree(store, folder)
+    for cell in ({"T": 8, "seed": 0}, {"T": 8, "seed": 1}, {"T": 40, "seed": 1}):
+        key = result.run(**cell).config.key()
+        (folder / "runs" / f"{key}.npz").unlink()
+    return toysup.open_sweep(folder)
+
+
+@pytest.fixture(autouse=True)
+def clean_slate():
+    """No test sees the figures of another, and none changes matplotlib's settings."""
+    before = dict(matplotlib.rcParams)
+    yield
+    plt.close("all")
+    assert dict(matplotlib.rcParams) == before
+
+
+def by_label(ax, label):
+    found = [artist for artist in ax.get_children() if artist.get_label() == label]
+    assert found, f"{label!r} is not among {[a.get_label() for a in ax.get_children()]}"
+    return found
+
+
+def xy(ax, label):
+    line = by_label(ax, label)[0]
+    return np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata(), dtype=float)
+
+
+def axes_of(drawn):
+    if isinstance(drawn, Figure):
+        return drawn.axes
+    return list(np.array(drawn, dtype=object).ravel())
+
+
+# ---- what all of them do
+
+
+@named(EVERY)
+def test_a_run_a_sweep_and_their_paths_are_drawn(draw, result, store, tmp_path):
+    run = result.run(T=8, seed=0)
+    run.save(tmp_path / "run.npz")
+    for source in (run, str(tmp_path / "run.npz"), result, store, str(store)):
+        drawn = draw(source)
+        for ax in axes_of(drawn):
+            assert isinstance(ax, Axes)
+            ax.figure.canvas.draw()
+        plt.close("all")
+
+
+@named(EVERY)
+@pytest.mark.parametrize("source", [None, 3, {"T": [3]}, np.zeros(3)], ids=repr)
+def test_another_source_is_refused_by_name(draw, source):
+    with pytest.raises(TypeError, match=type(source).__name__):
+        draw(source)
+    assert not plt.get_fignums()
+
+
+@named(EVERY)
+def test_a_missing_path_is_refused_by_name(draw, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        draw(tmp_path / "nowhere")
+
+
+@named(SINGLE)
+def test_the_axes_given_are_used_and_no_figure_is_made(draw, result):
+    figure = Figure()
+    ax = figure.add_subplot()
+    assert draw(result, ax=ax) is ax
+    assert not plt.get_fignums()
+    assert ax.has_data()
+    figure.canvas.draw()
+
+
+def test_the_panels_given_are_used_and_no_figure_is_made(result):
+    run = result.run(T=8, seed=0)
+    for drawn, shape in (
+        (lambda axes: plot.vectors(run, axes=axes), (1, 2)),
+        (lambda axes: plot.vectors(result, axes=axes), (2, 4)),
+        (lambda axes: plot.history(run, axes=axes), (1, 3)),
+    ):
+        axes = Figure().subplots(*shape)
+        assert set(drawn(axes).ravel()) == set(np.ravel(axes))
+    assert not plt.get_fignums()
+
+
+def test_the_figure_given_is_used(result):
+    whole = Figure(figsize=(9, 9))
+    left, right = whole.subfigures(1, 2)
+    assert plot.figure3(result, fig=left) is left
+    assert left.axes and not right.axes
+    assert not plt.get_fignums()
+    with pytest.raises(TypeError, match="Axes"):
+        plot.figure3(result, fig=whole.add_subplot())
+
+
+def test_axes_of_another_kind_or_number_are_refused(result):
+    with pytest.raises(TypeError, match="str"):
+        plot.test_loss(result, ax="left")
+    with pytest.raises(ValueError, match="2 x 4 Axes, got 3"):
+        plot.vectors(result, axes=Figure().subplots(1, 3))
+    with pytest.raises(ValueError, match="one Axes, got 2"):
+        plot.norms(result, ax=Figure().subplots(1, 2))
+
+
+@named(EVERY)
+def test_one_figure_is_made_and_a_failed_one_is_closed(draw, result, monkeypatch):
+    draw(result)
+    assert len(plt.get_fignums()) == 1
+    plt.close("all")
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("no more ink")
+
+    monkeypatch.setattr(Axes, "set_xlabel", fail)
+    with pytest.raises(RuntimeError, match="no more ink"):
+        draw(result)
+    assert not plt.get_fignums()
+
+
+@named(EVERY)
+def test_a_wrong_axis_or_value_is_named(draw, result):
+    with pytest.raises(ValueError, match=r"'sead'.*did you mean 'seed'"):
+        draw(result, sead=1)
+    with pytest.raises(ValueError, match=r"seed = 7 is not in the sweep, which has 0, 1"):
+        draw(result, seed=7)
+
+
+@named([f for f in EVERY if f is not plot.history])
+def test_an_axis_without_a_place_must_be_chosen(draw, decays):
+    with pytest.raises(ValueError, match=r"weight_decay has 2 values .* weight_decay=0.0"):
+        draw(decays)
+    draw(decays, weight_decay=0.5)
+
+
+def test_importing_toysup_or_its_plots_imports_no_pyplot():
+    code = (
+        "import sys, toysup; assert 'matplotlib' not in sys.modules;"
+        "import toysup.plot; assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_nothing_is_shown(result, monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda *a, **k: pytest.fail("plt.show was called"))
+    for draw in EVERY:
+        draw(result)
+
+
+# ---- missing and diverged runs
+
+
+@named(EVERY)
+def test_missing_runs_leave_gaps(draw, holed):
+    for ax in axes_of(draw(holed)):
+        ax.figure.canvas.draw()
+
+
+def test_the_mean_is_that_of_the_finished_seeds(holed, result):
+    x, y = xy(plot.test_loss(holed), "mean of 2 seeds")
+    assert np.array_equal(x[[0, 1, 2]], [3, 8, 40])
+    assert np.isnan(y[1])
+    assert y[2] == pytest.approx(result.run(T=40, seed=0).test_loss)
+
+
+def test_columns_without_a_run_are_left_out_or_say_so(holed):
+    assert [ax.get_title() for ax in plot.vectors(holed)[0]] == ["T = 3", "T = 40", "T = ∞"]
+    asked = plot.vectors(holed, T=[8, 3])
+    assert [text.get_text() for text in asked[0, 0].texts] == ["no run"]
+    assert not asked[0, 1].texts
+
+
+@named([f for f in EVERY if f is not plot.history])
+def test_without_any_finished_run_the_reason_is_given(draw, diverging, holed):
+    with pytest.raises(ValueError, match=r"no finished run to draw \(2 diverged\)"):
+        draw(diverging, learning_rate=1e30)
+    # To figure 3, T only chooses the columns.
+    if draw is not plot.figure3:
+        with pytest.raises(ValueError, match=r"no finished run to draw \(2 missing\)"):
+            draw(holed, T=[8])
+    with pytest.raises(ValueError, match=r"no finished run to draw \(1 diverged\)"):
+        draw(diverging.run(T=3, learning_rate=1e30))
+    assert not plt.get_fignums()
+
+
+def test_the_history_of_a_diverged_run_is_drawn(diverging, holed):
+    for ax in plot.history(diverging):
+        ax.figure.canvas.draw()
+    plot.history(diverging.run(T=3, learning_rate=1e30))
+    with pytest.raises(ValueError, match=r"no finished run to draw \(2 missing\)"):
+        plot.history(holed, T=8)
+
+
+# ---- sweeps of other shapes
+
+
+@named(EVERY)
+def test_axes_of_any_kind_and_a_T_that_does_not_vary(draw):
+    odd = toysup.sweep(**SMALL, T=6, betas=[(0.9, 0.99), (0.8, 0.9)], init_seed=[0, 3])
+    for ax in axes_of(draw(odd, betas=(0.8, 0.9), init_seed=0)):
+        ax.figure.canvas.draw()
+    with pytest.raises(ValueError, match="T = 7 is not in the sweep, which has 6"):
+        draw(odd, betas=(0.8, 0.9), init_seed=0, T=7)
+
+
+@named([plot.test_loss, plot.norms, plot.heatmap])
+def test_initialisation_seeds_are_not_averaged_unasked(draw):
+    twice = toysup.sweep(**SMALL, T=[3, 6], init_seed=[0, 1])
+    with pytest.raises(ValueError, match=r'init_seed has 2 values .*sweep.best\("init_seed"\)'):
+        draw(twice)
+    plot.vectors(twice)
+    plot.dimensionality(twice)
+
+
+def test_without_test_examples_there_is_no_test_loss_to_draw():
+    untested = toysup.sweep(**{**SMALL, "test_size": 0}, T=[3, 6])
+    for draw in (plot.test_loss, plot.heatmap, plot.figure3):
+        with pytest.raises(ValueError, match="test_loss is NaN in every finished run"):
+            draw(untested)
+    assert not plt.get_fignums()
+    plot.history(untested)
+    plot.vectors(untested)
+
+
+def test_vectors_of_length_zero_are_drawn():
+    dead = toysup.train(**{**SMALL, "sparsity": 0.9999}, T=3)
+    dead.W[:] = 0
+    for ax in plot.vectors(dead):
+        assert ax.get_xlim() == (-1.12, 1.12)
+        ax.figure.canvas.draw()
+    plot.dimensionality(dead)
+
+
+# ---- vectors
+
+
+def tips(ax, name):
+    dots = next(a for a in by_label(ax, name) if isinstance(a, PathCollection))
+    return np.asarray(dots.get_offsets())
+
+
+def test_vectors_of_a_run_are_W_and_the_hidden_vectors(result):
+    run = result.run(T=8, seed=1)
+    features, examples = plot.vectors(run)
+    assert np.allclose(tips(features, "features"), run.W.T)
+    assert np.allclose(tips(examples, "examples"), run.hidden())
+    lines = next(a for a in by_label(features, "features") if isinstance(a, LineCollection))
+    assert np.allclose([s[1] for s in lines.get_segments()], run.W.T)
+    assert np.allclose([s[0] for s in lines.get_segments()], 0)
+
+
+def test_features_are_blue_and_examples_red(result):
+    features, examples = plot.vectors(result.run(T=8, seed=1))
+    for ax, name, color in ((features, "features", FEATURES), (examples, "examples", EXAMPLES)):
+        for artist in by_label(ax, name):
+            dots = isinstance(artist, PathCollection)
+            colors = artist.get_facecolor() if dots else artist.get_color()
+            assert np.allclose(colors[:, :3], to_rgba(color)[:3])
+
+
+def test_a_sweep_has_a_column_for_each_T_in_rising_or_the_given_order(result):
+    titles = [ax.get_title() for ax in plot.vectors(result)[0]]
+    assert titles == ["T = 3", "T = 8", "T = 40", "T = ∞"]
+    panels = plot.vectors(result, T=[math.inf, 8], seed=1)
+    assert panels.shape == (2, 2)
+    assert [ax.get_title() for ax in panels[0]] == ["T = ∞", "T = 8"]
+    assert np.allclose(tips(panels[0, 1], "features"), result.run(T=8, seed=1).W.T)
+    assert np.allclose(tips(panels[1, 0], "examples"), result.run(T=math.inf, seed=1).hidden())
+
+
+def test_the_run_of_lowest_train_loss_is_drawn(result):
+    panels = plot.vectors(result, T=8)
+    best = min((result.run(T=8, seed=s) for s in (0, 1)), key=lambda run: run.train_loss)
+    assert panels.shape == (2, 1)
+    assert np.allclose(tips(panels[0, 0], "features"), best.W.T)
+
+
+def test_panels_are_square_around_the_origin_with_their_own_or_a_common_scale(result):
+    own, common = plot.vectors(result, seed=0), plot.vectors(result, seed=0, common_scale=True)
+    for panels in (own, common):
+        for ax in panels.ravel():
+            low, high = ax.get_xlim()
+            assert (low, high) == ax.get_ylim() and low == -high
+            assert ax.get_aspect() == 1 and not len(ax.get_xticks()) and not len(ax.get_yticks())
+    for row, name in enumerate(("features", "examples")):
+        longest = [np.hypot(*tips(ax, name).T).max() for ax in own[row]]
+        assert np.allclose([ax.get_xlim()[1] for ax in own[row]], 1.12 * np.array(longest))
+        assert np.allclose([ax.get_xlim()[1] for ax in common[row]], 1.12 * max(longest))
+
+
+def test_of_many_examples_some_are_drawn_the_longest_among_them():
+    run = toysup.train(**{**SMALL, "steps": 1}, T=MAX_EXAMPLES + 500)
+    _, panel = plot.vectors(run)
+    drawn = tips(panel, "examples")
+    hidden = run.hidden()
+    assert len(drawn) == MAX_EXAMPLES
+    assert np.hypot(*drawn.T).max() == pytest.approx(np.hypot(*hidden.T).max())
+    assert np.array_equal(drawn, tips(plot.vectors(run)[1], "examples"))
+    assert all(artist.get_rasterized() for artist in by_label(panel, "examples"))
+
+
+def test_more_than_a_plane_is_refused(grid):
+    with pytest.raises(ValueError, match="m = 2 only, got m = 3"):
+        plot.vectors(grid, m=3)
+    with pytest.raises(ValueError, match="m = 2 only, got m = 4"):
+        plot.figure3(grid.run(T=5, m=4, seed=0))
+    with pytest.raises(ValueError, match="m has 3 values"):
+        plot.vectors(grid)
+
+
+def test_at_most_ten_columns_are_chosen():
+    many = toysup.sweep(**{**SMALL, "steps": 1}, T=[*range(3, 15), 400, math.inf])
+    panels = plot.vectors(many)
+    titles = [ax.get_title() for ax in panels[0]]
+    assert panels.shape == (2, 10) and len(set(titles)) == 10
+    assert titles[0] == "T = 3" and titles[-2:] == ["T = 400", "T = ∞"]
+
+
+# ---- dimensionality
+
+
+def strips(ax, name):
+    drawn = [line for line in ax.lines if line.get_label() in (name, "_" + name)]
+    return [(np.asarray(s.get_xdata()), np.asarray(s.get_ydata())) for s in drawn]
+
+
+def test_strips_hold_the_dimensionalities_beside_their_T(result):
+    ax = plot.dimensionality(result, seed=0)
+    for name, side in (("features", -1), ("examples", +1)):
+        found = strips(ax, name)
+        assert len(found) == 4
+        for place, (x, y) in zip((3, 8, 40), found, strict=False):
+            assert np.all(side * (x - place) > 0)
+            run = result.run(T=place, seed=0)
+            values = run.feature_dimensionality() if side < 0 else run.example_dimensionality()
+            assert np.allclose(np.sort(y), np.sort(values))
+    x, y = xy(ax, "m / T")
+    assert np.allclose(x * y, 2) and x[0] == 3 and x[-1] == pytest.approx(40)
+
+
+def test_strips_of_many_points_keep_the_largest():
+    run = toysup.train(**{**SMALL, "steps": 1}, T=3 * MAX_POINTS)
+    _, y = strips(plot.dimensionality(run), "examples")[0]
+    values = run.example_dimensionality()
+    assert len(y) == MAX_POINTS
+    assert np.allclose(y[: MAX_POINTS // 2], np.sort(values)[::-1][: MAX_POINTS // 2])
+
+
+def test_strips_serve_every_m(grid):
+    ax = plot.dimensionality(grid, m=4)
+    x, y = xy(ax, "m / T")
+    assert np.allclose(x * y, 4)
+
+
+# ---- losses and norms
+
+
+def test_test_loss_is_the_mean_of_the_seeds_each_of_which_is_a_dot(result):
+    ax = plot.test_loss(result)
+    x, y = xy(ax, "mean of 2 seeds")
+    losses = result.dataset["test_loss"].sel(T=[3, 8, 40, math.inf]).transpose("T", "seed")
+    assert np.array_equal(x[:3], [3, 8, 40]) and np.isnan(x[3]) and x[4] > 40
+    assert np.allclose(y[[0, 1, 2, 4]], losses.mean("seed"))
+    dots = xy(ax, "_mean of 2 seeds seeds")
+    assert np.allclose(dots[1], losses.to_numpy().ravel()) and np.array_equal(dots[0][:2], [3, 3])
+    assert by_label(ax, "_line")[0].get_ydata()[0] == 1.0
+    labels = [text.get_text() for text in ax.get_xticklabels()]
+    assert labels == ["3", "8", "40", "∞"]
+
+
+def test_one_curve_for_each_m_or_hue(grid, decays):
+    ax = plot.test_loss(grid)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["4", "2", "3"]
+    expected = grid.dataset["test_loss"].sel(m=3, T=[5, 20]).mean("seed")
+    assert np.allclose(xy(ax, "3")[1], expected)
+    ax = plot.test_loss(decays, hue="weight_decay")
+    assert ax.get_legend().get_title().get_text() == "weight decay"
+    expected = decays.dataset["test_loss"].sel(weight_decay=0.5).mean("seed")
+    assert np.allclose(xy(ax, "0.5")[1], expected)
+
+
+def test_a_wrong_hue_is_refused(decays):
+    with pytest.raises(ValueError, match=r"hue must be an axis .*weight_decay.*, got 'wd'"):
+        plot.test_loss(decays, hue="wd")
+    with pytest.raises(ValueError, match="got 'seed'"):
+        plot.test_loss(decays, hue="seed")
+
+
+def test_the_reference_is_drawn_with_T_of_its_own(result):
+    ax = plot.test_loss(result, reference={math.inf: 0.99, 3: 1.01, 1000: 1.02, 8: math.nan})
+    x, y = xy(ax, "paper")
+    assert np.array_equal(x[:2], [3, 1000]) and x[2] > 1000
+    assert np.allclose(y, [1.01, 1.02, 0.99])
+    low, high = ax.get_xlim()
+    assert low < 3 and high > x[2]
+
+
+def test_losses_beyond_the_axis_are_triangles_at_its_edge(result):
+    means = dict(zip(*xy(plot.test_loss(result, ylim=(0, 100)), "mean of 2 seeds"), strict=True))
+    order = sorted((v, k) for k, v in means.items() if not math.isnan(v))
+    cut = (order[-1][0] + order[-2][0]) / 2
+    ax = plot.test_loss(result, ylim=(0.0, cut))
+    assert ax.get_ylim() == (0.0, cut)
+    x, y = xy(ax, "_above")
+    assert np.allclose(x, [order[-1][1]]) and np.all(y < cut)
+
+
+def test_norms_are_those_of_the_runs(result):
+    ax = plot.norms(result, seed=1)
+    for label, name in ((r"$\|W\|_F$", "W"), (r"$\|b\|_2$", "b")):
+        x, y = xy(ax, label)
+        expected = [np.linalg.norm(getattr(result.run(T=t, seed=1), name)) for t in (3, 8, 40)]
+        assert np.array_equal(x[:3], [3, 8, 40])
+        assert np.allclose(y[:3], expected, rtol=1e-5)
+
+
+# ---- heat map
+
+
+def test_the_map_has_m_upwards_and_T_to_the_right(grid):
+    ax = plot.heatmap(grid, "W_norm")
+    mesh = next(a for a in ax.collections if isinstance(a, QuadMesh))
+    expected = grid.dataset["W_norm"].mean("seed").sel(T=[5, 20], m=[2, 3, 4]).transpose("m", "T")
+    assert mesh.get_array().shape == (3, 2)
+    assert np.allclose(mesh.get_array(), expected)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["5", "20"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["2", "3", "4"]
+    assert mesh.get_cmap().name == "plasma"
+
+
+def test_cells_without_a_run_are_masked_and_hatched(holed):
+    ax = plot.heatmap(holed)
+    mesh = next(a for a in ax.collections if isinstance(a, QuadMesh))
+    assert np.array_equal(np.ma.getmaskarray(mesh.get_array()), [[False, True, False, False]])
+    (patch,) = by_label(ax, "_missing")
+    assert isinstance(patch, Rectangle) and patch.get_hatch()
+    assert patch.get_xy() == (0.5, -0.5)
+
+
+def test_values_are_written_where_there_are_any(holed):
+    ax = plot.heatmap(holed, annotate=".2f", colorbar=False, vmin=1.0, vmax=1.5)
+    mesh = next(a for a in ax.collections if isinstance(a, QuadMesh))
+    assert mesh.get_clim() == (1.0, 1.5)
+    shown = np.ma.compressed(mesh.get_array())
+    assert [t.get_text() for t in ax.texts] == [f"{v:.2f}" for v in shown]
+    assert len(ax.figure.axes) == 1
+
+
+def test_the_colour_bar_is_named_and_shows_what_it_leaves_out(result):
+    losses = result.dataset["test_loss"].mean("seed").to_numpy()
+    ax = plot.heatmap(result, vmax=float(np.median(losses)))
+    bar = next(a for a in ax.figure.axes if a is not ax)
+    assert bar.get_ylabel() == "test loss"
+    assert ax.collections[0].colorbar.extend == "max"
+
+
+def test_an_unknown_variable_is_named(result):
+    with pytest.raises(ValueError, match="'test_los'; did you mean 'test_loss'"):
+        plot.heatmap(result, "test_los")
+    with pytest.raises(ValueError, match="'W_nrm'; did you mean 'W_norm'"):
+        plot.history(result, "W_nrm")
+
+
+# ---- figure 3
+
+
+def test_figure3_has_the_panes_of_its_parts(result):
+    figure = plot.figure3(result, T=[3, math.inf], reference={3: 1.0}, seed=1)
+    loss, dimensions, *panels = figure.axes
+    assert len(panels) == 4
+    assert loss.get_xlim() == dimensions.get_xlim()
+    assert np.allclose(xy(loss, "mean of 2 seeds")[0][:3], [3, 8, 40])
+    assert len(xy(loss, "paper")[0]) == 1
+    assert len(strips(dimensions, "features")) == 4
+    assert [ax.get_title() for ax in panels[:2]] == ["T = 3", "T = ∞"]
+    assert np.allclose(tips(panels[0], "features"), result.run(T=3, seed=1).W.T)
+    assert np.allclose(tips(panels[2], "examples"), result.run(T=3, seed=1).hidden())
+
+
+def test_figure3_chooses_at_most_the_six_columns_of_the_paper(result):
+    assert len(plot.figure3(result).axes) == 2 + 2 * 4
+    fields = {**SMALL, "steps": 1, "sparsity": 0.99}
+    some = toysup.sweep(**fields, T=[3, 5, 10, 15, 50, 100, 200, 500, 2000])
+    titles = [ax.get_title() for ax in plot.figure3(some).axes[2:7]]
+    assert titles == ["T = 5", "T = 15", "T = 50", "T = 200", "T = 2,000"]
+
+
+def test_bands_follow_the_sparsity_or_the_caller(result):
+    def edges(**options):
+        loss = plot.figure3(result, **options).axes[0]
+        bands = [a for a in loss.patches if a.get_label() == "_band"]
+        inner = sorted({round(band.get_x(), 9) for band in bands})[1:]
+        return inner, [text.get_text() for text in loss.texts]
+
+    assert edges() == ([5, 50], ["small data", "middle", "large data"])  # S = 0.9
+    assert edges(bands=(4, 10)) == ([4, 10], ["small data", "middle", "large data"])
+    assert edges(bands=(1, 10))[1] == ["middle", "large data"]
+    assert edges(bands=None) == ([], [])
+
+
+# ---- history
+
+
+def test_history_is_that_of_the_run(result):
+    run = result.run(T=8, seed=0)
+    panels = plot.history(run, "W_norm")
+    for ax, name in zip(panels, ("train_loss", "test_loss", "W_norm"), strict=True):
+        x, y = xy(ax, "T = 8")
+        assert np.array_equal(x, run.history["step"]) and x[0] == 0
+        assert np.allclose(y, run.history[name])
+        assert ax.get_xscale() == "symlog" and ax.get_xlim()[0] == 0
+    title = panels[0].get_title(loc="left")
+    for part in ("n = 40", "T = 8", "S = 0.9", "seed = 0", "steps = 30"):
+        assert part in title
+
+
+def test_every_run_of_a_sweep_has_a_line_in_the_colour_of_its_T(result):
+    _, _, ax = plot.history(result)
+    assert len(ax.lines) == 8
+    shown = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert shown == ["T = 3", "T = 8", "T = 40", "T = ∞"]
+    for place in ("T = 3", "T = ∞"):
+        (first,), (second,) = by_label(ax, place), by_label(ax, "_" + place)
+        assert first.get_color() == second.get_color()
+    assert len({line.get_color() for line in ax.lines}) == 4
+    assert "T =" not in plot.history(result)[0].get_title(loc="left")
+
+
+# ---- files
+
+
+def test_saved_files_are_the_same_each_time(result, tmp_path):
+    written = []
+    for name in ("a", "b"):
+        ax = plot.test_loss(result)
+        png, svg = plot.save(ax, tmp_path / name / "fig.3", dpi=50)
+        assert (png.name, svg.name) == ("fig.3.png", "fig.3.svg")
+        written.append((png.read_bytes(), svg.read_bytes()))
+    assert written[0] == written[1]
+    assert b"<dc:date>" not in written[0][1]
+
+
+def test_whatever_is_drawn_can_be_saved(result, tmp_path):
+    for draw in EVERY:
+        for path in plot.save(draw(result), tmp_path / draw.__name__, dpi=30):
+            assert path.stat().st_size > 1000
+    inside = Figure().subfigures(1, 2)[0]
+    plot.save(plot.figure3(result, fig=inside), tmp_path / "inside", dpi=30)
+    with pytest.raises(TypeError, match="Figure, an Axes"):
+        plot.save("figure", tmp_path / "no")
