@@ -1,0 +1,68 @@
+"""Both backends behind one fixture, and the settings that all tests share."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import hypothesis
+import pytest
+
+from toysup import _backend
+from toysup._types import Backend
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Examples vary in cost by orders of magnitude with the drawn sizes, so no deadline for one of them;
+# the fixture only chooses a backend, so it may stay the same over a test's examples.
+hypothesis.settings.register_profile(
+    "toysup",
+    deadline=None,
+    max_examples=25,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[
+        hypothesis.HealthCheck.function_scoped_fixture,
+        hypothesis.HealthCheck.too_slow,
+    ],
+)
+hypothesis.settings.load_profile("toysup")
+
+HAS_NATIVE = importlib.util.find_spec("toysup._native") is not None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-native",
+        action="store_true",
+        help="fail, instead of skipping, where the Rust extension is missing",
+    )
+
+
+def need_native(config: pytest.Config) -> None:
+    """Skip without the Rust extension, or fail if it is required."""
+    if not HAS_NATIVE:
+        if config.getoption("--require-native"):
+            pytest.fail("the Rust extension is missing, and --require-native was given")
+        pytest.skip("the Rust extension is not installed")
+
+
+@pytest.fixture(params=["native", "numpy"])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
+    """The backend in use: every test that trains or computes runs once on each."""
+    if request.param == "native":
+        need_native(request.config)
+    monkeypatch.setenv("TOYSUP_BACKEND", request.param)
+    return _backend.backend()
+
+
+@pytest.fixture
+def native(request: pytest.FixtureRequest) -> Backend:
+    """The Rust backend, for tests that compare it with the reference."""
+    need_native(request.config)
+    return _backend.load("native")
+
+
+@pytest.fixture
+def reference() -> Backend:
+    """The NumPy reference."""
+    return _backend.load("numpy")
