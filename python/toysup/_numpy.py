@@ -175,8 +175,20 @@ class _Run:
         self.snapshots: list[tuple[Array, Array]] = []
 
     def _sample(self, start: int, stop: int, role: str) -> CSR:
-        c = self.config
-        return sample(c.n, start, stop, c.sparsity, c.seed, ROLES[role], c.normalize)
+        """Examples of a stream, in parts so that a long draw can be stopped."""
+        c, part = self.config, max(1, (1 << 22) // self.config.n)
+        parts = []
+        for low in range(start, max(stop, start + 1), part):
+            high = min(stop, low + part)
+            parts.append(sample(c.n, low, high, c.sparsity, c.seed, ROLES[role], c.normalize))
+            if self.stop():
+                raise Stopped
+        counts = np.concatenate([np.diff(indptr) for indptr, _, _ in parts])
+        return (
+            np.concatenate(([0], np.cumsum(counts))),
+            np.concatenate([indices for _, indices, _ in parts]),
+            np.concatenate([values for _, _, values in parts]),
+        )
 
     def batch(self, step: int) -> CSR:
         """The examples of an update: all of them, or fresh ones when T is infinite."""

@@ -218,7 +218,7 @@ def _open(path: Path) -> Iterator[tuple[dict[str, Any], Any]]:
         raise FileNotFoundError(f"no run file at {str(path)!r}")
     try:
         # np.load reads members when asked, and checks each against its CRC.
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             meta = json.loads(file["meta"].tobytes().decode())
             version = meta["schema_version"]
             if version != SCHEMA_VERSION:
