@@ -1,0 +1,231 @@
+"""What several numerical tests need: plain formulas, tolerances and bits."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import toysup
+from toysup._types import Backend
+from toysup.training import Run
+
+Array = npt.NDArray[Any]
+Gradient = tuple[float, Array, Array]
+
+
+# ------------------------------------------------------------------------------- plain formulas
+
+
+def plain_gradient(
+    W: Array, b: Array, x: Array, importance: Array, features: float = 1.0
+) -> Gradient:
+    """L and its gradient for dense examples x as rows, in doubles, one line a step of the chain."""
+    W, b = W.astype(float), b.astype(float)
+    h = x @ W.T
+    z = h @ W + b
+    y = np.where(z > 0, z, 0.0)
+    weight = importance / (len(x) * features)
+    loss = float(np.sum(weight * (x - y) ** 2))
+    dz = np.where(z > 0, 2 * weight * (y - x), 0.0)
+    dh = dz @ W.T
+    return loss, h.T @ dz + dh.T @ x, dz.sum(axis=0)
+
+
+def plain_rates(config: toysup.TrainConfig) -> Array:
+    """Learning rates of all updates: linear warm-up, then half a cosine or a constant."""
+    warmup = round(config.warmup * config.steps)
+    rates = []
+    for step in range(config.steps):
+        if step < warmup:
+            rates.append(config.learning_rate * (step + 1) / warmup)
+        elif config.schedule == "constant":
+            rates.append(config.learning_rate)
+        else:
+            angle = math.pi * (step - warmup) / (config.steps - warmup)
+            rates.append(config.learning_rate * (1 + math.cos(angle)) / 2)
+    return np.array(rates)
+
+
+def plain_optimizer(
+    config: toysup.TrainConfig, flush: bool = True
+) -> Callable[[str, Array, Array, float], Array]:
+    """``step(name, p, g, rate)``: an update as the documentation of torch.optim has it.
+
+    PyTorch knows no flush of denormal moments, which toysup makes.
+    """
+    beta1, beta2 = config.betas
+    state: dict[str, list[Any]] = {}
+
+    def flushed(a: Array) -> Array:
+        return np.where(np.abs(a) < np.finfo(a.dtype).tiny, 0, a).astype(a.dtype) if flush else a
+
+    def step(name: str, p: Array, g: Array, rate: float) -> Array:
+        decay = config.weight_decay if name == "W" or config.decay_bias else 0.0
+        t, m, v = state.get(name, (0, np.zeros_like(p), np.zeros_like(p)))
+        t += 1
+        if config.optimizer == "adamw":
+            p = p - rate * decay * p
+        else:
+            g = g + decay * p
+        if config.optimizer == "sgd":
+            m = flushed(config.momentum * m + g)
+            p = p - rate * m
+        else:
+            m = flushed(beta1 * m + (1 - beta1) * g)
+            v = flushed(beta2 * v + (1 - beta2) * g**2)
+            m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+            p = p - rate * m_hat / (np.sqrt(v_hat) + config.eps)
+        state[name] = [t, m, v]
+        return p
+
+    return step
+
+
+def plain_train(config: toysup.TrainConfig, W: Array, flush: bool = True) -> tuple[Array, Array]:
+    """W and b after all updates on a finite training set, from this initial W."""
+    x = toysup.data.sample(
+        config.n, int(config.T), config.sparsity, config.seed, normalize=config.normalize
+    ).toarray()
+    features = config.n if config.loss_reduction == "mean" else 1
+    b = np.zeros(config.n, W.dtype)
+    step = plain_optimizer(config, flush)
+    for rate in plain_rates(config):
+        _, dW, db = plain_gradient(W, b, x, config.importances(), features)
+        W = step("W", W, dW.astype(W.dtype), float(rate))
+        b = step("b", b, db.astype(W.dtype), float(rate))
+    return W, b
+
+
+def initial(config: toysup.TrainConfig) -> Array:
+    """The initial W of a config."""
+    return toysup.train(config.replace(steps=0, warmup=0.0, test_size=0)).W
+
+
+# ------------------------------------------------------------------------------------ tolerances
+
+
+def gradient_tolerance(
+    W: Array, b: Array, x: Array, importance: Array, features: float = 1.0
+) -> Gradient:
+    """How far two right answers may be apart: loss, dW and db, entry by entry.
+
+    k roundings of random sign leave about sqrt(k) eps of the sum of the terms' absolute values; k
+    is the longest chain of additions, and 4 standard deviations are allowed. A z within its own
+    rounding of the kink may be seen on either side of it, and is worth what the gradient jumps by.
+    """
+    info = np.finfo(W.dtype)
+    W, b, x = W.astype(float), b.astype(float), x.astype(float)
+    error = 4 * math.sqrt(sum(W.shape) + len(x))
+    weight = 2 * importance / (len(x) * features)
+    size = np.abs(x) @ np.abs(W).T @ np.abs(W) + np.abs(b)  # of the terms of z
+    slack = error * float(info.eps) * size + float(info.tiny)
+    near = np.abs(x @ W.T @ W + b) <= slack
+    dz = weight * (error * float(info.eps) * (size + np.abs(x)) + near * np.abs(x))
+    loss = float(np.sum(weight * (size + np.abs(x)) ** 2)) * error * 2.0**-52  # always in doubles
+    h, dh = np.abs(x) @ np.abs(W).T, dz @ np.abs(W).T
+    tiny = 2 * float(info.tiny)
+    return loss + 1e-300, h.T @ dz + dh.T @ np.abs(x) + tiny, dz.sum(axis=0) + tiny
+
+
+def assert_same_gradient(actual: Gradient, expected: Gradient, tolerance: Gradient) -> None:
+    """Equal within :func:`gradient_tolerance`."""
+    for name, got, want, bound in zip(
+        ("loss", "dW", "db"), actual, expected, tolerance, strict=True
+    ):
+        off = np.atleast_1d(np.abs(np.asarray(got, float) - want))
+        assert np.all(np.isfinite(off)), f"{name} is not finite"
+        ratio = off / np.atleast_1d(bound)
+        worst = np.unravel_index(np.argmax(ratio), ratio.shape)
+        assert ratio[worst] <= 1, f"{name}{worst}: off by {off[worst]:.3e}, {ratio[worst]:.3g} times"
+
+
+# ------------------------------------------------------------------------------------------ bits
+
+
+def bits(*arrays: Any) -> bytes:
+    """The bytes of arrays and numbers, one after another."""
+    return b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)
+
+
+def run_bits(run: Run) -> bytes:
+    """Everything that a run computes."""
+    history = [run.history[name].values for name in sorted(run.history)]
+    return bits(run.W, run.b, run.train_loss, run.test_loss, *history)
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def using(backend: Backend) -> Iterator[None]:
+    """That backend is the one in use."""
+    before = os.environ.get("TOYSUP_BACKEND")
+    os.environ["TOYSUP_BACKEND"] = backend.name
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TOYSUP_BACKEND"]
+        else:
+            os.environ["TOYSUP_BACKEND"] = before
+
+
+def on(backend: Backend, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a function returns on that backend."""
+    with using(backend):
+        return function(*args, **kwargs)
+
+
+def in_new_process(function: str, **environment: str) -> Any:
+    """What ``helpers.<function>()`` returns in a process with these environment variables."""
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    code = f"import json, helpers; print(json.dumps(helpers.{function}()))"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def digests() -> dict[str, str]:
+    """Digests of gradients and short trainings that take every kernel through its remainders."""
+    from strategies import Problem
+
+    found = {"backend": toysup.backend_name()}
+    for dtype in ("float32", "float64"):
+        for m in (1, 2, 3, 4, 5, 9, 17):
+            for importance in ("one", "array"):
+                p = Problem(n=150, m=m, T=541, sparsity=0.9, importance=importance, dtype=dtype)
+                given = {"importance": p.given_importance()}
+                answer = toysup.loss_and_grad(*p.parameters(), p.examples(), **given)
+                found[f"gradient m={m} {dtype} {importance}"] = digest(bits(*answer))
+            config = toysup.TrainConfig(
+                n=90, m=m, T=37, sparsity=0.9, steps=60, learning_rate=0.01, dtype=dtype,
+                optimizer=("adamw", "adam", "sgd")[m % 3], test_size=50, record=8,
+            )  # fmt: skip
+            found[f"training m={m} {dtype}"] = digest(run_bits(toysup.train(config)))
+        p = Problem(n=17_000, m=2, T=9, sparsity=0.999, dtype=dtype)  # C_t in two parts
+        answer = toysup.loss_and_grad(*p.parameters(), p.examples())
+        found[f"gradient n={p.n} {dtype}"] = digest(bits(*answer))
+    fresh = toysup.TrainConfig(
+        n=90, T=math.inf, batch_size=20, sparsity=0.9, steps=40, test_size=50, init="xavier_normal"
+    )
+    found["training T=inf"] = digest(run_bits(toysup.train(fresh)))
+    return found
