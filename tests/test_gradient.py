@@ -166,7 +166,9 @@ def test_both_backends_agree(native, reference, dtype, problem, reduction):
     if dtype == "float64":
         assert ours[0] == pytest.approx(theirs[0], rel=1e-12)
         for one, other in zip(ours[1:], theirs[1:], strict=True):
-            assert np.allclose(one, other, rtol=1e-12, atol=1e-12 * (np.max(np.abs(other)) + 1e-300))
+            assert np.allclose(
+                one, other, rtol=1e-12, atol=1e-12 * (np.max(np.abs(other)) + 1e-300)
+            )
 
 
 @given(problem=problems(max_n=60, max_m=8, max_T=100), scale=st.sampled_from([1e-30, 1e-8, 1e4]))

@@ -204,7 +204,9 @@ def test_the_table_is_the_binomial_distribution_function(n, sparsity):
     assert k0 == 0 or scipy.stats.binom.cdf(k0 - 1, n, 1 - sparsity) < 1e-20 or sparsity == 0
 
 
-@pytest.mark.parametrize("n, sparsity, T", [(40, 0.9, 20_000), (37, 0.2, 4000), (300, 0.99, 20_000)])
+@pytest.mark.parametrize(
+    "n, sparsity, T", [(40, 0.9, 20_000), (37, 0.2, 4000), (300, 0.99, 20_000)]
+)
 def test_positions_are_uniform(backend, n, sparsity, T):
     """Also where more than half are non-zero, and the zeros are drawn instead."""
     X = toysup.data.sample(n, T, sparsity, 5)
@@ -262,7 +264,9 @@ def test_uniform_weights_fill_glorots_bounds(backend, n, m):
     W = toysup.train(n=n, m=m, T=1, steps=0, test_size=0, dtype="float64").W
     bound = math.sqrt(6 / (n + m))
     assert np.max(np.abs(W)) < bound
-    assert scipy.stats.kstest(W.ravel(), scipy.stats.uniform(-bound, 2 * bound).cdf).pvalue > SURPRISE
+    assert (
+        scipy.stats.kstest(W.ravel(), scipy.stats.uniform(-bound, 2 * bound).cdf).pvalue > SURPRISE
+    )
 
 
 @pytest.mark.parametrize("n, m", [(1000, 2), (300, 30), (5000, 1)])

@@ -1,0 +1,93 @@
+"""Tables of results: aligned text for a reader, CSV for a program."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toysup._files import replace_file
+
+__all__ = ["Cell", "Table", "align", "plain"]
+
+Cell = str | int | float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Named columns and rows of values.
+
+    Attributes
+    ----------
+    name : str
+        Its file's name without ".csv".
+    columns : sequence of str
+        Names of the columns.
+    rows : list of tuple
+        A value for each column; None and NaN are left blank in text.
+    heading : str
+        What a reader must know, one or more lines.
+    formats : mapping of str to str
+        How a column's floats are shown in the text, ".4f" if not given. The CSV has all digits.
+    """
+
+    name: str
+    columns: Sequence[str]
+    rows: list[tuple[Cell, ...]]
+    heading: str = ""
+    formats: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """Heading and aligned columns."""
+        formats = [self.formats.get(column, ".4f") for column in self.columns]
+        cells = [list(map(_text, row, formats)) for row in self.rows]
+        body = align([[column.replace("_", " ") for column in self.columns], *cells])
+        return f"{self.heading}\n\n{body}" if self.heading else body
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows as JSON values: None for NaN and "inf" for infinity."""
+        return [dict(zip(self.columns, map(plain, row), strict=True)) for row in self.rows]
+
+    def save(self, folder: Path) -> Path:
+        """Write ``folder/name.csv``, whole or not at all; returns its path."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows(["" if _blank(value) else value for value in row] for row in self.rows)
+        path = folder / f"{self.name}.csv"
+        replace_file(path, lambda file: file.write(text.getvalue().encode()))
+        return path
+
+
+def align(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of cells as text: columns aligned to the right, two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def plain(value: Any) -> Any:
+    """A value that JSON has: None for NaN, "inf" for infinity; in lists and dicts too."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return value
+
+
+def _blank(value: Cell) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _text(value: Cell, spec: str) -> str:
+    if value is None or _blank(value):
+        return ""
+    return format(value, spec) if isinstance(value, float) else str(value)
