@@ -8,6 +8,9 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import scipy.sparse
+from hypothesis import assume, example, given
+
+import toysup
 from helpers import (
     assert_same_gradient,
     bits,
@@ -17,10 +20,7 @@ from helpers import (
     on,
     plain_gradient,
 )
-from hypothesis import assume, example, given
 from strategies import Problem, problems
-
-import toysup
 from toysup.data import SparseBatch
 
 REDUCTIONS = ("mean", "sum")
@@ -55,7 +55,7 @@ def stencil(loss, size):
 
 
 def largest_step(problem, dW, db):
-    """The largest step along (dW, db) whose stencil lies on one side of every kink; None if tiny."""
+    """The largest step along (dW, db) with its stencil on one side of every kink, or None."""
     W, b = problem.parameters()
     x = problem.examples().toarray()
 
@@ -237,8 +237,8 @@ def test_examples_of_zeros_count_and_move_only_the_bias(backend, problem, seed):
     options = {"importance": problem.given_importance(), "reduction": "sum"}
     loss, dW, db = toysup.loss_and_grad(W, b, x, **options)
     more, dW_more, db_more = toysup.loss_and_grad(W, b, padded, **options)
-    y, T, I = np.maximum(b, 0), len(x), problem.importances()
-    assert more * (T + 3) == pytest.approx(loss * T + 3 * I @ y**2, rel=1e-12)
+    y, T, weight = np.maximum(b, 0), len(x), problem.importances()
+    assert more * (T + 3) == pytest.approx(loss * T + 3 * weight @ y**2, rel=1e-12)
     assert np.allclose(dW_more * (T + 3), dW * T, rtol=1e-10, atol=1e-11 * (1 + T))
     assert np.allclose(db_more * (T + 3), db * T + 6 * I * y, rtol=1e-10, atol=1e-11 * (1 + T))
 

@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
-from helpers import bits, on
 from hypothesis import assume, example, given
-from strategies import SEEDS, SPARSITIES
 
 import toysup
+from helpers import bits, on
+from strategies import SEEDS, SPARSITIES
 from toysup import _stream
-from toysup._stream import ROLES
 
 U64 = st.integers(0, 2**64 - 1)
 SURPRISE = 1e-3

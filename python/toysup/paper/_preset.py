@@ -39,8 +39,8 @@ class Preset:
         ``tables(result, scale)``: what to print and to write as CSV.
     drawings : callable
         ``drawings(result, scale)``: yields (file name without suffix, what a plot returned).
-    see : mapping of str to str
-        What to look for, by scale.
+    see : callable
+        ``see(result, scale)``: what to look for in the drawings, in a sentence.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Preset:
     scales: Mapping[str, Mapping[str, Any]]
     tables: Callable[[SweepResult, str], list[Table]]
     drawings: Callable[[SweepResult, str], Iterator[tuple[str, Any]]]
-    see: Mapping[str, str]
+    see: Callable[[SweepResult, str], str]
 
     def fields(
         self,

@@ -7,7 +7,7 @@ as a pentagon; in between, test loss has its bump.
 The small scale is the stand-in of one tenth: n and 1 / (1 - S) are a tenth of the paper's, so an
 example has ten non-zeros as in the paper, and the bump comes at a tenth of T. The mean over fewer
 features makes gradients larger, and eps = 1e-6 keeps the paper's ratio of the two. A quarter of the
-steps at four times the learning rate let weights grow as far as the paper's: rates sum to 25 in both.
+steps at four times the learning rate let weights grow as far as the paper's: rates sum to 25.
 """
 
 from __future__ import annotations
@@ -54,15 +54,6 @@ model stores examples and their number counts; beyond, that at 10 T, where featu
 often. A stand-in of one tenth resembles the paper and does not equal it: at large T its loss lies
 about ten times as far below 1, because one feature is 1/n of the loss.""",
     "paper": "The paper's values are read off its figure 3, to within 0.0002.",
-}
-
-_SEE = {
-    "small": """\
-Look at figure3.png: test loss is near 1 where T = 5 and 6 examples form polygons (vectors.png),
-rises to a bump near T = 200, where features take over from examples, and then falls below 1.""",
-    "paper": """\
-Look at figure3.png: test loss has a bump at T = 2,000 between stored examples and the pentagon
-of features at large T; diamonds are the paper's values.""",
 }
 
 
@@ -118,11 +109,31 @@ def drawings(result: SweepResult, scale: str) -> Iterator[tuple[str, Any]]:
         yield "vectors", plot.vectors(result, T=few)
 
 
+def see(result: SweepResult, scale: str) -> str:
+    """What to look for: the regular polygon, the bump if there is one, and where it ends."""
+    rows = [(row[0], row[1]) for row in tables(result, scale)[0].rows]
+    curve = sorted((T, loss) for T, loss in rows if isinstance(loss, float) and loss == loss)
+    parts = [
+        f"at T = {T} the examples form a regular polygon and test loss is {loss:.4f}"
+        for T, loss in curve
+        if T == 5
+    ]
+    beyond = 0.5 / (1.0 - result.configs[0].sparsity)
+    inner = zip(curve, curve[1:], curve[2:], strict=False)
+    bumps = [(y, T) for (_, a), (T, y), (_, b) in inner if T > beyond and y > max(a, b)]
+    if bumps:
+        loss, T = max(bumps)
+        parts.append(f"it has a bump, {loss:.4f}, at T = {T}, where features replace examples")
+    if curve:
+        parts.append(f"it ends at {curve[-1][1]:.4f} for T = {curve[-1][0]}")
+    return f"In figure3.png: {'; '.join(parts)}."
+
+
 FIGURE3 = Preset(
     name="figure3",
     title="test loss, dimensionalities and vectors against T, for m = 2",
     scales={"small": SMALL, "paper": PAPER},
     tables=tables,
     drawings=drawings,
-    see=_SEE,
+    see=see,
 )

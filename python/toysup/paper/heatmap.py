@@ -30,15 +30,6 @@ SMALL = {
 }
 PAPER = {"T": reference.FIGURE5_T, "m": reference.FIGURE5_M, "seed": range(4)}
 
-_SEE = {
-    "small": """\
-Look at heatmap.png: follow a row to the right and test loss rises before it falls, so more data
-hurts; the ridge lies at larger T for larger m.""",
-    "paper": """\
-Look at heatmap.png: the ridge of test loss moves to larger T as m grows; the paper's colours end
-at 1.57.""",
-}
-
 
 def tables(result: SweepResult, scale: str) -> list[Table]:
     """Mean test loss over the seeds that have finished: a row for each m, a column for each T."""
@@ -64,11 +55,23 @@ def drawings(result: SweepResult, scale: str) -> Iterator[tuple[str, Any]]:
     yield "heatmap", plot.heatmap(result, vmin=low, vmax=high, annotate=".4f")
 
 
+def see(result: SweepResult, scale: str) -> str:
+    """Where the ridge is, among the T at which features are seen once in two examples or more."""
+    columns = [f"T={T}" for T in result.coords["T"] if T * (1 - result.configs[0].sparsity) > 0.4]
+    ridge = []
+    for row in tables(result, scale)[0].records():
+        losses = {column: row[column] for column in columns if row[column] is not None}
+        if losses:
+            ridge.append(f"{max(losses, key=lambda column: losses[column])} for m={row['m']}")
+    where = ", ".join(ridge) if ridge else "nowhere at these T"
+    return f"In heatmap.png: a ridge of test loss, which lies at larger T for larger m: {where}."
+
+
 HEATMAP = Preset(
     name="heatmap",
     title="mean test loss over T and m",
     scales={"small": SMALL, "paper": PAPER},
     tables=tables,
     drawings=drawings,
-    see=_SEE,
+    see=see,
 )
