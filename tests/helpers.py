@@ -121,12 +121,12 @@ def gradient_tolerance(
     """How far two right answers may be apart: loss, dW and db, entry by entry.
 
     k roundings of random sign leave about sqrt(k) eps of the sum of the terms' absolute values; k
-    is the longest chain of additions, and some 16 steps more. A z within its own rounding of the
+    is the longest chain of additions, and 4 standard deviations are allowed. A z within its own rounding of the
     kink may be seen on either side of it, and is worth what the gradient jumps by there.
     """
     info = np.finfo(W.dtype)
     W, b, x = W.astype(float), b.astype(float), x.astype(float)
-    error = math.sqrt(sum(W.shape) + len(x) + 16)
+    error = 4 * math.sqrt(sum(W.shape) + len(x))
     weight = 2 * importance / (len(x) * features)
     size = np.abs(x) @ np.abs(W).T @ np.abs(W) + np.abs(b)  # of the terms of z
     slack = error * float(info.eps) * size + float(info.tiny)

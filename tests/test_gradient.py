@@ -240,7 +240,7 @@ def test_examples_of_zeros_count_and_move_only_the_bias(backend, problem, seed):
     y, T, weight = np.maximum(b, 0), len(x), problem.importances()
     assert more * (T + 3) == pytest.approx(loss * T + 3 * weight @ y**2, rel=1e-12)
     assert np.allclose(dW_more * (T + 3), dW * T, rtol=1e-10, atol=1e-11 * (1 + T))
-    assert np.allclose(db_more * (T + 3), db * T + 6 * I * y, rtol=1e-10, atol=1e-11 * (1 + T))
+    assert np.allclose(db_more * (T + 3), db * T + 6 * weight * y, rtol=1e-10, atol=1e-11 * (1 + T))
 
 
 # ----------------------------------------------------------------------------- forms of examples

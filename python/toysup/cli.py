@@ -12,6 +12,7 @@ import io
 import json
 import os
 import sys
+import textwrap
 import time
 import warnings
 from collections import Counter
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["main", "parse_field"]
 
 FIGURES = ("figure3", "test-loss", "dimensionality", "vectors", "norms", "heatmap", "history")
+STATUSES = ("ok", "diverged", "failed", "missing")
 SUFFIXES = (".png", ".svg", ".pdf")
 _MAX_RANGE = 100_000
 
@@ -168,7 +170,7 @@ def _complain(kind: str, text: object) -> None:
 def _counts(result: SweepResult) -> dict[str, int]:
     """Number of runs of each status."""
     counts = Counter(result.dataset["status"].to_numpy().astype(str).ravel().tolist())
-    return {status: counts.get(status, 0) for status in ("ok", "diverged", "failed", "missing")}
+    return {status: counts[status] for status in STATUSES}
 
 
 def _in_words(counts: dict[str, int]) -> str:
@@ -239,9 +241,9 @@ def _reproduce(args: argparse.Namespace) -> int:
     finally:
         if args.json and done:
             _document(_reproduced(args, out, done, time.perf_counter() - began))
-    changed = any(value is not None for value in changes.values())
+    _say(args)
     for made in done:
-        _say(args, "" if changed else f"\n{made.preset.see[args.scale]}")
+        _say(args, textwrap.fill(made.preset.see(made.result, args.scale), 100))
     names = ", ".join(path.name for made in done for path in made.files)
     _say(args, f"\nWrote to {out}: {names}; every run is in {out / 'store'}.")
     _say(args, f"Wall time {time.perf_counter() - began:.0f} s.")
@@ -355,7 +357,10 @@ def _status(args: argparse.Namespace) -> int:
                 "axes": result.coords,
                 "counts": counts,
                 "seconds": float(result.dataset["seconds"].sum()),
-                "cells": [{"T": T, "m": m, **count} for (T, m), count in cells.items()],
+                "cells": [
+                    {"T": T, "m": m, **{status: count[status] for status in STATUSES}}
+                    for (T, m), count in cells.items()
+                ],
                 "failures": _failures(result),
             }
         )
@@ -407,7 +412,6 @@ def _plot(args: argparse.Namespace) -> int:
     if out.suffix.lower() not in SUFFIXES:
         raise ValueError(f"--out must end in one of {', '.join(SUFFIXES)}, got {str(out)!r}")
     fields = _given_fields(args)
-    os.environ.setdefault("MPLBACKEND", "Agg")  # no window, unless the user insists
     from toysup import plot
 
     draw: Callable[..., Any] = getattr(plot, figure.replace("-", "_"))
@@ -424,13 +428,12 @@ def _plot(args: argparse.Namespace) -> int:
 
 def _source(figure: str, folder: Path) -> Path:
     """The store to draw: of several, the one that is called so, or else that of figure 3."""
-    stores = {store.name: store for store in _stores(folder)}
-    if len(stores) == 1:
-        return next(iter(stores.values()))
+    stores = _stores(folder)
     for name in (figure, "figure3"):
-        if name in stores:
-            return stores[name]
-    known = ", ".join(map(str, stores.values()))
+        named = [store for store in stores if store.name == name] if len(stores) > 1 else stores
+        if len(named) == 1:
+            return named[0]
+    known = ", ".join(map(str, stores))
     raise ValueError(f"{str(folder)!r} holds several sweeps, give one of them: {known}")
 
 
@@ -651,6 +654,7 @@ def _dashes(word: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = argparse.Namespace(command="")
+    os.environ.setdefault("MPLBACKEND", "Agg")  # figures go to files; a user's choice stands
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a path may hold what the terminal does not know
     try:

@@ -78,7 +78,7 @@ def tables(result: SweepResult, scale: str) -> list[Table]:
     config = result.configs[0]
     heading = (
         f"Test loss of figure 3 at the {scale} scale: n = {config.n:,}, S = {config.sparsity}, "
-        f"m = {config.m}, {config.steps:,} steps.\n"
+        f"m = {config.m}, {config.steps:,} steps, learning rate {config.learning_rate:g}.\n"
         f"Losses are means over the seeds, the spread is their standard deviation.\n"
         f"{_COMPARED[scale]}"
     )
@@ -111,19 +111,22 @@ def drawings(result: SweepResult, scale: str) -> Iterator[tuple[str, Any]]:
 
 def see(result: SweepResult, scale: str) -> str:
     """What to look for: the regular polygon, the bump if there is one, and where it ends."""
-    rows = [(row[0], row[1]) for row in tables(result, scale)[0].rows]
-    curve = sorted((T, loss) for T, loss in rows if isinstance(loss, float) and loss == loss)
+    data = result.dataset
+    loss = data["test_loss"].where(data["status"] == "ok").mean("seed").to_numpy()
+    curve = sorted(
+        (T, float(y)) for T, y in zip(result.coords["T"], loss, strict=True) if math.isfinite(y)
+    )
     parts = [
-        f"at T = {T} the examples form a regular polygon and test loss is {loss:.4f}"
-        for T, loss in curve
+        f"at T = {T} the examples form a regular polygon and test loss is {y:.4f}"
+        for T, y in curve
         if T == 5
     ]
     beyond = 0.5 / (1.0 - result.configs[0].sparsity)
     inner = zip(curve, curve[1:], curve[2:], strict=False)
     bumps = [(y, T) for (_, a), (T, y), (_, b) in inner if T > beyond and y > max(a, b)]
     if bumps:
-        loss, T = max(bumps)
-        parts.append(f"it has a bump, {loss:.4f}, at T = {T}, where features replace examples")
+        height, T = max(bumps)
+        parts.append(f"it has a bump, {height:.4f}, at T = {T}, where features replace examples")
     if curve:
         parts.append(f"it ends at {curve[-1][1]:.4f} for T = {curve[-1][0]}")
     return f"In figure3.png: {'; '.join(parts)}."

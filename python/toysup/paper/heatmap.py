@@ -41,14 +41,15 @@ def tables(result: SweepResult, scale: str) -> list[Table]:
     config, seeds = result.configs[0], len(result.coords["seed"])
     heading = (
         f"Test loss over m and T (figure 5) at the {scale} scale: n = {config.n:,}, "
-        f"S = {config.sparsity}, {config.steps:,} steps, {seeds} seed{'s' if seeds > 1 else ''}."
+        f"S = {config.sparsity}, {config.steps:,} steps, learning rate {config.learning_rate:g}, "
+        f"{seeds} seed{'s' if seeds > 1 else ''}."
     )
     columns = ["m", *(f"T={T}" for T in result.coords["T"])]
     return [Table("heatmap", columns, rows, heading=heading)]
 
 
 def drawings(result: SweepResult, scale: str) -> Iterator[tuple[str, Any]]:
-    """The map, with its values written into it where they are few."""
+    """The map, with the values written into it."""
     from toysup import plot
 
     low, high = reference.FIGURE5_RANGE if scale == "paper" else (None, None)
