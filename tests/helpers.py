@@ -121,8 +121,8 @@ def gradient_tolerance(
     """How far two right answers may be apart: loss, dW and db, entry by entry.
 
     k roundings of random sign leave about sqrt(k) eps of the sum of the terms' absolute values; k
-    is the longest chain of additions, and 4 standard deviations are allowed. A z within rounding of its
-    kink may be seen on either side of it, and is worth what the gradient jumps by there.
+    is the longest chain of additions, and 4 standard deviations are allowed. A z within rounding of
+    the kink may be seen on either side of it, and is worth what the gradient jumps by there.
     """
     info = np.finfo(W.dtype)
     W, b, x = W.astype(float), b.astype(float), x.astype(float)
