@@ -50,10 +50,13 @@ def as_float(name: str, value: object) -> float:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         kind = type(value).__name__
         raise TypeError(f"{name} must be a real number, got {short(value)} ({kind})")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
     if not math.isfinite(result):
-        raise ValueError(f"{name} must be finite, got {result}")
-    return result
+        raise ValueError(f"{name} must be finite, got {short(value)}")
+    return result + 0.0  # -0.0 becomes 0.0: equal configs have equal keys
 
 
 def _in_range(
@@ -63,7 +66,7 @@ def _in_range(
     result = as_float(name, value)
     if not (low < result if open_low else low <= result) or not result < high:
         left = "(" if open_low else "["
-        raise ValueError(f"{name} must be in {left}{low:g}, {high:g}), got {result}")
+        raise ValueError(f"{name} must be in {left}{low:g}, {high:g}), got {float(value)}")  # type: ignore[arg-type]
     return result
 
 
@@ -98,9 +101,12 @@ def _as_importance(value: object, n: int) -> float | tuple[float, ...]:
             f"importance must be a number or an array of n numbers, got {short(value)} ({kind})"
         )
     try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        array = np.asarray(value)
+    except ValueError as error:  # ragged
         raise TypeError(f"importance must hold numbers, got {short(value)}") from error
+    if array.size and array.dtype.kind not in "fiu":
+        raise TypeError(f"importance must hold numbers, got {short(value)} ({array.dtype})")
+    array = array.astype(np.float64) + 0.0
     if array.shape != (n,):
         raise ValueError(f"importance must have shape ({n},) for n = {n}, got shape {array.shape}")
     if not np.all(np.isfinite(array)) or np.any(array < 0):
@@ -110,12 +116,13 @@ def _as_importance(value: object, n: int) -> float | tuple[float, ...]:
 
 
 def _as_betas(value: object) -> tuple[float, float]:
-    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
+    pair = value.tolist() if isinstance(value, np.ndarray) and value.ndim == 1 else value
+    if isinstance(pair, (str, bytes)) or not isinstance(pair, Sequence):
         kind = type(value).__name__
         raise TypeError(f"betas must be a pair of numbers, got {short(value)} ({kind})")
-    if len(value) != 2:
+    if len(pair) != 2:
         raise ValueError(f"betas must be a pair of numbers, got {short(value)}")
-    return _in_range("betas[0]", value[0], 0, 1), _in_range("betas[1]", value[1], 0, 1)
+    return _in_range("betas[0]", pair[0], 0, 1), _in_range("betas[1]", pair[1], 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

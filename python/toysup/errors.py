@@ -37,10 +37,12 @@ def short(value: object, limit: int = 80) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """A phrase such as ``"; did you mean 'seed'?"``, or the empty string."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if not close:
-        lowered = {k.lower(): k for k in known}
-        close = [lowered[name.lower()]] if name.lower() in lowered else []
+    lowered = {k.lower(): k for k in known}
+    word = name.lower().replace("-", "_")
+    if word in lowered:
+        return f"; did you mean {lowered[word]!r}?"
+    close = [k for k in known if len(word) > 2 and k.startswith(word)]
+    close = close or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
