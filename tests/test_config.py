@@ -475,7 +475,6 @@ def test_steps_of_history_and_snapshots(steps, record, snapshots):
 
 @given(configs())
 def test_memory_grows_with_what_is_held(config):
-    longer = {"batch_size": 2**48} if config.T == math.inf else {"T": 2**48}
     config = config.replace(importance=1.0)
     most = {"batch_size": 2**48} if config.T == math.inf else {"T": 2**48}
     for other in (config.replace(n=config.n + 1000), config.replace(**most)):
