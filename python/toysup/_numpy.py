@@ -98,8 +98,9 @@ def loss_and_grad(
     """The loss of this reduction and its gradient."""
     per_feature = W.shape[1] if reduction == "mean" else 1
     scale = 1.0 / ((len(X[0]) - 1) * per_feature)
-    value = loss(W, b, X, importance, lambda: False) / per_feature
-    return value, *gradient(W, b, X, importance, scale, lambda: False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = loss(W, b, X, importance, lambda: False) / per_feature
+        return value, *gradient(W, b, X, importance, scale, lambda: False)
 
 
 # --------------------------------------------------------------------------------- the optimizer

@@ -181,7 +181,7 @@ def as_csr(X: object, n: int) -> CSR:
 
 
 def _from_scipy(X: Any) -> SparseBatch:
-    csr = X.tocsr()
+    csr = X.tocsr().copy()  # tocsr may return X itself, which stays as it is
     csr.sum_duplicates()
     if csr.ndim != 2 or csr.dtype.kind not in "fiub":
         raise ValueError(f"X must be a real (T, n) array, got {csr.dtype} of shape {csr.shape}")
