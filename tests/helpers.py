@@ -120,9 +120,10 @@ def gradient_tolerance(
 ) -> Gradient:
     """How far two right answers may be apart: loss, dW and db, entry by entry.
 
-    k roundings of random sign leave about sqrt(k) eps of the sum of the terms' absolute values; k
-    is the longest chain of additions, and 4 standard deviations are allowed. A z within rounding of
-    the kink may be seen on either side of it, and is worth what the gradient jumps by there.
+    k roundings leave about sqrt(k) eps of the sum of the terms' absolute values; k is the longest
+    chain of additions. 4 times that is allowed, as equal terms (the biases of empty examples) are
+    not rounded at random. A z within rounding of the kink may be seen on either side of it, and is
+    worth what the gradient jumps by there.
     """
     info = np.finfo(W.dtype)
     W, b, x = W.astype(float), b.astype(float), x.astype(float)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from toysup.config import FIELDS, TrainConfig
+from toysup.config import FIELDS, MAX_EXAMPLES, TrainConfig, as_int
 from toysup.errors import nearest, short
 
 __all__ = ["Grid", "Index"]
@@ -36,7 +36,7 @@ def _is_axis(name: str, value: object) -> bool:
 
 def as_label(name: str, value: Any) -> Any:
     """The coordinate of a value: itself, or text for a pair."""
-    return ", ".join(f"{v:g}" for v in value) if isinstance(value, tuple) else value
+    return ", ".join(map(repr, value)) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,14 @@ class Grid:
                 raise ValueError(f"{name} must have at least one value, got an empty axis")
             if any(value is None for value in given[name]):
                 raise ValueError(f"{name} must not hold None when it is an axis")
+        batch_size = fixed.get("batch_size")
+        if batch_size is not None:
+            batch_size = as_int("batch_size", batch_size, 1, MAX_EXAMPLES)
         corner = _cell(fixed, {name: given[name][0] for name in order})
         axes = {name: _canonical(name, given, fixed) for name in order}
         fixed = {k: v for k, v in corner.to_dict().items() if k not in axes}
-        if "batch_size" not in axes and corner.batch_size is None and changes.get("batch_size"):
-            fixed["batch_size"] = changes["batch_size"]  # for the cells with infinite T
+        if "batch_size" not in axes:
+            fixed["batch_size"] = batch_size  # for the cells with infinite T
         grid = cls(axes, fixed)
         grid.configs()  # every cell is checked before any is trained
         return grid
@@ -106,7 +109,7 @@ class Grid:
     def position(self, name: str, value: Any) -> int:
         """Where a value stands on an axis; -1 if it does not."""
         if isinstance(value, np.ndarray):
-            value = tuple(value.tolist())
+            value = value.tolist()
         value = tuple(value) if isinstance(value, list) else value
         found = [i for i, known in enumerate(self.axes[name]) if known == value]
         return found[0] if found else -1

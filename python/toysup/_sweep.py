@@ -182,7 +182,7 @@ class SweepResult:
         for index in grid.indices():
             line = [(*index[:at], i, *index[at:]) for i in range(len(self._grid.axes[axis]))]
             source[index] = min(line, key=lambda full: _loss(self._cells[full]))
-        labels = [as_label(axis, value) for value in self._grid.axes[axis]]
+        labels = self._labels(axis)
         chosen = {axis: {index: labels[full[at]] for index, full in source.items()}}
         for name, values in self._chosen.items():
             chosen[name] = {index: values[full] for index, full in source.items()}

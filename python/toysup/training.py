@@ -167,7 +167,7 @@ class Run:
             "train_loss": self.train_loss,
             "test_loss": self.test_loss,
             **last,
-            "n_represented": metrics.n_represented(self.W.T) if finite else math.nan,
+            "n_represented": float(metrics.n_represented(self.W.T)) if finite else math.nan,
             "seconds": self.seconds,
             "provenance": dict(self.provenance),
         }

@@ -1,0 +1,685 @@
+"""The command line: what it prints, what it writes, its exit codes, and Ctrl-C."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+import toysup
+from toysup import _numpy, cli, paper
+from toysup._types import Backend
+from toysup.config import FIELDS, TrainConfig
+from toysup.training import Run
+
+TINY = ("--n", "30", "--sparsity", "0.8", "--steps", "40", "--test-size", "50", "--record", "4")
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def toysup_cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run the command line in this process: (exit code, stdout, stderr)."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = cli.main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Presets that take a moment."""
+    small = {"n": 60, "sparsity": 0.9, "steps": 60, "test_size": 80, "record": 4}
+    for name in paper.names():
+        preset = paper.get(name)
+        scales = {scale: {**fields, **small} for scale, fields in preset.scales.items()}
+        monkeypatch.setitem(paper._REGISTRY, name, dataclasses.replace(preset, scales=scales))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of T x m x seed, of which two cells are missing."""
+    path = tmp_path_factory.mktemp("cli") / "store"
+    fields = {"n": 30, "sparsity": 0.8, "steps": 40, "test_size": 50, "record": 4, "m": 2}
+    toysup.sweep(store=path, T=[3, 5, 30], seed=[0], progress=False, **fields)
+    toysup.sweep(store=path, T=[3], seed=[0, 1], progress=False, **fields)
+    return path
+
+
+def start(*words: object, **kwargs: Any) -> subprocess.Popen[str]:
+    """The command line in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "toysup", *map(str, words)],
+        stdout=kwargs.pop("stdout", subprocess.PIPE),
+        stderr=subprocess.PIPE,
+        text=True,
+        **kwargs,
+    )
+
+
+def process(*words: object, **kwargs: Any) -> tuple[int, str, str]:
+    """The command line in a process of its own, to its end: (exit code, stdout, stderr)."""
+    with start(*words, **kwargs) as running:
+        out, err = running.communicate(timeout=120)
+    return running.returncode, out, err
+
+
+def one_error_line(err: str) -> str:
+    """The text of the only line on stderr."""
+    (line,) = err.splitlines()
+    assert line.startswith("toysup: error: ")
+    return line.removeprefix("toysup: error: ")
+
+
+# --- values of fields ---
+
+# For each field, some of its values; what is written into the command line is their str.
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "n": st.integers(1, 10**6),
+    "m": st.integers(1, 100),
+    "T": st.integers(1, 10**9) | st.just(math.inf),
+    "sparsity": st.floats(0, 1, exclude_max=True),
+    "normalize": st.booleans(),
+    "importance": st.floats(1e-3, 1.0, exclude_min=True),
+    "seed": st.integers(0, 2**63 - 1),
+    "init_seed": st.integers(0, 2**63 - 1) | st.none(),
+    "steps": st.integers(0, 10**6),
+    "learning_rate": st.floats(1e-9, 10),
+    "warmup": st.floats(0, 1, exclude_max=True),
+    "schedule": st.sampled_from(["cosine", "constant"]),
+    "optimizer": st.sampled_from(["adamw", "adam", "sgd"]),
+    "betas": st.tuples(*[st.floats(0, 1, exclude_max=True)] * 2),
+    "momentum": st.floats(0, 1, exclude_max=True),
+    "eps": st.floats(1e-300, 1),
+    "weight_decay": st.floats(0, 10),
+    "decay_bias": st.booleans(),
+    "loss_reduction": st.sampled_from(["mean", "sum"]),
+    "init": st.sampled_from(["xavier_uniform", "xavier_normal"]),
+    "batch_size": st.integers(1, 10**6) | st.none(),
+    "dtype": st.sampled_from(["float32", "float64"]),
+    "test_size": st.integers(0, 10**6),
+    "record": st.integers(1, 1000),
+    "snapshots": st.integers(0, 1000),
+}
+
+
+def written(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def test_every_field_is_tried() -> None:
+    assert set(VALUES) == set(FIELDS)
+
+
+@given(st.fixed_dictionaries({}, optional=VALUES), st.booleans())
+def test_options_are_read_back_as_they_were_written(
+    fields: dict[str, Any], underscores: bool
+) -> None:
+    words = ["sweep"]
+    for name, value in fields.items():
+        words.append(f"--{name if underscores else name.replace('_', '-')}={written(value)}")
+    args = cli._parse(words)
+    assert cli._given_fields(args) == fields
+
+
+@given(st.data())
+def test_several_values_make_a_list(data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(FIELDS))
+    values = data.draw(st.lists(VALUES[name], min_size=2, max_size=4))
+    separator = ";" if name == "betas" else ","
+    assert cli.parse_field(name, separator.join(map(written, values))) == values
+
+
+@given(st.integers(0, 50), st.integers(1, 50), st.integers(1, 9))
+def test_ranges_are_those_of_python(low: int, count: int, step: int) -> None:
+    assert cli.parse_field("seed", f"{low}:{low + count}") == list(range(low, low + count))
+    assert cli.parse_field("T", f"{low}:{low + count}:{step},inf") == [
+        *range(low, low + count, step),
+        math.inf,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("T", "1e5", 100_000),
+        ("T", " 3 , 5 ,inf", [3, 5, math.inf]),
+        ("steps", "50_000", 50_000),
+        ("steps", "5e4", 50_000),
+        ("normalize", "True,FALSE", [True, False]),
+        ("init_seed", "None", None),
+        ("seed", "0:1", [0]),
+        ("betas", "0.9,0.99", (0.9, 0.99)),
+    ],
+)
+def test_ways_to_write_a_value(name: str, text: str, value: object) -> None:
+    assert cli.parse_field(name, text) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("T", "", "T has an empty value in ''"),
+        ("T", "3,,5", "T has an empty value in '3,,5'"),
+        ("T", "three", "T must be a number, got 'three'"),
+        ("m", "2.5", None),
+        ("m", "x", "m must be an integer, got 'x'"),
+        ("seed", "0:", "seed must be a range such as 0:4 or 0:100:10, got '0:'"),
+        ("seed", "4:0", "seed has no value in the range '4:0'"),
+        ("seed", "0:1:0", "seed must be a range .* got '0:1:0'"),
+        ("seed", "0:10000000000", "seed has more than 100,000 values in the range"),
+        ("sparsity", "0:1", "sparsity has no ranges, got '0:1'"),
+        ("normalize", "1", "normalize must be true or false, got '1'"),
+        ("betas", "0.9", None),
+        ("betas", "0.9,high", "betas must be a number, got 'high'"),
+    ],
+)
+def test_bad_values_are_named(name: str, text: str, message: str | None) -> None:
+    """Either here, or by the config."""
+    with pytest.raises((ValueError, TypeError), match=message or name):
+        TrainConfig.from_fields({name: cli.parse_field(name, text)})
+
+
+# --- bad usage ---
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["reprodce"], "COMMAND must be one of .*'reprodce'; did you mean 'reproduce'"),
+        (["sweep", "--lerning-rate", "1"], "'--lerning-rate'; did you mean '--learning-rate'"),
+        (["sweep", "--t", "3"], "unknown option '--t'; did you mean '--T'"),
+        (["sweep", "extra"], "unknown argument 'extra'"),
+        (["--quiet", "sweep"], "--quiet must come after 'sweep'"),
+        (["--bogus"], "unknown option '--bogus'"),
+        (["sweep", "--T"], "argument --T: expected one argument .see toysup sweep --help"),
+        (["plot", "vectors"], "the following arguments are required: DIR"),
+        (["sweep", "--m", "0"], "m must be between 1 and 2147483647, got 0"),
+        (["sweep", "--schedule", "cosin"], "'cosin'; did you mean 'cosine'"),
+        (["sweep", "--T", "3,3"], "T has the value 3 twice"),
+        (["sweep", "--jobs", "0", *TINY], "n_jobs must not be 0"),
+        (["reproduce", "figure33"], "'figure33'; did you mean 'figure3'"),
+        (["reproduce", "figure3", "bogus"], "figure must be one of .* got 'bogus'"),
+        (["reproduce", "--scale", "smal"], "'smal'; did you mean 'small'"),
+        (["reproduce", "--seeds", "0"], "seeds must be between 1 .* got 0"),
+        (["reproduce", "--T", "x"], "T must be a number, got 'x'"),
+        (["status", "nowhere"], "no sweep is stored in 'nowhere'"),
+        (["plot", "vector", "nowhere"], "FIGURE .* got 'vector'; did you mean 'vectors'"),
+        (["plot", "vectors", "nowhere"], "no store and no run file at 'nowhere'"),
+    ],
+)
+def test_bad_usage_is_one_line_and_code_2(
+    toysup_cli: Cli,
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = toysup_cli(*words)
+    assert (code, out) == (2, "")
+    assert re.search(message, one_error_line(err))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_option_of_a_real_process() -> None:
+    code, out, err = process("sweep", "--sparsity", "1.5")
+    assert (code, out) == (2, "")
+    assert one_error_line(err) == "sparsity must be in [0, 1), got 1.5"
+
+
+def test_no_command_prints_the_commands(toysup_cli: Cli) -> None:
+    code, out, err = toysup_cli()
+    assert (code, out) == (2, "")
+    assert "reproduce" in err
+
+
+def test_help_and_version(toysup_cli: Cli) -> None:
+    assert toysup_cli("--version") == (0, f"toysup {toysup.__version__}\n", "")
+    for command in cli.COMMANDS:
+        code, out, err = toysup_cli(command, "--help")
+        assert (code, err) == (0, "")
+        assert out.startswith(f"usage: toysup {command}")
+    code, out, _ = toysup_cli("sweep", "--help")
+    for name in FIELDS:
+        assert f"--{name.replace('_', '-')} VALUE" in out
+
+
+def test_help_says_what_the_fields_are() -> None:
+    texts = cli._field_help()
+    assert texts["m"] == "Number of hidden dimensions, 1 <= m <= n (default 2)"
+    assert all(len(text) > len("(default None)") + 10 for text in texts.values())
+
+
+def test_usage_needs_neither_numpy_nor_matplotlib() -> None:
+    code = (
+        "import sys; from toysup.cli import main; main(['--version']); main(['bogus']); "
+        "print(sorted({'numpy', 'xarray', 'matplotlib', 'tqdm'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+# --- sweep ---
+
+
+def test_sweep_prints_a_line_for_each_run(toysup_cli: Cli, backend: Backend) -> None:
+    code, out, err = toysup_cli(
+        "sweep", "--T", "3,5,inf", "--m", "2,3", "--seed", "0:2", "--batch_size", "20", *TINY
+    )
+    assert (code, err) == (0, "")
+    header, *lines = out.splitlines()
+    assert header.split()[:4] == ["T", "m", "seed", "status"]
+    cells = [line.split()[:4] for line in lines[:12]]
+    assert cells == [
+        [T, m, seed, "ok"] for T in ("3", "5", "inf") for m in ("2", "3") for seed in ("0", "1")
+    ]
+    assert lines[12:] == ["", "12 runs: 12 ok; not kept, for want of --store"]
+
+
+def test_sweep_as_json_is_what_the_library_computes(toysup_cli: Cli, backend: Backend) -> None:
+    code, out, err = toysup_cli("sweep", "--T", "3,inf", "--batch-size", "20", "--json", *TINY)
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    assert document["counts"] == {"ok": 2, "diverged": 0, "failed": 0, "missing": 0}
+    assert document["axes"] == {"T": [3, "inf"]}
+    for row, T in zip(document["runs"], (3, math.inf), strict=True):
+        batch = 20 if T == math.inf else None
+        run = toysup.train(
+            n=30, sparsity=0.8, steps=40, test_size=50, record=4, T=T, batch_size=batch
+        )
+        assert row["test_loss"] == run.test_loss
+
+
+def test_sweep_continues_a_store(toysup_cli: Cli, tmp_path: Path) -> None:
+    words = ("sweep", "--store", tmp_path / "s", "--T", "3,5", *TINY)
+    assert toysup_cli(*words)[0] == 0
+    before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "s" / "runs").iterdir()}
+    assert toysup_cli(*words, "--seed", "0:2")[0] == 0
+    after = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "s" / "runs").iterdir()}
+    assert len(after) == 4
+    assert before.items() <= after.items()
+
+
+def test_quiet_prints_nothing(toysup_cli: Cli, tmp_path: Path) -> None:
+    assert toysup_cli("sweep", "--quiet", "--store", tmp_path / "s", *TINY) == (0, "", "")
+    drawn = toysup_cli("plot", "vectors", tmp_path / "s", "--out", tmp_path / "v.png", "--quiet")
+    assert drawn == (0, "", "")
+
+
+def test_a_diverged_run_is_a_result_and_a_note(toysup_cli: Cli) -> None:
+    words = ("--optimizer", "sgd", "--learning-rate", "1e30", "--warmup", "0")
+    code, out, err = toysup_cli("sweep", "--T", "3,5", *words, *TINY)
+    assert code == 0
+    assert "2 runs: 2 diverged" in out
+    assert re.fullmatch(r"toysup: note: of 2 runs: 2 diverged; .* T=3: a loss or .*\n", err)
+
+
+def test_a_failed_run_is_code_1(
+    toysup_cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TOYSUP_BACKEND", "numpy")
+    whole = _numpy.train_one
+
+    def half(config: TrainConfig, *rest: Any) -> Any:
+        if config.T == 5:
+            raise ArithmeticError("no luck")
+        return whole(config, *rest)
+
+    monkeypatch.setattr(_numpy, "train_one", half)
+    words = ("sweep", "--T", "3,5", "--store", tmp_path / "s", *TINY)
+    code, out, err = toysup_cli(*words)
+    assert code == 1
+    assert "2 runs: 1 ok, 1 failed" in out
+    assert "at T=5: ArithmeticError: no luck" in one_error_line(err)
+    code, out, _ = toysup_cli("status", tmp_path / "s")
+    assert code == 0
+    assert "0/1 1 failed" in out and "T=5: ArithmeticError: no luck" in out
+    document = json.loads(toysup_cli(*words, "--json")[1])
+    assert document["failures"] == [{"T": 5, "reason": "ArithmeticError: no luck"}]
+
+
+def test_a_store_that_cannot_be_written_is_code_1(toysup_cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("mine")
+    code, out, err = toysup_cli("sweep", "--store", path, *TINY)
+    assert (code, out) == (1, "")
+    assert "cannot write a store in" in one_error_line(err)
+
+
+def test_a_damaged_store_is_code_1(toysup_cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text("{")
+    code, out, err = toysup_cli("status", tmp_path)
+    assert (code, out) == (1, "")
+    assert "not a readable manifest" in one_error_line(err)
+
+
+def test_too_much_memory_is_code_1(toysup_cli: Cli) -> None:
+    code, _, err = toysup_cli("sweep", "--T", 10**12)
+    assert code == 1
+    assert "GiB" in one_error_line(err)
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(
+    toysup_cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise AssertionError("ours")
+
+    monkeypatch.setattr("toysup._versions.versions", broken)
+    with pytest.raises(AssertionError, match="ours"):
+        toysup_cli("info", "--json")
+
+
+# --- status, info ---
+
+
+def test_status_counts_the_runs(toysup_cli: Cli, store: Path) -> None:
+    code, out, err = toysup_cli("status", store)
+    assert (code, err) == (0, "")
+    assert f"{store}: 6 runs: 4 ok, 2 missing" in out
+    rows = [line.split() for line in out.splitlines()[3:]]
+    assert rows == [["T", "m=2"], ["3", "2/2"], ["5", "1/2"], ["30", "1/2"]]
+
+
+def test_status_as_json(toysup_cli: Cli, store: Path) -> None:
+    (document,) = json.loads(toysup_cli("status", store, "--json")[1])["stores"]
+    assert document["counts"] == {"ok": 4, "diverged": 0, "failed": 0, "missing": 2}
+    assert document["axes"] == {"T": [3, 5, 30], "seed": [0, 1]}
+    assert document["cells"][1] == {
+        "T": 5, "m": 2, "ok": 1, "diverged": 0, "failed": 0, "missing": 1,
+    }  # fmt: skip
+
+
+def test_info(toysup_cli: Cli) -> None:
+    code, out, err = toysup_cli("info")
+    assert (code, err) == (0, "")
+    assert re.search(rf"^toysup +{re.escape(toysup.__version__)}$", out, flags=re.MULTILINE)
+    found = json.loads(toysup_cli("info", "--json")[1])
+    assert found["backend"] == toysup.backend_name()
+
+
+def test_info_of_a_real_process() -> None:
+    code, out, err = process("info", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["toysup"] == toysup.__version__
+
+
+# --- plot ---
+
+MAGIC = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
+
+
+@pytest.mark.parametrize("figure", cli.FIGURES)
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_plot_writes_the_same_file_twice(
+    toysup_cli: Cli, store: Path, tmp_path: Path, figure: str, suffix: str
+) -> None:
+    words = ("plot", figure, store, "--dpi", "40", "--out")
+    files = [tmp_path / "new" / f"{i}{suffix}" for i in range(2)]
+    for file in files:
+        assert toysup_cli(*words, file) == (0, f"{file}: {figure} of {store}\n", "")
+    assert files[0].read_bytes().startswith(MAGIC[suffix])
+    # Names of clip paths depend on the last bits of the layout, which its solver leaves open.
+    first, second = (re.sub(rb"\bp[0-9a-f]{10}\b", b"", file.read_bytes()) for file in files)
+    assert first == second
+
+
+def test_plot_has_a_default_file(
+    toysup_cli: Cli, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert toysup_cli("plot", "test_loss", store)[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["test-loss.png"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("vectors", "--T", "3,30", "--seed", "0", "--common-scale"),
+        ("figure3", "--T", "5", "--seed", "0", "--ylim", "0.5,1.1"),
+        ("test-loss", "--reference", "--T", "3,5"),
+        ("heatmap", "--variable", "W_norm", "--vmin", "0", "--annotate"),
+        ("history", "--variable", "learning_rate", "--T", "3"),
+        ("dimensionality", "--m", "2"),
+    ],
+)
+def test_plot_takes_selectors(
+    toysup_cli: Cli, store: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    code, _, err = toysup_cli("plot", *words, store, "--out", tmp_path / "x.svg", "--dpi", "40")
+    assert (code, err) == (0, "")
+
+
+def test_plot_draws_a_run(toysup_cli: Cli, store: Path, tmp_path: Path) -> None:
+    run: Run = toysup.open_sweep(store).run(T=3, seed=0)
+    path = run.save(tmp_path / "run.npz")
+    assert toysup_cli("plot", "vectors", path, "--out", tmp_path / "x.png")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("norms", "--hue", "m"), "norms has no option --hue"),
+        (("vectors", "--m", "7"), "m = 7 is not in the sweep"),
+        (("vectors", "--weight-decay", "0"), "axis of the sweep .*'weight_decay'"),
+        (("heatmap", "--variable", "test_los"), "did you mean 'test_loss'"),
+        (("test-loss", "--ylim", "1"), "--ylim must be two numbers"),
+        (("norms", "--out", "x.gif"), r"--out must end in one of .png, .svg, .pdf, got 'x.gif'"),
+    ],
+)
+def test_plot_refuses_what_it_cannot_draw(
+    toysup_cli: Cli,
+    store: Path,
+    words: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = toysup_cli("plot", *words, store)
+    assert (code, out) == (2, "")
+    assert re.search(message, one_error_line(err))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plot_into_a_file_that_is_no_folder(toysup_cli: Cli, store: Path) -> None:
+    out = store / "sweep.json" / "x.png"
+    code, _, err = toysup_cli("plot", "norms", store, "--out", out)
+    assert code == 1
+    assert "sweep.json" in one_error_line(err)
+
+
+# --- reproduce ---
+
+
+@pytest.mark.usefixtures("tiny")
+def test_reproduce_does_the_main_figure_and_a_map(
+    toysup_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = toysup_cli("reproduce", "--T", "3,5,200,inf")
+    assert (code, err) == (0, "")
+    folder = tmp_path / "toysup-figure3-small"
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    written = {path.name for path in folder.iterdir()}
+    assert written == {
+        "store", "figure3.csv", "figure3-runs.csv", "figure3.png", "figure3.svg", "vectors.png",
+        "vectors.svg", "heatmap.csv", "heatmap-runs.csv", "heatmap.png", "heatmap.svg",
+    }  # fmt: skip
+    lines = [line.split() for line in out.splitlines()]
+    rows = {line[0]: line for line in lines if len(line) > 5 and line[0] in ("3", "200", "inf")}
+    assert rows["3"][-3:] == ["3", ">", "1.025"]
+    assert rows["200"][-2:] == ["2000", "1.0150"]
+    assert rows["inf"][-2:] == ["inf", "0.9987"]
+    assert "into toysup-figure3-small" in out.splitlines()[0]
+    assert re.search(r"Wrote to toysup-figure3-small: .*heatmap.svg", out)
+    assert re.search(r"Wall time \d+ s\.$", out.rstrip())
+    assert "In figure3.png:" in out and "In heatmap.png:" in out
+
+    # The folder can be looked into and drawn from as a whole.
+    assert len(json.loads(toysup_cli("status", folder, "--json")[1])["stores"]) == 2
+    code, out, _ = toysup_cli("plot", "heatmap", folder, "--out", tmp_path / "h.png")
+    assert out.endswith(f"of {folder / 'store' / 'heatmap'}\n")
+    code, out, _ = toysup_cli("plot", "norms", folder, "--out", tmp_path / "n.png")
+    assert out.endswith(f"of {folder / 'store' / 'figure3'}\n")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_reproduce_as_json(toysup_cli: Cli, tmp_path: Path) -> None:
+    words = ("reproduce", "--T", "3,inf", "--seeds", "2", "--out", tmp_path, "--json")
+    code, out, err = toysup_cli(*words)
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    main, ridge = document["figures"]
+    assert (main["name"], ridge["name"]) == ("figure3", "heatmap")
+    assert main["runs"] == {"ok": 4, "diverged": 0, "failed": 0, "missing": 0}
+    assert [row["T"] for row in main["tables"]["figure3"]] == [3, "inf"]
+    assert all(Path(path).is_file() for path in main["files"] + ridge["files"])
+    assert document["interrupted"] is False
+
+
+@pytest.mark.usefixtures("tiny")
+def test_reproduce_quietly_and_again(toysup_cli: Cli, tmp_path: Path) -> None:
+    words = ("reproduce", "figure3", "--T", "3,30", "--seeds", "1", "--out", tmp_path)
+    assert toysup_cli(*words, "--quiet") == (0, "", "")
+    code, out, _ = toysup_cli(*words)
+    assert code == 0
+    assert "2 runs, 2 runs are in the store already" in out
+    code, out, err = toysup_cli(*words, "--steps", "61")
+    assert code == 2
+    assert one_error_line(err) == "steps is 60 in the sweep that is stored there, not 61"
+
+
+@pytest.mark.usefixtures("tiny")
+def test_reproduce_at_the_papers_scale_warns_of_the_time(toysup_cli: Cli, tmp_path: Path) -> None:
+    words = ("--scale", "paper", "--T", "3,2000", "--seeds", "1", "--out", tmp_path)
+    code, out, _ = toysup_cli("reproduce", *words)
+    assert code == 0
+    assert "This takes hours" in out
+    assert not (tmp_path / "heatmap.png").exists()
+
+
+def test_reproduce_in_a_real_process(backend: Backend, tmp_path: Path) -> None:
+    words = ("figure3", "--T", "5,10", "--seeds", "1", "--steps", "20", "--out", "out")
+    code, out, err = process("reproduce", *words, cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert f"({backend.name}" in out.splitlines()[0]
+    assert "\x1b" not in out
+    assert (tmp_path / "out" / "figure3.png").is_file()
+
+
+# --- Ctrl-C and a reader that goes away ---
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="SIGINT cannot be sent to one process")
+
+
+def wait_for(condition: Callable[[], object], running: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@POSIX
+def test_ctrl_c_keeps_what_is_finished_and_the_next_call_continues(
+    backend: Backend, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    steps = 150_000 if backend.name == "native" else 3_000  # a run of some tenths of a second
+    words = (
+        "sweep", "--n", 30, "--sparsity", 0.8, "--T", 5, "--seed", "0:8", "--steps", steps,
+        "--test-size", 50, "--jobs", 1, "--store", store,
+    )  # fmt: skip
+    with start(*words) as running:
+        wait_for(lambda: list(store.glob("runs/*.npz")), running)
+        began = time.monotonic()
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert time.monotonic() - began < 5
+    assert "Traceback" not in err
+    assert re.fullmatch(
+        rf"toysup: interrupted: \d of 8 runs are finished and kept in '{re.escape(str(store))}'; "
+        r"the same command continues\n",
+        err,
+    )
+    assert "missing" in out
+    kept = {p.name: p.stat().st_mtime_ns for p in store.glob("runs/*.npz")}
+    assert 0 < len(kept) < 8
+    assert list(store.glob("runs/.*")) == []
+
+    code, out, err = process(*words)
+    assert (code, err) == (0, "")
+    assert "8 runs: 8 ok" in out
+    assert kept.items() <= {p.name: p.stat().st_mtime_ns for p in store.glob("runs/*.npz")}.items()
+
+
+@POSIX
+def test_ctrl_c_in_reproduce(backend: Backend, tmp_path: Path) -> None:
+    store = tmp_path / "out" / "store" / "heatmap"
+    words = ("heatmap", "--T", "1900,2000", "--out", "out", "--jobs", "1")
+    with start("reproduce", *words, cwd=tmp_path) as running:
+        wait_for((store / "sweep.json").exists, running)
+        time.sleep(0.1)
+        began = time.monotonic()
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert time.monotonic() - began < 5
+    assert "Traceback" not in err
+    assert err.startswith("toysup: interrupted: ") and "the same command continues" in err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"store"}
+
+
+def test_ctrl_c_outside_a_sweep(toysup_cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def impatient(**fields: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("toysup._versions.versions", impatient)
+    assert toysup_cli("info", "--json") == (130, "", "toysup: interrupted: nothing was kept\n")
+
+
+def test_interrupted_json_is_still_a_document(
+    toysup_cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = toysup.sweep
+
+    def interrupted(*args: Any, **fields: Any) -> toysup.SweepResult:
+        result = whole(*args, **{**fields, "T": [3]})
+        result.interrupted = True
+        return result
+
+    monkeypatch.setattr(toysup, "sweep", interrupted)
+    code, out, err = toysup_cli("sweep", "--T", "3,5", "--json", *TINY)
+    assert code == 130
+    assert json.loads(out)["interrupted"] is True
+    assert "1 of 1 runs are finished and lost" in err
+
+
+@POSIX
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        code, _, err = process("info", stdout=write)
+    finally:
+        os.close(write)
+    assert (code, err) == (141, "")

@@ -1,0 +1,340 @@
+"""Ctrl-C answers at once, and nothing that was finished is lost."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import toysup
+from helpers import run_bits
+from toysup import SweepResult, TrainConfig, open_sweep, sweep, train
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals are sent to another process")
+
+SMALL = TrainConfig(n=12, m=2, T=6, sparsity=0.7, steps=20, learning_rate=0.01, test_size=30)
+# It would take hours.
+ENDLESS = TrainConfig(n=500, m=2, T=100, sparsity=0.9, steps=2**40, test_size=10, record=1)
+
+# What is promised is 0.2 s; a machine that does other things too may take longer.
+PROMISED, ALLOWED = 0.2, 1.0
+
+
+def answered(seconds: float, what: str) -> None:
+    """The time between the signal and the answer."""
+    print(f"{what}: answered after {1000 * seconds:.0f} ms")
+    assert 0 <= seconds < ALLOWED, f"{PROMISED} s are promised"
+
+
+@contextlib.contextmanager
+def signals_after(*delays: float) -> Iterator[list[float]]:
+    """SIGINT comes to the main thread after these many seconds; the times at which it came."""
+    times: list[float] = []
+    done = threading.Event()
+
+    def fire() -> None:
+        for delay in delays:
+            if done.wait(delay):
+                return
+            times.append(time.monotonic())
+            _thread.interrupt_main()
+
+    thread = threading.Thread(target=fire)
+    thread.start()
+    try:
+        yield times
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def the_handler_stays() -> Iterator[None]:
+    """Whatever a test does, the handler of SIGINT is afterwards what it was."""
+    before = signal.getsignal(signal.SIGINT)
+    assert before is signal.default_int_handler
+    yield
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@contextlib.contextmanager
+def handled_by(handler: Callable[..., Any]) -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# ------------------------------------------------------------------------------------ in this process
+
+PHASES = {
+    "updates": ENDLESS,
+    "long updates": ENDLESS.replace(n=4000, T=30_000, sparsity=0.999),
+    "fresh examples": ENDLESS.replace(T=math.inf, batch_size=100),
+    "many fresh examples": ENDLESS.replace(n=4000, T=math.inf, batch_size=60_000, sparsity=0.999),
+    "test loss": ENDLESS.replace(steps=0, test_size=2**40),
+    "training set": ENDLESS.replace(n=4000, T=150_000, sparsity=0.999),
+    "wide": ENDLESS.replace(n=200_000, m=16, T=200, sparsity=0.999),
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_training_stops_whatever_it_is_doing(backend, phase):
+    with signals_after(0.15) as times, pytest.raises(KeyboardInterrupt):
+        train(PHASES[phase])
+    answered(time.monotonic() - times[0], f"{backend.name}, {phase}")
+
+
+def test_training_works_after_it_was_stopped(backend):
+    before = run_bits(train(SMALL))
+    with signals_after(0.05), pytest.raises(KeyboardInterrupt):
+        train(ENDLESS)
+    assert run_bits(train(SMALL)) == before
+
+
+def test_a_sweep_that_is_stopped_gives_what_it_has(backend):
+    steps = [20, 2**40]  # the long one starts first
+    with (
+        signals_after(0.3) as times,
+        pytest.warns(RuntimeWarning, match="interrupted: 1 of 2 runs are finished") as caught,
+    ):
+        res = sweep(SMALL, steps=steps, n_jobs=2)
+        answered(time.monotonic() - times[0], f"{backend.name}, sweep")
+    assert caught[0].filename == __file__
+    assert res.interrupted and len(res) == 2
+    assert res.dataset.status.values.tolist() == ["ok", "missing"]
+    assert run_bits(res.run(steps=20)) == run_bits(train(SMALL)) and not res.failed
+    with pytest.raises(ValueError, match="the run at steps=1099511627776 is missing"):
+        res.run(steps=2**40)
+    assert res.best("steps").interrupted
+    assert not sweep(SMALL, steps=[20, 30]).interrupted
+
+
+def test_a_sweep_on_an_executor_stops_too(backend):
+    from concurrent.futures import ThreadPoolExecutor
+
+    some = SMALL.replace(steps=10_000)  # a second or less, in threads that no signal reaches
+    with (
+        ThreadPoolExecutor(1) as pool,
+        signals_after(0.05) as times,
+        pytest.warns(RuntimeWarning, match="interrupted"),
+    ):
+        res = sweep(some, seed=range(30), executor=pool)
+        answered(time.monotonic() - times[0], f"{backend.name}, sweep on an executor")
+    assert res.interrupted and (res.dataset.status == "missing").any()
+
+
+@pytest.mark.parametrize("use", [train, sweep])
+def test_the_second_ctrl_c_insists(backend, monkeypatch, use):
+    def train_many(*args: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        asked.append(True)
+        signal.raise_signal(signal.SIGINT)
+        asked.append(False)
+
+    asked: list[bool] = []
+    monkeypatch.setattr(backend, "train_many", train_many)
+    with pytest.raises(KeyboardInterrupt):
+        use(SMALL)
+    assert asked == [True]
+
+
+def test_a_ctrl_c_that_comes_at_the_very_end_is_not_swallowed(backend, monkeypatch):
+    real = backend.train_many
+
+    def train_many(*args: Any) -> None:
+        real(*args)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(backend, "train_many", train_many)
+    with pytest.raises(KeyboardInterrupt):
+        train(SMALL)
+
+
+def test_a_loop_of_short_runs_can_be_stopped(backend):
+    count = 0
+    with signals_after(0.1), pytest.raises(KeyboardInterrupt):
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            train(SMALL)
+            count += 1
+    assert count > 0
+
+
+def test_a_loop_of_short_sweeps_notices(backend):
+    results: list[SweepResult] = []
+    with signals_after(0.1), contextlib.suppress(KeyboardInterrupt):
+        until = time.monotonic() + 1
+        while time.monotonic() < until and not (results and results[-1].interrupted):
+            with contextlib.suppress(RuntimeWarning):
+                results.append(sweep(SMALL, seed=[0, 1]))
+        raise (
+            AssertionError("nobody noticed the Ctrl-C")
+            if not results[-1].interrupted
+            else KeyboardInterrupt
+        )
+
+
+@pytest.mark.parametrize("use", [train, lambda config: sweep(config, seed=[0, 1])])
+def test_a_handler_of_the_callers_own_is_respected(backend, use):
+    came: list[float] = []
+    with handled_by(lambda *args: came.append(time.monotonic())), signals_after(0.05) as times:
+        result = use(SMALL.replace(steps=5_000))
+    answered(came[0] - times[0], f"{backend.name}, own handler")
+    runs = [result] if use is train else list(result.runs())
+    assert all(run.status == "ok" for run in runs)  # it did not ask for an end
+
+
+class Enough(Exception):
+    pass
+
+
+@pytest.mark.parametrize("use", [train, lambda config: sweep(config, seed=[0, 1])])
+def test_an_error_of_the_callers_handler_ends_the_training(backend, use):
+    def handler(*args: object) -> None:
+        raise Enough
+
+    with handled_by(handler), signals_after(0.1) as times, pytest.raises(Enough):
+        use(ENDLESS)
+    answered(time.monotonic() - times[0], f"{backend.name}, handler that raises")
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_the_handler_is_restored_after_an_error(backend, monkeypatch, error):
+    def train_many(*args: Any) -> None:
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        raise error
+
+    monkeypatch.setattr(backend, "train_many", train_many)
+    for use in (train, sweep):
+        with pytest.raises(error):
+            use(SMALL)
+
+
+def test_in_another_thread_nothing_is_touched(backend, monkeypatch):
+    real, seen = backend.train_many, []
+
+    def train_many(*args: Any) -> None:
+        seen.append(signal.getsignal(signal.SIGINT))
+        real(*args)
+
+    monkeypatch.setattr(backend, "train_many", train_many)
+    thread = threading.Thread(target=train, args=(SMALL,))
+    thread.start()
+    thread.join()
+    assert seen == [signal.default_int_handler]
+
+
+# --------------------------------------------------------------------------------- in other processes
+
+SWEEP = """
+import json, sys, time, warnings
+import toysup
+folder, fields = sys.argv[1], json.loads(sys.argv[2])
+print("ready", flush=True)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    res = toysup.sweep(**fields, store=folder, n_jobs=1)
+done = time.monotonic()
+print(json.dumps({
+    "time": done, "interrupted": res.interrupted, "warnings": [str(w.message) for w in caught],
+    "status": res.dataset.status.values.tolist(),
+}))
+"""
+
+TRAIN = """
+import json, time
+import toysup
+print("ready", flush=True)
+try:
+    toysup.train(n=500, m=2, T=100, sparsity=0.9, steps=2**40, test_size=10, record=1)
+except KeyboardInterrupt:
+    print(json.dumps({"time": time.monotonic()}))
+"""
+
+
+def start(code: str, *arguments: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+def interrupt(process: subprocess.Popen[str], what: str) -> dict[str, Any]:
+    """Send SIGINT; what the process says, after how many seconds."""
+    sent = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    said: dict[str, Any] = json.loads(out)
+    answered(said["time"] - sent, what)
+    return said
+
+
+@posix
+def test_ctrl_c_ends_a_training_in_another_process(backend):
+    process = start(TRAIN)
+    time.sleep(0.3)
+    interrupt(process, f"{backend.name}, train in a process")
+
+
+@posix
+def test_ctrl_c_keeps_what_a_sweep_has_and_it_continues_from_there(backend, tmp_path):
+    config = SMALL.replace(n=100, T=50, steps={"native": 20_000, "numpy": 1_500}[backend.name])
+    fields = {**config.to_dict(), "seed": list(range(5))}
+    process = start(SWEEP, str(tmp_path / "s"), json.dumps(fields))
+    runs = tmp_path / "s" / "runs"
+    until = time.monotonic() + 60
+    while not (runs.is_dir() and list(runs.glob("[!.]*.npz"))) and time.monotonic() < until:
+        time.sleep(0.005)
+    said = interrupt(process, f"{backend.name}, sweep in a process")
+
+    finished = [run for run in open_sweep(tmp_path / "s").runs()]
+    count = len(finished)
+    assert 1 <= count < 5
+    assert said["interrupted"] and said["status"] == ["ok"] * count + ["missing"] * (5 - count)
+    assert said["warnings"] == [f"the sweep was interrupted: {count} of 5 runs are finished"]
+    files = {path: path.stat().st_mtime_ns for path in runs.iterdir()}
+    assert len(files) == count and all(toysup.load_run(path) for path in files)  # nothing half done
+
+    res = sweep(config, seed=range(5), store=tmp_path / "s")
+    assert not res.interrupted and (res.dataset.status == "ok").all()
+    assert {path: path.stat().st_mtime_ns for path in files} == files  # not trained again
+    uninterrupted = sweep(config, seed=range(5))
+    assert [run_bits(r) for r in res.runs()] == [run_bits(r) for r in uninterrupted.runs()]
+
+
+@posix
+def test_a_process_that_is_killed_leaves_a_store_that_continues(backend, tmp_path: Path):
+    config = SMALL.replace(n=100, T=50, steps={"native": 20_000, "numpy": 1_500}[backend.name])
+    fields = {**config.to_dict(), "seed": [0, 1, 2]}
+    process = start(SWEEP, str(tmp_path / "s"), json.dumps(fields))
+    runs = tmp_path / "s" / "runs"
+    until = time.monotonic() + 60
+    while not (runs.is_dir() and list(runs.glob("[!.]*.npz"))) and time.monotonic() < until:
+        time.sleep(0.005)
+    process.kill()
+    process.communicate(timeout=60)
+    before = list(open_sweep(tmp_path / "s").runs())
+    assert 1 <= len(before) <= 3
+    res = sweep(config, seed=range(3), store=tmp_path / "s")
+    assert (res.dataset.status == "ok").all()
+    assert run_bits(res.run(seed=0)) == run_bits(before[0])
