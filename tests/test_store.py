@@ -60,7 +60,7 @@ def store(backend: Any, tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-# ------------------------------------------------------------------------------------ what it keeps
+# ---------------------------------------- what it keeps
 
 
 def test_a_stored_sweep_is_the_sweep(backend, tmp_path):
@@ -152,7 +152,7 @@ def test_a_store_in_the_current_folder(backend, tmp_path, monkeypatch):
     assert len(open_sweep("here")) == 1 and (tmp_path / "here" / "sweep.json").is_file()
 
 
-# ---------------------------------------------------------------------------------- how it continues
+# ---------------------------------------- how it continues
 
 
 def test_a_second_call_trains_nothing(backend, store, trained):
@@ -284,7 +284,7 @@ def test_a_failure_is_recorded_and_tried_again(backend, tmp_path, monkeypatch):
     assert sorted(p.suffix for p in (tmp_path / "runs").iterdir()) == [".npz"]
 
 
-# ------------------------------------------------------------------------------ never half written
+# ---------------------------------------- never half written
 
 
 def no_space(*args: Any, **kwargs: Any) -> None:
@@ -362,7 +362,7 @@ def test_a_full_disk_leaves_the_old_manifest(backend, store, monkeypatch, traine
     assert contents(store) == before and not trained
 
 
-# ----------------------------------------------------------------------------- stores that are broken
+# ---------------------------------------- stores that are broken
 
 
 def folders_that_cannot_be_written(tmp_path: Path) -> list[Path]:
@@ -564,7 +564,7 @@ def test_a_run_with_changed_bytes_is_refused_or_the_same(run_file, data):
     assert run.snapshots.identical(whole.snapshots)
 
 
-@pytest.mark.parametrize("offset, value", [(6, 99), (8, 1), (8, 32), (9, 32), (10, 8), (10, 99)])
+@pytest.mark.parametrize("offset, value", [(6, 99), (8, 1), (8, 32), (10, 8), (10, 99)])
 def test_a_run_in_a_zip_file_of_another_kind_is_refused(run_file, offset, value):
     data = bytearray(run_file.read_bytes())
     for start in (i for i in range(len(data)) if data[i : i + 4] == b"PK\x01\x02"):

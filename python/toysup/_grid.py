@@ -60,7 +60,11 @@ class Grid:
                 raise TypeError(f"unknown parameter {name!r}{nearest(name, FIELDS)}")
         fixed = {} if config is None else config.to_dict()
         fixed.update((k, v) for k, v in changes.items() if not _is_axis(k, v))
-        given = {k: list(v) for k, v in changes.items() if _is_axis(k, v)}
+        return cls._build(fixed, {k: list(v) for k, v in changes.items() if _is_axis(k, v)})
+
+    @classmethod
+    def _build(cls, fixed: dict[str, Any], given: Mapping[str, list[Any]]) -> Grid:
+        """The grid of these fields and axes."""
         order = [k for k in _FIRST if k in given] + [k for k in given if k not in _FIRST]
         for name in order:
             fixed.pop(name, None)
@@ -122,7 +126,7 @@ class Grid:
     def from_json(cls, data: Mapping[str, Any]) -> Grid:
         """The inverse of :meth:`to_json`."""
         fixed = {k: _decode(v) for k, v in data["fixed"].items()}
-        return cls.make(None, {**fixed, **{k: _decode(v) for k, v in data["axes"].items()}})
+        return cls._build(fixed, {k: list(_decode(v)) for k, v in data["axes"].items()})
 
     def merged(self, other: Grid) -> Grid:
         """The smallest grid that holds both.
@@ -137,6 +141,8 @@ class Grid:
             mine, theirs = self._values(name), other._values(name)
             both = mine + [value for value in theirs if value not in mine]
             is_axis = name in self.axes or name in other.axes
+            if name == "batch_size" and not is_axis:  # None stands where no T was infinite
+                both = [value for value in both if value is not None] or [None]
             if not is_axis and len(both) > 1:
                 raise ValueError(
                     f"{name} is {short(both[0])} in the sweep that is stored there, "
@@ -145,8 +151,7 @@ class Grid:
             numbers = all(isinstance(v, (int, float)) for v in both)
             changes[name] = (sorted(both) if numbers else both) if is_axis else both[0]
         order = [*self.axes, *(name for name in other.axes if name not in self.axes)]
-        ordered = {name: changes.pop(name) for name in order}
-        return Grid.make(None, {**ordered, **changes})
+        return Grid._build(changes, {name: changes.pop(name) for name in order})
 
     def _values(self, name: str) -> list[Any]:
         return self.axes[name] if name in self.axes else [self.fixed[name]]

@@ -165,15 +165,18 @@ class _Run:
     def __init__(self, config: TrainConfig, stop: Callable[[], bool]) -> None:
         self.config, self.stop = config, stop
         dtype = np.dtype(config.dtype)
-        self.W: Array = initial_weights(config.n, config.m, config.init, config.weight_seed).astype(
-            dtype
-        )
+        W = initial_weights(config.n, config.m, config.init, config.weight_seed, self._check)
+        self.W: Array = W.astype(dtype)
         self.b: Array = np.zeros(config.n, dtype=dtype)
         self.importance = config.importances()
         self.train_set = None if config.T == math.inf else self._sample(0, config.batch, "train")
         self.test_set = self._sample(0, min(config.test_size, HISTORY_TEST), "test")
         self.history: list[tuple[float, ...]] = []
         self.snapshots: list[tuple[Array, Array]] = []
+
+    def _check(self) -> None:
+        if self.stop():
+            raise Stopped
 
     def _sample(self, start: int, stop: int, role: str) -> CSR:
         """Examples of a stream, in parts so that a long draw can be stopped."""

@@ -14,7 +14,7 @@ on every platform. Time and memory are O(non-zeros), in chunks of a fixed budget
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -164,7 +164,9 @@ def sample(
     return np.cumsum(np.concatenate(all_counts)), indices, values
 
 
-def initial_weights(n: int, m: int, init: str, seed: int) -> F64:
+def initial_weights(
+    n: int, m: int, init: str, seed: int, check: Callable[[], None] = lambda: None
+) -> F64:
     """The initial W, shape (m, n), in double precision.
 
     Glorot and Bengio (2010) with fan-in n and fan-out m: uniform on +-sqrt(6 / (n + m)), or normal
@@ -172,8 +174,9 @@ def initial_weights(n: int, m: int, init: str, seed: int) -> F64:
     stream's role "init".
     """
     words = np.empty(-(-n * m // 4) * 4, dtype=np.uint64)
-    for low in range(0, len(words) // 4, _BUDGET // 16):
-        block = np.arange(low, min(len(words) // 4, low + _BUDGET // 16), dtype=np.uint64)
+    for low in range(0, len(words) // 4, _BUDGET // 64):
+        check()  # may raise
+        block = np.arange(low, min(len(words) // 4, low + _BUDGET // 64), dtype=np.uint64)
         drawn = philox((seed, ROLES["init"]), block, np.zeros_like(block), 0)
         words[4 * low : 4 * low + drawn.size] = drawn.ravel()
     u = ((words[: n * m] >> np.uint64(12)) + 0.5) * 2.0**-52

@@ -384,7 +384,8 @@ class _Work:
                 backend().train_many(self._todo, jobs, on_result, poll)
             else:
                 _on_executor(executor, self._todo, on_result, poll)
-            return interrupt.is_set() and ended < len(self._todo)
+            # Even if all runs had ended just then: a loop around the sweep must notice.
+            return interrupt.is_set()
 
     def _finish(self, config: TrainConfig, raw: RawRun) -> None:
         """Keep the outcome of a run."""

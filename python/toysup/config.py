@@ -7,6 +7,7 @@ import json
 import math
 import numbers
 import operator
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -266,7 +267,8 @@ class TrainConfig:
             values[name] = _as_choice(name, choice)
         for name, value in values.items():
             object.__setattr__(self, name, value)
-        if not np.all(np.isfinite(self.importances())):
+        base = self.importance
+        if isinstance(base, float) and (n - 1) * math.log(base) > math.log(sys.float_info.max):
             raise ValueError(
                 f"importance: r**i overflows for r = {self.importance} and n = {n} features"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ from toysup._grid import Grid
 from toysup._version import __version__
 from toysup.config import TrainConfig
 from toysup.errors import StoreError
-from toysup.training import Run, load_run, read_summary
+from toysup.training import UNREADABLE, Run, load_run, read_summary
 
 __all__ = ["Store"]
 
 # The layout of a store. A reader refuses any other.
 SCHEMA_VERSION = 1
+
+
+# Names of files in runs/: a run, a failure, or what an interrupted writing left of either.
+_OURS = re.compile(r"\.?[0-9a-f]{20}\.(npz|failed\.json)(\.[0-9a-f]+\.tmp)?")
 
 
 class Store:
@@ -61,7 +66,7 @@ class Store:
             if version == SCHEMA_VERSION:
                 return Grid.from_json(data["grid"])
             writer = data.get("toysup", "(unknown)")
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except UNREADABLE as error:
             raise StoreError(f"{self._manifest}: not a readable manifest ({error})") from error
         raise StoreError(
             f"{self._manifest}: written with store schema {version}, but toysup {__version__} "
@@ -78,18 +83,26 @@ class Store:
         ValueError
             If the stored sweep differs in a field that is no axis.
         """
-        if self._manifest.exists():
-            grid = self.grid().merged(grid)
-        elif self.path.is_dir() and any(self.path.iterdir()) and not (self.path / "runs").is_dir():
-            raise StoreError(f"{str(self.path)!r} is not a store, and is not empty")
         try:
+            if self._manifest.exists():
+                grid = self.grid().merged(grid)
+            elif self.path.is_dir() and not all(map(self._is_ours, self.path.rglob("*"))):
+                raise StoreError(f"{str(self.path)!r} is not a store, and is not empty")
             (self.path / "runs").mkdir(parents=True, exist_ok=True)
+        except StoreError:
+            raise
         except OSError as error:
             reason = error.strerror or str(error)
             raise StoreError(f"cannot write a store in {str(self.path)!r}: {reason}") from error
         data = {"schema_version": SCHEMA_VERSION, "toysup": __version__, "grid": grid.to_json()}
         text = json.dumps(data, indent=1)
         replace_file(self._manifest, lambda file: file.write(text.encode()))
+
+    def _is_ours(self, path: Path) -> bool:
+        """Whether a store that lost its manifest could hold this."""
+        if path.parent == self.path:
+            return path.name == "runs"
+        return path.parent == self.path / "runs" and bool(_OURS.fullmatch(path.name))
 
     def save(self, run: Run) -> None:
         """Write a finished run, whole or not at all."""
@@ -120,14 +133,14 @@ class Store:
         """What the data set shows of a run; None if it has not been trained."""
         path = self._run_file(config)
         if path.exists():
-            return read_summary(path)
+            return read_summary(path, config)
         failure = self._failure_file(config)
         if not failure.exists():
             return None
         try:
             data = json.loads(failure.read_text(encoding="utf-8"))
             return {"status": "failed", "error": str(data["error"])}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             raise StoreError(f"{failure}: not a readable record ({error})") from error
 
     def files(self) -> Iterator[Path]:

@@ -10,6 +10,7 @@ import platform
 import sys
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -211,6 +212,22 @@ def _from_text(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {"status": summary["status"], **rest, "provenance": made}
 
 
+# What NumPy, zipfile, zlib and a reader of JSON raise for files that are not what they seem.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[tuple[dict[str, Any], Any]]:
     """The parsed meta-data and the open file of a run; any defect is a ``StoreError``."""
@@ -230,13 +247,15 @@ def _open(path: Path) -> Iterator[tuple[dict[str, Any], Any]]:
             yield meta, file
     except StoreError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise StoreError(f"{path}: not a readable run file ({error})") from error
 
 
-def read_summary(path: Path) -> dict[str, Any]:
-    """The summary of a run's file, without its arrays."""
+def read_summary(path: Path, config: TrainConfig) -> dict[str, Any]:
+    """The summary of the file of a config's run, without its arrays."""
     with _open(path) as (meta, _):
+        if meta["config"] != json.loads(config.to_json()):
+            raise StoreError(f"{path}: holds the run of another config")
         return _from_text(meta["summary"])
 
 
@@ -363,7 +382,7 @@ def train(
             return interrupt.is_set()
 
         backend().train_many([config], 1, lambda _, raw: results.append(raw), poll)
-    if not results:
+    if interrupt.is_set() or not results:
         raise KeyboardInterrupt
     if results[0]["status"] == "failed":
         raise RunFailedError(f"the run failed: {results[0]['error']}")

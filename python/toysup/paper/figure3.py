@@ -43,8 +43,8 @@ PAPER = {"m": 2, "T": reference.FIGURE3_T, "seed": range(4)}
 # The T of figure 2, which shows how few examples lie.
 POLYGONS = (3, 5, 6, 8, 10, 15, 30)
 
-# Up to here a small model has features seen less than once in two examples, as the paper's has up
-# to T = 500: it stores examples, and only their number counts.
+# Up to here a feature occurs in half an example on average, T (1 - S) = 0.5, as up to T = 500 in
+# the paper: the model stores examples, and only their number counts.
 SMALL_DATA = 50
 
 _COMPARED = {

@@ -57,7 +57,7 @@ def drawings(result: SweepResult, scale: str) -> Iterator[tuple[str, Any]]:
 
 
 def see(result: SweepResult, scale: str) -> str:
-    """Where the ridge is, among the T at which features are seen once in two examples or more."""
+    """Where the ridge is, among the T at which a feature occurs in half an example or more."""
     columns = [f"T={T}" for T in result.coords["T"] if T * (1 - result.configs[0].sparsity) > 0.4]
     ridge = []
     for row in tables(result, scale)[0].records():

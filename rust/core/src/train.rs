@@ -255,7 +255,8 @@ impl<'a, T: Real> Run<'a, T> {
             if self.history_test.rows() > 0 {
                 point.test_loss = self.loss(&params, &self.history_test)?;
             }
-            point.max_feature_dimensionality = max_feature_dimensionality(&params);
+            point.max_feature_dimensionality =
+                max_feature_dimensionality(&params, self.cancel).ok_or(Error::Cancelled)?;
         }
         self.history.push(point);
         Ok(point.train_loss.is_finite())
