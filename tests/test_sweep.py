@@ -285,7 +285,7 @@ def test_runs_that_cannot_be_chosen(backend):
         res.run(T=5, seed="7")
     with pytest.raises(TypeError, match="'m' is not an axis of this sweep"):
         res.run(T=5, m=2)
-    with pytest.raises(TypeError, match="'sed'.*did you mean 'seed'"):
+    with pytest.raises(TypeError, match=r"'sed'.*did you mean 'seed'"):
         res.run(T=5, sed=7)
 
 

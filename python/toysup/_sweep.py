@@ -330,6 +330,7 @@ def sweep(
     grid = Grid.make(config, fields)
     configs = grid.configs()
     refuse_memory(max(c.memory() for c in configs.values()), "the largest run of this sweep")
+    backend()  # an unusable one is refused before a folder is made
     folder = None if store is None else Store(store)
     if folder is not None:
         folder.extend(grid)

@@ -101,7 +101,7 @@ class Store:
     def _is_ours(self, path: Path) -> bool:
         """Whether a store that lost its manifest could hold this."""
         if path.parent == self.path:
-            return path.name == "runs"
+            return path.name == "runs" or path.name.startswith(".sweep.json.")
         return path.parent == self.path / "runs" and bool(_OURS.fullmatch(path.name))
 
     def save(self, run: Run) -> None:

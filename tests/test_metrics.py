@@ -1,0 +1,214 @@
+"""Dimensionality: the theorems, the symmetries and the known cases."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import example, given
+
+import toysup
+from toysup.metrics import dimensionality, maximal_dimensionality, n_represented
+
+# Ratios of sums of N m products in doubles, for vectors of like lengths.
+CLOSE = {"rtol": 1e-9, "atol": 1e-12}
+SCALES = st.sampled_from([1.0, 1e-3, 1e7, 1e-150, 1e150, 1e-300, 1e300])
+
+
+@st.composite
+def vectors(draw, max_N=60, max_m=8, min_N=0):
+    """N vectors in m dimensions of any rank, with zero vectors, repeated ones and any unit."""
+    N, m = draw(st.integers(min_N, max_N)), draw(st.integers(1, max_m))
+    rank = draw(st.integers(0, min(N, m)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    V = rng.standard_normal((N, rank)) @ rng.standard_normal((rank, m))
+    V *= 10 ** rng.uniform(-1, 1, (N, 1))  # lengths
+    if N and draw(st.booleans()):
+        V[rng.integers(0, N, N // 3)] = 0.0
+        V[rng.integers(0, N, N // 4)] = V[0]
+    return V * draw(SCALES)
+
+
+def rank(V):
+    return 0 if V.size == 0 else np.linalg.matrix_rank(V / max(np.max(np.abs(V)), 1e-320))
+
+
+def polygon(T, radius=1.0):
+    angle = 2 * np.pi * np.arange(T) / T
+    return radius * np.c_[np.cos(angle), np.sin(angle)]
+
+
+# ------------------------------------------------------------------------------------- theorems
+
+
+@given(V=vectors())
+@example(V=np.zeros((0, 2)))
+@example(V=np.zeros((3, 2)))
+@example(V=np.full((1, 1), 5e-324))
+@example(V=np.full((2, 2), np.finfo(float).max))
+def test_zero_at_least_and_maximal_and_one_at_most(V):
+    D, best = dimensionality(V), maximal_dimensionality(V)
+    assert D.shape == best.shape == (len(V),)
+    assert np.all(D >= 0) and np.all(best <= 1)
+    assert np.all(D <= best + 1e-9)
+
+
+@given(V=vectors())
+def test_maximal_dimensionalities_add_up_to_the_rank(V):
+    assert maximal_dimensionality(V).sum() == pytest.approx(rank(V), abs=1e-9)
+
+
+@given(V=vectors())
+def test_dimensionalities_add_up_to_the_hidden_size_at_most(V):
+    assert dimensionality(V).sum() <= rank(V) + 1e-9 <= V.shape[1] + 1e-9
+
+
+@given(V=vectors())
+def test_zero_vectors_have_none_and_take_none(V):
+    zero = ~V.any(axis=1)
+    assert not dimensionality(V)[zero].any()
+    for measure in (dimensionality, maximal_dimensionality):
+        D = measure(V)
+        assert np.all(D[zero] <= CLOSE["atol"])  # the maximum comes from rounded vectors
+        assert np.allclose(D[~zero], measure(V[~zero]), **CLOSE)
+        assert np.all(D[~zero] > 0)
+
+
+@given(V=vectors(min_N=1))
+def test_the_definition(V):
+    """With a loop over pairs, as the paper writes it."""
+    V = V / max(np.max(np.abs(V)), 1e-320)
+    for v, D in zip(V, dimensionality(V), strict=True):
+        length = np.linalg.norm(v)
+        interference = sum((v / length @ other) ** 2 for other in V) if length else 1.0
+        assert pytest.approx(length**2 / interference, rel=1e-9, abs=1e-12) == D
+
+
+@given(V=vectors(min_N=1), seed=st.integers(0, 1000))
+def test_no_direction_gives_more_than_the_maximum(V, seed):
+    V = V / max(np.max(np.abs(V)), 1e-320)
+    best = maximal_dimensionality(V)
+    for u in np.random.default_rng(seed).standard_normal((20, V.shape[1])):
+        total = np.sum((V @ u) ** 2)
+        assert np.all((V @ u) ** 2 <= best * total * (1 + 1e-9) + 1e-12)
+
+
+# ------------------------------------------------------------------------------------ known cases
+
+
+@pytest.mark.parametrize("T", [1, 2, 3, 4, 5, 6, 7, 30, 1000])
+@pytest.mark.parametrize("radius", [1.0, 1e-150, 1e150])
+def test_a_regular_polygon_shares_two_dimensions(T, radius):
+    """One vector has a dimension, two opposite ones half of one each, T > 2 have 2 / T."""
+    expected = 2 / T if T > 2 else 1 / T
+    for measure in (dimensionality, maximal_dimensionality):
+        assert np.allclose(measure(polygon(T, radius)), expected, rtol=1e-12)
+
+
+@given(N=st.integers(1, 8), seed=st.integers(0, 1000), scale=SCALES)
+def test_orthogonal_vectors_have_a_dimension_each(N, seed, scale):
+    Q = scipy.stats.ortho_group.rvs(N, random_state=seed) if N > 1 else np.eye(1)
+    lengths = np.random.default_rng(seed).uniform(0.1, 10, (N, 1))
+    for measure in (dimensionality, maximal_dimensionality):
+        assert np.allclose(measure(scale * lengths * Q), 1.0, rtol=1e-9)
+
+
+@given(m=st.integers(1, 5), copies=st.integers(1, 20))
+def test_repeated_vectors_share_a_dimension(m, copies):
+    V = np.repeat(np.eye(m), copies, axis=0)
+    assert np.allclose(dimensionality(V), 1 / copies, rtol=1e-12)
+    assert np.allclose(maximal_dimensionality(V), 1 / copies, rtol=1e-12)
+
+
+def test_a_longer_vector_takes_more():
+    D = dimensionality([[3.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    assert np.allclose(D, [0.9, 0.1, 1.0], rtol=1e-12)
+
+
+def test_two_circles():
+    """6 examples on a large circle and 2 on a small one: the small one has nearly nothing."""
+    D = dimensionality(np.vstack([polygon(6, 10.0), polygon(2, 0.1)]))
+    assert np.allclose(D[:6], 1 / 3, rtol=1e-3) and np.all(D[6:] < 1e-3)
+
+
+@pytest.mark.parametrize("tiny", [1e-3, 1e-6])
+def test_a_short_vector_alone_in_its_direction_has_all_of_it(tiny):
+    V = np.array([[1.0, 0.0], [0.0, tiny]])
+    assert np.allclose(dimensionality(V), 1.0, rtol=1e-9)
+    assert np.allclose(maximal_dimensionality(V), 1.0, rtol=1e-9)
+
+
+@pytest.mark.xfail(strict=False, reason="the rank is judged relative to the longest vector")
+def test_a_very_short_vector_alone_in_its_direction_has_all_of_it():
+    V = np.array([[1.0, 0.0], [0.0, 1e-20]])
+    assert np.all(dimensionality(V) <= maximal_dimensionality(V))
+
+
+@pytest.mark.xfail(strict=False, reason="G holds squares, so 1e-10 of a length drowns in rounding")
+def test_a_short_vector_keeps_its_dimension_when_all_is_rotated():
+    c, s = np.cos(0.7), np.sin(0.7)
+    V = np.array([[1.0, 0.0], [0.0, 1e-10]]) @ np.array([[c, s], [-s, c]])
+    assert np.allclose(dimensionality(V), 1.0, rtol=1e-2)
+
+
+# ------------------------------------------------------------------------------------ symmetries
+
+
+@given(V=vectors(min_N=1), seed=st.integers(0, 1000))
+def test_permutation_rotation_reflection_and_unit(V, seed):
+    rng = np.random.default_rng(seed)
+    m = V.shape[1]
+    order = rng.permutation(len(V))
+    Q = scipy.stats.ortho_group.rvs(m, random_state=seed) if m > 1 else -np.eye(1)
+    signs = rng.choice([-1.0, 1.0], (len(V), 1))
+    unit = V / max(np.max(np.abs(V)), 1e-320)
+    for measure in (dimensionality, maximal_dimensionality):
+        D = measure(V)
+        assert np.allclose(measure(V[order]), D[order], **CLOSE)
+        assert np.allclose(measure(unit @ Q), D, **CLOSE)
+        assert np.allclose(measure(signs * V), D, **CLOSE)
+        assert np.allclose(measure(unit * 1e-160), D, **CLOSE)
+        assert np.allclose(measure(np.hstack([V, np.zeros((len(V), 2))])), D, **CLOSE)
+
+
+@given(V=vectors(min_N=1), copies=st.integers(2, 4))
+def test_copies_share_what_the_original_had(V, copies):
+    for measure in (dimensionality, maximal_dimensionality):
+        assert np.allclose(
+            measure(np.tile(V, (copies, 1))), np.tile(measure(V) / copies, copies), **CLOSE
+        )
+
+
+@given(V=vectors(min_N=1), seed=st.integers(0, 1000))
+def test_the_maximum_does_not_see_a_change_of_basis(V, seed):
+    """Leverage scores belong to the column space; the plain dimensionality does see it."""
+    V = V / max(np.max(np.abs(V)), 1e-320)
+    rng = np.random.default_rng(seed)
+    A = np.eye(V.shape[1]) + 0.3 * rng.uniform(-1, 1, (V.shape[1],) * 2) / V.shape[1]
+    assert np.allclose(
+        maximal_dimensionality(V @ A), maximal_dimensionality(V), rtol=1e-8, atol=1e-10
+    )
+
+
+# ------------------------------------------------------------------------------------- in a run
+
+
+@pytest.mark.parametrize("m", [1, 2, 5])
+def test_the_history_records_the_largest_dimensionality(backend, m):
+    run = toysup.train(
+        n=40, m=m, T=12, sparsity=0.8, steps=60, learning_rate=0.02, record=9, snapshots=8,
+        test_size=0,
+    )  # fmt: skip
+    for i, step in enumerate(run.snapshots.step.values):
+        largest = dimensionality(run.snapshots.W.values[i].T).max()
+        recorded = float(run.history.max_feature_dimensionality.sel(step=step))
+        assert recorded == pytest.approx(largest, rel=1e-10)
+    assert np.allclose(run.feature_dimensionality(), dimensionality(run.W.T), rtol=0)
+    assert np.allclose(run.example_dimensionality(), dimensionality(run.hidden()), rtol=0)
+
+
+@given(V=vectors(min_N=1), threshold=st.floats(0.01, 1.0))
+def test_n_represented_counts(V, threshold):
+    assert n_represented(V, threshold) == np.sum(dimensionality(V) >= threshold)
+    assert n_represented(np.eye(3), 1.0) == 3
