@@ -648,6 +648,18 @@ def test_a_lost_manifest_is_made_again_by_the_sweep(backend, store, trained):
     assert_same_sweep(res, open_sweep(store))
 
 
+@pytest.mark.parametrize("manifest", [True, False])
+def test_what_a_killed_process_left_behind_is_no_hindrance(backend, store, trained, manifest):
+    if not manifest:
+        (store / "sweep.json").unlink()
+    key = SMALL.replace(T=4).key()
+    for name in (".sweep.json.0123abcd.tmp", f"runs/.{key}.npz.0123abcd.tmp"):
+        (store / name).write_bytes(b"half of it")
+    res = sweep(SMALL, T=[4, 6], store=store)
+    assert not trained
+    assert_same_sweep(res, open_sweep(store))
+
+
 def test_a_damaged_record_of_a_failure_is_named(store):
     [path] = [p for p in (store / "runs").iterdir() if load_run(p).config.T == 6]
     path.unlink()
