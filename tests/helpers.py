@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -214,11 +215,13 @@ def digests() -> dict[str, str]:
     found = {"backend": toysup.backend_name()}
     for dtype in ("float32", "float64"):
         for m in (1, 2, 3, 4, 5, 9, 17):
-            for importance in ("one", "array"):
-                p = Problem(n=150, m=m, T=541, sparsity=0.9, importance=importance, dtype=dtype)
+            for importance, spread in itertools.product(("one", "array"), (False, True)):
+                p = Problem(
+                    n=150, m=m, T=541, importance=importance, dtype=dtype, spread=spread
+                )  # fmt: skip
                 given = {"importance": p.given_importance()}
                 answer = toysup.loss_and_grad(*p.parameters(), p.examples(), **given)
-                found[f"gradient m={m} {dtype} {importance}"] = digest(bits(*answer))
+                found[f"gradient m={m} {dtype} {importance} {spread}"] = digest(bits(*answer))
             config = toysup.TrainConfig(
                 n=90, m=m, T=37, sparsity=0.9, steps=60, learning_rate=0.01, dtype=dtype,
                 optimizer=("adamw", "adam", "sgd")[m % 3], test_size=50, record=8,

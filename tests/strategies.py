@@ -33,6 +33,7 @@ class Problem:
     importance: str = "one"
     weights: float = 1.0  # standard deviation of W
     bias: float = 0.0  # mean of b, in units of its standard deviation
+    spread: bool = False  # weights of features over four orders of magnitude
     dtype: str = "float64"
 
     def rng(self) -> np.random.Generator:
@@ -42,6 +43,8 @@ class Problem:
         rng = self.rng()
         W = self.weights * rng.standard_normal((self.m, self.n)) / np.sqrt(self.m)
         b = 0.3 * (self.bias + rng.standard_normal(self.n))
+        if self.spread:  # so some features are dead, some linear, and some need every pair
+            W *= 10.0 ** rng.uniform(-4, 0, self.n)
         return W.astype(self.dtype), b.astype(self.dtype)
 
     def examples(self) -> SparseBatch:
@@ -78,5 +81,6 @@ def problems(
         "normalize": draw(st.booleans()),
         "importance": draw(st.sampled_from(["one", "base", "array"])),
         "bias": draw(st.sampled_from([0.0, -2.0, 2.0])),
+        "spread": draw(st.booleans()),
     }
     return Problem(n=n, **{**drawn, **fixed})
