@@ -34,7 +34,7 @@ def _is_axis(name: str, value: object) -> bool:
     return True
 
 
-def as_label(name: str, value: Any) -> Any:
+def as_label(value: Any) -> Any:
     """The coordinate of a value: itself, or text for a pair."""
     return ", ".join(map(repr, value)) if isinstance(value, tuple) else value
 

@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from toysup._types import CSR
+
 __all__ = ["ROLES", "cospi", "initial_weights", "philox", "sample"]
 
 U64 = npt.NDArray[np.uint64]
 F64 = npt.NDArray[Any]  # of float64
 I64 = npt.NDArray[np.int64]
-CSR = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float64]]
 
 ROLES = {"train": 1, "test": 2, "init": 3}
 

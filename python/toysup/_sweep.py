@@ -227,7 +227,7 @@ class SweepResult:
         values = self._grid.axes[name]
         if name == "importance" and any(isinstance(v, tuple) for v in values):
             return list(range(len(values)))
-        return [as_label(name, value) for value in values]
+        return [as_label(value) for value in values]
 
     def _attrs(self) -> dict[str, Any]:
         """The sweep's settings, and what its runs were made with (each value that occurs)."""
@@ -336,15 +336,15 @@ def sweep(
         folder.extend(grid)
     work = _Work(configs, folder, on_error)
     interrupted = work.do(jobs, executor, progress)
+    cells = work.cells()
     if interrupted:
-        cells = work.cells()
         done = sum(cell.run is not None for cell in cells.values())
         warnings.warn(
             f"the sweep was interrupted: {done} of {len(cells)} runs are finished",
             RuntimeWarning,
             stacklevel=2,
         )
-    return SweepResult(grid, work.cells(), interrupted=interrupted)
+    return SweepResult(grid, cells, interrupted=interrupted)
 
 
 class _Work:
@@ -471,6 +471,6 @@ def open_sweep(path: str | os.PathLike[str]) -> SweepResult:
     """
     store = Store(path)
     grid = store.grid()
-    summaries = {index: store.summary(config) for index, config in grid.configs().items()}
-    cells = {index: _stored(grid.config(index), s, store) for index, s in summaries.items()}
+    configs = grid.configs().items()
+    cells = {index: _stored(config, store.summary(config), store) for index, config in configs}
     return SweepResult(grid, cells)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,6 @@ __all__ = ["Store"]
 
 # The layout of a store. A reader refuses any other.
 SCHEMA_VERSION = 1
-
-
 # Names of files in runs/: a run, a failure, or what an interrupted writing left of either.
 _OURS = re.compile(r"\.?[0-9a-f]{20}\.(npz|failed\.json)(\.[0-9a-f]+\.tmp)?")
 
@@ -142,7 +139,3 @@ class Store:
             return {"status": "failed", "error": str(data["error"])}
         except UNREADABLE as error:
             raise StoreError(f"{failure}: not a readable record ({error})") from error
-
-    def files(self) -> Iterator[Path]:
-        """Files of finished runs."""
-        yield from sorted((self.path / "runs").glob("*.npz"))

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::aligned::Aligned;
 use crate::dispatch::multiversion;
-use crate::model::Params;
+use crate::model::{Params, encode, preactivation};
 use crate::simd::{Real, Vector};
 use crate::stream::Csr;
 
@@ -42,15 +42,7 @@ unsafe fn total<V: Vector>(
         }
         let rows = first..x.rows().min(first + EXAMPLES);
         let count = rows.len();
-        for (h, t) in h.chunks_exact_mut(params.m).zip(rows.clone()) {
-            for (k, h) in h.iter_mut().enumerate() {
-                *h = V::Scalar::default();
-                for e in x.indptr[t]..x.indptr[t + 1] {
-                    let w = params.row(k)[x.indices[e] as usize];
-                    *h = V::Scalar::from_f64(x.values[e]).fma(w, *h);
-                }
-            }
-        }
+        encode::<_, 0>(&mut h, params, x, rows.clone());
         lanes.fill(V::Scalar::default());
         for j0 in (0..params.stride).step_by(FEATURES) {
             let block = Block {
@@ -88,10 +80,7 @@ fn at_nonzeros<T: Real>(params: &Params<T>, importance: &[T], h: &[T], x: &Csr, 
     let mut total = 0.0;
     for e in x.indptr[t]..x.indptr[t + 1] {
         let i = x.indices[e] as usize;
-        let mut z = params.row(params.m)[i];
-        for (k, &h) in h[..params.m].iter().enumerate() {
-            z = params.row(k)[i].fma(h, z);
-        }
+        let z = preactivation(&params.data, params.stride, &h[..params.m], i);
         let y = if z > T::default() { z.to_f64() } else { 0.0 };
         let weight = importance.get(i).map_or(1.0, |w| w.to_f64());
         total += weight * x.values[e] * (x.values[e] - 2.0 * y);

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::aligned::Aligned;
 use crate::dense::{Dense, Features};
 use crate::dispatch::multiversion;
-use crate::model::Params;
+use crate::model::{Params, encode, preactivation};
 use crate::simd::{Real, Vector};
 use crate::stream::Csr;
 use crate::whole::Whole;
@@ -81,10 +81,10 @@ unsafe fn pass<V: Vector>(
     assert!(x.indices.len() == x.values.len() && x.indptr.last() == Some(&x.indices.len()));
     g.h.resize(x.rows() * m, V::Scalar::default());
     match m {
-        1 => encode::<_, 1>(&mut g.h, params, x),
-        2 => encode::<_, 2>(&mut g.h, params, x),
-        3 => encode::<_, 3>(&mut g.h, params, x),
-        _ => encode::<_, 0>(&mut g.h, params, x),
+        1 => encode::<_, 1>(&mut g.h, params, x, 0..x.rows()),
+        2 => encode::<_, 2>(&mut g.h, params, x, 0..x.rows()),
+        3 => encode::<_, 3>(&mut g.h, params, x, 0..x.rows()),
+        _ => encode::<_, 0>(&mut g.h, params, x, 0..x.rows()),
     }
     let all = Features {
         m,
@@ -130,22 +130,8 @@ unsafe fn pass<V: Vector>(
     true
 }
 
-/// h_t = W x_t. M is m if it is known when compiling, else 0; so it is below.
-#[inline(always)]
-fn encode<T: Real, const M: usize>(h: &mut [T], p: &Params<T>, x: &Csr) {
-    let m = if M == 0 { p.m } else { M };
-    for (h, ends) in h.chunks_exact_mut(m).zip(x.indptr.windows(2)) {
-        h.fill(T::default());
-        for e in ends[0]..ends[1] {
-            let (i, v) = (x.indices[e] as usize, T::from_f64(x.values[e]));
-            for (k, h) in h.iter_mut().enumerate() {
-                *h = v.fma(p.data[k * p.stride + i], *h);
-            }
-        }
-    }
-}
-
-/// What the non-zeros of x change in A, B and C, and the encoder's part of the gradient.
+/// What the non-zeros of x change in A, B and C, and the encoder's part of the gradient. M as in
+/// [`encode`].
 #[inline(always)]
 fn correct<T: Real, const M: usize>(
     f: &Features<T>,
@@ -163,11 +149,7 @@ fn correct<T: Real, const M: usize>(
         active.clear();
         for (&i, &v) in indices.iter().zip(values) {
             let i = i as usize;
-            // The operations of the dense kernels, so that the mask is the same.
-            let mut z = f.params[m * f.stride + i];
-            for (k, &h) in h.iter().enumerate() {
-                z = f.params[k * f.stride + i].fma(h, z);
-            }
+            let z = preactivation(f.params, f.stride, h, i);
             let weighted = v * if f.importance64.is_empty() {
                 1.0
             } else {

@@ -2,6 +2,7 @@
 
 use crate::aligned::Aligned;
 use crate::simd::Real;
+use crate::stream::Csr;
 
 /// Columns are padded with zeros to a multiple of this, so that kernels need no remainder: a padded
 /// feature has w = 0 and b = 0, so its output and its gradient are 0.
@@ -87,6 +88,37 @@ impl<T: Real> Params<T> {
         };
         rows.map(square).sum::<f64>().sqrt()
     }
+}
+
+/// Hidden vectors h_t = W x_t of the examples `rows`, (rows, m). M is m if it is known when compiling,
+/// else 0.
+#[inline(always)]
+pub fn encode<T: Real, const M: usize>(
+    h: &mut [T],
+    p: &Params<T>,
+    x: &Csr,
+    rows: std::ops::Range<usize>,
+) {
+    let m = if M == 0 { p.m } else { M };
+    for (h, t) in h.chunks_exact_mut(m).zip(rows) {
+        h.fill(T::default());
+        for e in x.indptr[t]..x.indptr[t + 1] {
+            let (i, v) = (x.indices[e] as usize, T::from_f64(x.values[e]));
+            for (k, h) in h.iter_mut().enumerate() {
+                *h = v.fma(p.data[k * p.stride + i], *h);
+            }
+        }
+    }
+}
+
+/// z_i = w_i . h + b_i by the operations of the dense kernels, so that its sign is the same there.
+#[inline(always)]
+pub fn preactivation<T: Real>(params: &[T], stride: usize, h: &[T], i: usize) -> T {
+    let mut z = params[h.len() * stride + i];
+    for (k, &h) in h.iter().enumerate() {
+        z = params[k * stride + i].fma(h, z);
+    }
+    z
 }
 
 /// Importances, padded like a row; `None` when all are 1.
