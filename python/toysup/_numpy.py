@@ -85,7 +85,7 @@ def gradient(
         h = x @ W.T
         z = h @ W + b
         r = np.where(z > 0, factor * (z - x), 0).astype(W.dtype, copy=False)
-        db += r.sum(axis=0)
+        db += r.sum(axis=0, dtype=np.float64)
         dW += h.T @ r + (r @ W.T).T @ x
         if stop():
             raise Stopped

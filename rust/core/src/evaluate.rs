@@ -67,8 +67,10 @@ unsafe fn total<V: Vector>(
         }
         for (local, t) in rows.enumerate() {
             // SAFETY: one vector of lanes an example.
-            total += unsafe { V::load(lanes.as_ptr().add(local * V::LANES)).sum() }.to_f64();
-            total += at_nonzeros(params, &importance, &h[local * params.m..], x, t);
+            let dense = unsafe { V::load(lanes.as_ptr().add(local * V::LANES)).sum() }.to_f64();
+            let loss = dense + at_nonzeros(params, &importance, &h[local * params.m..], x, t);
+            // A sum of squares; rounding may leave it below 0. NaN stays.
+            total += if loss < 0.0 { 0.0 } else { loss };
         }
     }
     Some(total)

@@ -6,6 +6,7 @@ use crate::model::Params;
 
 /// The largest dimensionality D_i = |w_i|^2 / sum_j (w_i . w_j / |w_i|)^2 of a feature: with the
 /// moment matrix G = W W^T the sum is w_i^T G w_i / |w_i|^2.
+///
 /// `None` if `cancel` was set meanwhile.
 pub fn max_feature_dimensionality(params: &Params<f64>, cancel: &AtomicBool) -> Option<f64> {
     let m = params.m;
@@ -19,9 +20,13 @@ pub fn max_feature_dimensionality(params: &Params<f64>, cancel: &AtomicBool) -> 
         .map(|k| params.row(k).iter().map(|x| x / largest).collect())
         .collect();
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
-    let gram: Vec<f64> = (0..m * m)
-        .map(|e| dot(&rows[e / m], &rows[e % m]))
-        .collect();
+    let mut gram = Vec::with_capacity(m * m);
+    for e in 0..m * m {
+        if cancel.load(Ordering::Relaxed) {
+            return None;
+        }
+        gram.push(dot(&rows[e / m], &rows[e % m]));
+    }
     let mut w = vec![0.0; m];
     let mut best: f64 = 0.0;
     for i in 0..params.n {
