@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -325,6 +326,37 @@ def test_a_store_is_continued_and_grows(backend: object, tmp_path: Path) -> None
     )
     with pytest.raises(ValueError, match="the run at T=3, seed=1 is missing"):
         whole.run(T=3, seed=1)
+
+
+def test_two_sweeps_that_extend_a_store_at_once_lose_no_value(tmp_path: Path) -> None:
+    for i in range(10):
+        store = tmp_path / str(i)
+        toysup.sweep(**TINY, T=[3], store=store)
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            jobs = [pool.submit(toysup.sweep, **TINY, T=[T], store=store) for T in (4, 5)]
+            assert [len(job.result()) for job in jobs] == [1, 1]
+        assert toysup.open_sweep(store).coords["T"] == [3, 4, 5]
+
+
+def test_runs_that_ended_beside_a_failure_are_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from toysup import _sweep
+
+    def ended(configs: list[TrainConfig], jobs: int, on_result: object, poll: object) -> None:
+        """A backend that hands over a failure first, and a finished run after it."""
+        from toysup._types import failed_run
+
+        assert callable(on_result)
+        on_result(0, failed_run(configs[0], "made to fail"))
+        real.train_many(configs[1:], 1, lambda i, raw: on_result(i + 1, raw), lambda work: False)
+
+    real = _sweep.backend()
+    monkeypatch.setattr(_sweep, "backend", lambda: types.SimpleNamespace(train_many=ended))
+    with pytest.raises(toysup.RunFailedError, match="T=3, m=2, seed=0 failed: made to fail"):
+        toysup.sweep(**TINY, T=[3, 4], store=tmp_path, n_jobs=1)
+    monkeypatch.undo()
+    assert toysup.open_sweep(tmp_path).dataset.status.values.tolist() == ["failed", "ok"]
 
 
 def test_a_store_refuses_another_sweep(backend: object, tmp_path: Path) -> None:

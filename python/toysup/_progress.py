@@ -9,10 +9,16 @@ from typing import Any
 from toysup.config import TrainConfig
 from toysup.errors import short
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "check_shown"]
 
 # Seconds before a bar appears, so that short runs stay silent.
 _DELAY = 1.5
+
+
+def check_shown(shown: object) -> None:
+    """Refuse what is neither a flag nor None; 0 and 1 are no flags."""
+    if shown is not None and not isinstance(shown, bool):
+        raise TypeError(f"progress must be True, False or None, got {short(shown)}")
 
 
 class Progress:
@@ -27,8 +33,7 @@ class Progress:
     """
 
     def __init__(self, shown: bool | None, configs: Sequence[TrainConfig]) -> None:
-        if shown not in (None, True, False):
-            raise TypeError(f"progress must be True, False or None, got {short(shown)}")
+        check_shown(shown)
         self._shown = shown
         self._total = sum(config.step_cost() * config.steps for config in configs)
         self._runs = len(configs)

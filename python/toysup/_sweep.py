@@ -16,13 +16,13 @@ import numpy as np
 from toysup._backend import backend
 from toysup._grid import Grid, Index, as_label
 from toysup._interrupt import Interrupt
-from toysup._progress import Progress
+from toysup._progress import Progress, check_shown
 from toysup._types import RawRun
 from toysup.config import TrainConfig, as_int
 from toysup.data import refuse_memory
 from toysup.errors import RunFailedError, nearest, short, unknown
 from toysup.store import SCHEMA_VERSION, Store
-from toysup.training import Run, as_config, from_raw
+from toysup.training import Run, as_config, check_names, from_raw
 
 if TYPE_CHECKING:
     import xarray
@@ -326,12 +326,14 @@ def sweep(
         raise TypeError(f"executor must be a concurrent.futures.Executor, got {kind}")
     if config is not None:
         config = as_config(config, {})
+    check_shown(progress)
+    folder = None if store is None else Store(store)
     jobs = as_jobs(n_jobs)
+    check_names(fields, sweep)
     grid = Grid.make(config, fields)
     configs = grid.configs()
     refuse_memory(max(c.memory() for c in configs.values()), "the largest run of this sweep")
     backend()  # an unusable one is refused before a folder is made
-    folder = None if store is None else Store(store)
     if folder is not None:
         folder.extend(grid)
     work = _Work(configs, folder, on_error)
@@ -356,6 +358,7 @@ class _Work:
         self._configs, self._store, self._on_error = configs, store, on_error
         self._runs: dict[str, Run] = {}
         self._summaries: dict[str, Mapping[str, Any]] = {}
+        self._failure: str | None = None
         for config in configs.values():
             summary = None if store is None else store.summary(config)
             if summary is not None and summary["status"] != "failed":
@@ -379,14 +382,17 @@ class _Work:
 
             def poll(work: float) -> bool:
                 bar.update(work, f"{ended}/{len(self._todo)} runs")
-                return interrupt.is_set()
+                return interrupt.is_set() or self._failure is not None
 
+            dropped = False
             if executor is None:
                 backend().train_many(self._todo, jobs, on_result, poll)
             else:
-                _on_executor(executor, self._todo, on_result, poll)
+                dropped = _on_executor(executor, self._todo, on_result, poll)
+            if self._failure is not None:
+                raise RunFailedError(self._failure)
             # Even if all runs had ended just then: a loop around the sweep must notice.
-            return interrupt.is_set()
+            return interrupt.is_set() or dropped
 
     def _finish(self, config: TrainConfig, raw: RawRun) -> None:
         """Keep the outcome of a run."""
@@ -394,9 +400,10 @@ class _Work:
             self._summaries[config.key()] = {"status": "failed", "error": raw["error"]}
             if self._store is not None:
                 self._store.save_failure(config, raw["error"])
-            if self._on_error == "raise":
+            if self._on_error == "raise" and self._failure is None:
+                # Raised when the backend has handed over what else had ended.
                 where = f"T={config.T}, m={config.m}, seed={config.seed}"
-                raise RunFailedError(f"the run at {where} failed: {raw['error']}")
+                self._failure = f"the run at {where} failed: {raw['error']}"
             return
         run = from_raw(config, raw)
         self._summaries[config.key()] = run.summary()
@@ -439,24 +446,27 @@ def _on_executor(
     configs: list[TrainConfig],
     on_result: Callable[[int, RawRun], None],
     poll: Callable[[float], bool],
-) -> None:
-    """Train on an executor, the longest run first."""
+) -> bool:
+    """Train on an executor, the longest run first; True if a worker was interrupted."""
     cost = [config.step_cost() * config.steps for config in configs]
     order = sorted(range(len(configs)), key=lambda i: -cost[i])
     futures = {executor.submit(train_alone, configs[i]): i for i in order}
-    work = 0.0
+    work, dropped = 0.0, False
     try:
         while futures and not poll(work):
             done, _ = concurrent.futures.wait(futures, timeout=0.05, return_when="FIRST_COMPLETED")
             for future in done:
                 i = futures.pop(future)
                 raw = future.result()
-                if raw is not None:
-                    work += cost[i]
+                work += cost[i]
+                if raw is None:
+                    dropped = True
+                else:
                     on_result(i, raw)
     finally:
         for future in futures:
             future.cancel()
+    return dropped
 
 
 def open_sweep(path: str | os.PathLike[str]) -> SweepResult:

@@ -9,7 +9,6 @@ import sys
 from typing import IO
 
 from toysup._version import __version__
-from toysup.errors import BackendError
 
 __all__ = ["show_versions", "versions"]
 
@@ -24,7 +23,7 @@ def versions() -> dict[str, str]:
     try:
         chosen = backend()
         found.update(backend=chosen.name, isa=chosen.isa())
-    except (BackendError, ValueError) as error:
+    except (ImportError, ValueError) as error:
         found["backend"] = f"unusable: {error}"
     found["python"] = platform.python_version()
     for name in _PACKAGES:

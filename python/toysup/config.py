@@ -267,6 +267,9 @@ class TrainConfig:
             values[name] = _as_choice(name, choice)
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        tiny = float(np.finfo(self.dtype).tiny)
+        if self.eps < tiny:
+            raise ValueError(f"eps must be at least {tiny:g} for {self.dtype}, got {self.eps}")
         base = self.importance
         if isinstance(base, float) and (n - 1) * math.log(base) > math.log(sys.float_info.max):
             raise ValueError(

@@ -170,6 +170,7 @@ def as_csr(X: object, n: int) -> CSR:
     """
     if not isinstance(X, SparseBatch):
         X = _from_scipy(X) if hasattr(X, "tocsr") else _from_dense(X)
+    X = _checked(X)
     if X.n != n:
         raise ValueError(f"X must have n = {n} columns, got shape {X.shape}")
     if len(X) == 0:
@@ -178,6 +179,34 @@ def as_csr(X: object, n: int) -> CSR:
         bad = X.values[~np.isfinite(X.values)][0]
         raise ValueError(f"X must be finite, got {bad}")
     return X.csr()
+
+
+def _checked(X: SparseBatch) -> SparseBatch:
+    """The batch with the right dtypes, if its parts fit together; users can make their own."""
+    parts = {name: np.asarray(getattr(X, name)) for name in ("indptr", "indices", "values")}
+    for name, array in parts.items():
+        if array.ndim != 1 or array.dtype.kind not in ("fiu" if name == "values" else "iu"):
+            raise ValueError(
+                f"X.{name} must be a one-dimensional array of numbers, "
+                f"got {array.dtype} of shape {array.shape}"
+            )
+    indptr, indices = parts["indptr"].astype(np.int64), parts["indices"].astype(np.int64)
+    entries = len(indices)
+    if len(parts["values"]) != entries:
+        raise ValueError(f"X has {entries} indices but {len(parts['values'])} values")
+    ends = len(indptr) > 0 and indptr[0] == 0 and indptr[-1] == entries
+    if not ends or np.any(np.diff(indptr) < 0):
+        raise ValueError(f"X.indptr must rise from 0 to {entries}, got {short(indptr)}")
+    if entries and not 0 <= indices.min() <= indices.max() < X.n:
+        bad = indices[(indices < 0) | (indices >= X.n)][0]
+        raise ValueError(f"X.indices must be in [0, {X.n}), got {bad}")
+    starts = np.zeros(entries + 1, dtype=np.bool_)
+    starts[indptr] = True
+    falls = (np.diff(indices) <= 0) & ~starts[1:-1] if entries else np.zeros(0, np.bool_)
+    if np.any(falls):
+        bad = indices[1:][falls][0]
+        raise ValueError(f"X.indices must ascend within each example, got {bad} too late")
+    return SparseBatch(indptr, indices.astype(np.int32), parts["values"].astype(np.float64), X.n)
 
 
 def _from_scipy(X: Any) -> SparseBatch:
@@ -194,9 +223,12 @@ def _from_scipy(X: Any) -> SparseBatch:
 
 
 def _from_dense(X: object) -> SparseBatch:
-    array = np.asarray(X)
+    kind = type(X).__name__
+    try:
+        array = np.asarray(X)
+    except ValueError as error:
+        raise ValueError(f"X must have shape (T, n), got rows that differ ({error})") from error
     if array.dtype.kind not in "fiub":
-        kind = type(X).__name__
         raise TypeError(
             f"X must be a SparseBatch, a SciPy sparse array or a real (T, n) array, got {kind}"
         )

@@ -110,6 +110,17 @@ def n_represented(V: npt.ArrayLike, threshold: float = 0.1) -> int:
     Features that a model stores in superposition have D of about m / (their number); features
     that it merely touches share what is left and fall far below 0.1.
 
+    Parameters
+    ----------
+    V : array of shape (N, m)
+        Vectors as rows.
+    threshold : float
+        In (0, 1].
+
+    Returns
+    -------
+    int
+
     Raises
     ------
     TypeError, ValueError

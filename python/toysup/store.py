@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +15,15 @@ from toysup._files import replace_file
 from toysup._grid import Grid
 from toysup._version import __version__
 from toysup.config import TrainConfig
-from toysup.errors import StoreError
+from toysup.errors import StoreError, short
 from toysup.training import UNREADABLE, Run, load_run, read_summary
 
 __all__ = ["Store"]
 
 # The layout of a store. A reader refuses any other.
 SCHEMA_VERSION = 1
+# Held while a manifest is read and written again.
+_MANIFESTS = threading.Lock()
 # Names of files in runs/: a run, a failure, or what an interrupted writing left of either.
 _OURS = re.compile(r"\.?[0-9a-f]{20}\.(npz|failed\.json)(\.[0-9a-f]+\.tmp)?")
 
@@ -33,6 +38,11 @@ class Store:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        given: object = os.fspath(path) if isinstance(path, os.PathLike) else path
+        if not isinstance(given, str):
+            raise TypeError(f"store must be a path, got {short(path)} ({type(path).__name__})")
+        if not given:
+            raise ValueError(f"store must name a folder, got {short(path)}")
         self.path = Path(path)
 
     @property
@@ -81,19 +91,42 @@ class Store:
             If the stored sweep differs in a field that is no axis.
         """
         try:
-            if self._manifest.exists():
-                grid = self.grid().merged(grid)
-            elif self.path.is_dir() and not all(map(self._is_ours, self.path.rglob("*"))):
-                raise StoreError(f"{str(self.path)!r} is not a store, and is not empty")
-            (self.path / "runs").mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            with self._locked():
+                self._extend(grid)
         except StoreError:
             raise
         except OSError as error:
             reason = error.strerror or str(error)
             raise StoreError(f"cannot write a store in {str(self.path)!r}: {reason}") from error
+
+    def _extend(self, grid: Grid) -> None:
+        """:meth:`extend` while no other sweep does the same."""
+        if self._manifest.exists():
+            grid = self.grid().merged(grid)
+        elif not all(map(self._is_ours, self.path.rglob("*"))):
+            raise StoreError(f"{str(self.path)!r} is not a store, and is not empty")
+        (self.path / "runs").mkdir(exist_ok=True)
         data = {"schema_version": SCHEMA_VERSION, "toysup": __version__, "grid": grid.to_json()}
         text = json.dumps(data, indent=1)
         replace_file(self._manifest, lambda file: file.write(text.encode()))
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other threads, and where the system can other processes, from the manifest."""
+        with _MANIFESTS:
+            try:
+                import fcntl
+            except ImportError:  # Windows
+                yield
+                return
+            folder = os.open(self.path, os.O_RDONLY)
+            try:
+                with contextlib.suppress(OSError):  # some network file systems have no locks
+                    fcntl.flock(folder, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(folder)
 
     def _is_ours(self, path: Path) -> bool:
         """Whether a store that lost its manifest could hold this."""

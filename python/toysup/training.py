@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import math
 import os
@@ -11,7 +12,7 @@ import sys
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,9 @@ from toysup._interrupt import Interrupt
 from toysup._progress import Progress
 from toysup._types import HISTORY, HISTORY_TEST, Array, RawRun
 from toysup._version import __version__
-from toysup.config import TrainConfig
+from toysup.config import FIELDS, TrainConfig
 from toysup.data import SparseBatch, as_csr, refuse_memory, sample
-from toysup.errors import RunFailedError, StoreError, short, unknown
+from toysup.errors import RunFailedError, StoreError, nearest, short, unknown
 
 if TYPE_CHECKING:
     import xarray
@@ -145,11 +146,12 @@ class Run:
         X : SparseBatch, SciPy sparse array or array of shape (T, n), optional
             Examples as rows; the training set if not given.
         """
-        if X is None:
-            X = self.training_set()
-        elif not isinstance(X, SparseBatch):
-            X = SparseBatch(*as_csr(X, self.config.n), self.config.n)
-        return X.dot(self.W.T.astype(np.float64))
+        batch = (
+            self.training_set()
+            if X is None
+            else SparseBatch(*as_csr(X, self.config.n), self.config.n)
+        )
+        return batch.dot(self.W.T.astype(np.float64))
 
     def feature_dimensionality(self) -> npt.NDArray[np.float64]:
         """Dimensionality of every feature, shape (n,): :func:`toysup.metrics.dimensionality`."""
@@ -337,6 +339,14 @@ def as_config(config: object, changes: Mapping[str, Any]) -> TrainConfig:
     return config.replace(**changes)
 
 
+def check_names(fields: Mapping[str, Any], function: Callable[..., object]) -> None:
+    """Refuse what is neither a field nor a keyword of ``function``, with the nearest of both."""
+    known = [*FIELDS, *(p for p in inspect.signature(function).parameters if p != "fields")]
+    for name in fields:
+        if name not in FIELDS:
+            raise TypeError(f"unknown parameter {name!r}{nearest(name, known)}")
+
+
 def train(
     config: TrainConfig | None = None, /, *, progress: bool | None = None, **fields: Any
 ) -> Run:
@@ -372,6 +382,7 @@ def train(
     >>> run.W.shape, run.status
     ((2, 20), 'ok')
     """
+    check_names(fields, train)
     config = as_config(config, fields)
     refuse_memory(config.memory(), "this run")
     results: list[RawRun] = []

@@ -1,0 +1,106 @@
+"""The examples in the documentation are true, and the documentation is complete."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import toysup
+from toysup import TrainConfig
+
+README = Path(__file__).parent.parent / "README.md"
+SKIPPED = ("toysup._native", "toysup._rust", "toysup.__main__")
+
+
+def modules() -> list[str]:
+    found = [m.name for m in pkgutil.walk_packages(toysup.__path__, "toysup.")]
+    return ["toysup", *(name for name in found if name not in SKIPPED)]
+
+
+def examples(module: ModuleType) -> list[doctest.DocTest]:
+    return [test for test in doctest.DocTestFinder().find(module) if test.examples]
+
+
+def test_there_are_examples():
+    count = sum(len(examples(importlib.import_module(name))) for name in modules())
+    assert count >= 6
+
+
+@pytest.mark.parametrize("name", modules())
+def test_the_examples_of_docstrings(backend, name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(name)
+    for test in examples(module):
+        test.globs["np"] = np
+        report: list[str] = []
+        failed = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=report.append)
+        assert not failed.failed, "".join(report)
+    assert not list(tmp_path.iterdir())
+
+
+def python_examples() -> list[str]:
+    """The fenced Python blocks of the README."""
+    if not README.exists():
+        return []
+    return re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.S | re.M)
+
+
+@pytest.mark.skipif(not python_examples(), reason="there is no README, or no Python in it")
+def test_the_examples_of_the_readme(native, monkeypatch, tmp_path):
+    # As they stand, with every training cut short.
+    make = TrainConfig.from_fields.__func__
+
+    def short(cls: type[TrainConfig], values: dict[str, object]) -> TrainConfig:
+        config = make(cls, values)
+        few = {"steps": min(config.steps, 20), "test_size": min(config.test_size, 100)}
+        return make(cls, {**config.to_dict(), **few})
+
+    monkeypatch.setenv("TOYSUP_BACKEND", "native")
+    monkeypatch.setattr(TrainConfig, "from_fields", classmethod(short))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in python_examples():
+        if ">>>" in block:
+            test = doctest.DocTestParser().get_doctest(block, names, "README", str(README), 0)
+            block = "".join(example.source for example in test.examples)
+        exec(compile(block, str(README), "exec"), names)
+
+
+# --------------------------------------------------------------------------------- completeness
+
+PUBLIC = [
+    *(getattr(toysup, name) for name in toysup.__all__),
+    *(getattr(toysup.data, name) for name in toysup.data.__all__),
+    *(getattr(toysup.metrics, name) for name in toysup.metrics.__all__),
+]
+CALLABLES = {thing for thing in PUBLIC if inspect.isfunction(thing) or inspect.isclass(thing)}
+
+
+@pytest.mark.parametrize("thing", sorted(CALLABLES, key=lambda t: t.__qualname__))
+def test_everything_public_says_what_it_is(thing):
+    assert inspect.getdoc(thing)
+    if inspect.isclass(thing):
+        for name, member in vars(thing).items():
+            if not name.startswith("_") and (callable(member) or isinstance(member, property)):
+                assert inspect.getdoc(member), f"{thing.__qualname__}.{name}"
+
+
+FUNCTIONS = sorted((t for t in CALLABLES if inspect.isfunction(t)), key=lambda t: t.__qualname__)
+
+
+@pytest.mark.parametrize("thing", [*FUNCTIONS, TrainConfig])
+def test_every_parameter_is_explained(thing):
+    text = inspect.getdoc(thing) or ""
+    parameters = list(inspect.signature(thing).parameters)
+    if len(parameters) == 1 and "Parameters" not in text:
+        return  # a sentence is enough
+    for name in parameters:
+        assert re.search(rf"^(\*\*|.*, )?{name}(, .*)? ?(:|$)", text, re.M), name
