@@ -199,7 +199,7 @@ def test_a_loop_of_short_runs_can_be_stopped(backend):
 def test_a_handler_of_the_callers_own_is_respected(backend, use):
     came: list[float] = []
     with handled_by(lambda *args: came.append(time.monotonic())), signals_after(0.05) as times:
-        result = use(SMALL.replace(steps={"native": 2_000_000, "numpy": 2_000}[backend.name]))
+        result = use(SMALL.replace(steps={"native": 2_000_000, "numpy": 30_000}[backend.name]))
     answered(came[0] - times[0], f"{backend.name}, own handler")
     runs = [result] if use is train else list(result.runs())
     assert all(run.status == "ok" for run in runs)  # it did not ask for an end
