@@ -1,6 +1,7 @@
 //! The dense kernels: every pair (example, feature), 3 m multiply-adds each.
 
 use crate::aligned::Aligned;
+use crate::model::row_length;
 use crate::simd::{Real, Vector};
 
 /// Features over which C_t is summed in T's precision.
@@ -11,13 +12,12 @@ const FUSED_MAX: usize = 3;
 /// Examples of a sub-block of the tiled kernel.
 const SUB: usize = 32;
 
-/// Features to run over, in the layout of [`crate::model::Params`].
+/// Features packed for the kernels: blocks of [`Dense::block`] features (the last may be shorter, a
+/// multiple of whole vectors), each with m rows of W and one of b. A block lies in few pages.
 #[derive(Clone, Copy)]
 pub struct Features<'a, T> {
-    /// Number of hidden dimensions.
-    pub m: usize,
-    /// Length of a padded row.
-    pub stride: usize,
+    /// Number of features, padded.
+    pub count: usize,
     /// W and b.
     pub params: &'a [T],
     /// Importances; empty when all are 1.
@@ -33,7 +33,9 @@ pub struct Dense<T> {
     /// Examples of a block.
     pub examples: usize,
     /// Features of a block.
-    features: usize,
+    pub block: usize,
+    /// Length of a hidden vector in memory.
+    length: usize,
     /// A and B of a block of features, (m + 1, features), B first.
     acc: Aligned<T>,
     /// C of a block of examples by lanes, (examples, m, lanes).
@@ -51,22 +53,23 @@ impl<T: Real> Dense<T> {
         while examples > SUB && examples * m * lanes * size_of::<T>() > 1 << 19 {
             examples /= 2;
         }
-        let mut features = if m <= FUSED_MAX { 1024 } else { 256 };
-        while m <= FUSED_MAX && (2 * m + 2) * features * size_of::<T>() > 1 << 15 {
-            features /= 2;
+        let mut block = if m <= FUSED_MAX { 1024 } else { 256 };
+        while m <= FUSED_MAX && (2 * m + 2) * block * size_of::<T>() > 1 << 15 {
+            block /= 2;
         }
         Dense {
             m,
             examples,
-            features,
-            acc: Aligned::zeros((m + 1) * features),
+            block,
+            length: row_length::<T>(m),
+            acc: Aligned::zeros((m + 1) * block),
             c_lanes: Aligned::zeros(examples * m * lanes),
-            y: Aligned::zeros(if m > FUSED_MAX { SUB * features } else { 0 }),
+            y: Aligned::zeros(if m > FUSED_MAX { SUB * block } else { 0 }),
         }
     }
 
-    /// For the examples with hidden vectors `h`, (count, m): add A and B, weighted by I, to `sums`
-    /// (write them if `first`), and C to `c`, (count, m).
+    /// For the examples with hidden vectors `h`, (count, row length): add A and B, weighted by I, to
+    /// `sums`, packed like the features (write them if `first`), and C to `c`, (count, m).
     ///
     /// # Safety
     /// The instruction set of `V` is available.
@@ -79,12 +82,13 @@ impl<T: Real> Dense<T> {
         sums: &mut [f64],
         c: &mut [f64],
     ) {
-        let count = h.len() / self.m;
-        assert!(count <= self.examples && h.len() == c.len() && f.m == self.m);
-        assert!(f.params.len() == (f.m + 1) * f.stride && sums.len() >= f.params.len());
+        let count = h.len() / self.length;
+        assert!(count <= self.examples && count * self.m == c.len());
+        assert!(f.params.len() == (self.m + 1) * f.count && sums.len() >= f.params.len());
+        assert!(f.count.is_multiple_of(2 * V::LANES));
         let mut j0 = 0;
-        while j0 < f.stride {
-            let width = self.features.min(f.stride - j0);
+        while j0 < f.count {
+            let width = self.block.min(f.count - j0);
             self.acc.fill(T::default());
             // SAFETY: the caller's promise, and the assertions above. No closures here: they would
             // not have the instruction set.
@@ -100,7 +104,7 @@ impl<T: Real> Dense<T> {
                 }
                 self.flush(f, sums, j0, width, first);
                 j0 += width;
-                if j0 % FEATURES == 0 || j0 == f.stride {
+                if j0 % FEATURES == 0 || j0 == f.count {
                     self.reduce::<V>(c);
                 }
             }
@@ -111,8 +115,8 @@ impl<T: Real> Dense<T> {
     #[inline(always)]
     fn flush(&self, f: &Features<T>, sums: &mut [f64], j0: usize, width: usize, first: bool) {
         for k in 0..=self.m {
-            let acc = &self.acc[k * self.features..][..width];
-            let sums = &mut sums[k * f.stride + j0..][..width];
+            let acc = &self.acc[k * self.block..][..width];
+            let sums = &mut sums[j0 * (self.m + 1) + k * width..][..width];
             match (f.importance64.is_empty(), first) {
                 (true, true) => sums.iter_mut().zip(acc).for_each(|(s, a)| *s = a.to_f64()),
                 (true, false) => sums.iter_mut().zip(acc).for_each(|(s, a)| *s += a.to_f64()),
@@ -155,15 +159,14 @@ impl<T: Real> Dense<T> {
         // SAFETY: offsets stay inside the buffers, by the assertions in `run`.
         unsafe {
             let tile = Tile {
-                w: f.params.as_ptr().add(j0),
-                stride: f.stride,
+                w: f.params.as_ptr().add(j0 * (M + 1)),
                 importance: if IMPORTANCE {
                     f.importance.as_ptr().add(j0)
                 } else {
                     std::ptr::null()
                 },
                 acc: self.acc.as_mut_ptr(),
-                features: self.features,
+                features: self.block,
                 width,
                 h: h.as_ptr(),
                 c: self.c_lanes.as_mut_ptr(),
@@ -192,25 +195,25 @@ impl<T: Real> Dense<T> {
         j0: usize,
         width: usize,
     ) {
-        let count = h.len() / f.m;
+        let count = h.len() / self.length;
         let null = std::ptr::null();
         for t0 in (0..count).step_by(SUB) {
             // SAFETY: offsets stay inside the buffers, by the assertions in `run`.
             unsafe {
                 let block = Block {
-                    m: f.m,
-                    w: f.params.as_ptr().add(j0),
-                    stride: f.stride,
+                    m: self.m,
+                    length: self.length,
+                    w: f.params.as_ptr().add(j0 * (self.m + 1)),
                     importance: if f.importance.is_empty() {
                         null
                     } else {
                         f.importance.as_ptr().add(j0)
                     },
                     acc: self.acc.as_mut_ptr(),
-                    features: self.features,
+                    features: self.block,
                     width,
-                    h: h.as_ptr().add(t0 * f.m),
-                    c: self.c_lanes.as_mut_ptr().add(t0 * f.m * V::LANES),
+                    h: h.as_ptr().add(t0 * self.length),
+                    c: self.c_lanes.as_mut_ptr().add(t0 * self.m * V::LANES),
                     y: self.y.as_mut_ptr(),
                     examples: SUB.min(count - t0),
                 };
@@ -227,7 +230,6 @@ impl<T: Real> Dense<T> {
 /// A block of features that examples are run over.
 struct Tile<T> {
     w: *const T,
-    stride: usize,
     importance: *const T,
     acc: *mut T,
     features: usize,
@@ -276,10 +278,10 @@ impl<T: Real> Tile<T> {
                 let mut w = [V::zero(); M];
                 let mut big_b = [V::zero(); M];
                 for k in 0..M {
-                    w[k] = V::load(self.w.add(k * self.stride + j));
+                    w[k] = V::load(self.w.add(k * self.width + j));
                     big_b[k] = V::load(self.acc.add(k * self.features + j));
                 }
-                let b = V::load(self.w.add(M * self.stride + j));
+                let b = V::load(self.w.add(M * self.width + j));
                 let mut a = V::load(self.acc.add(M * self.features + j));
                 let importance = if IMPORTANCE {
                     V::load(self.importance.add(j))
@@ -317,8 +319,8 @@ impl<T: Real> Tile<T> {
 /// A sub-block of examples times a block of features.
 struct Block<T> {
     m: usize,
+    length: usize,
     w: *const T,
-    stride: usize,
     importance: *const T,
     acc: *mut T,
     features: usize,
@@ -379,7 +381,7 @@ impl<T: Real> Block<T> {
         unsafe {
             let mut z = [[V::zero(); Q]; P];
             for q in 0..Q {
-                let b = V::load(self.w.add(self.m * self.stride + j + q * V::LANES));
+                let b = V::load(self.w.add(self.m * self.width + j + q * V::LANES));
                 for row in &mut z {
                     row[q] = b;
                 }
@@ -387,10 +389,10 @@ impl<T: Real> Block<T> {
             for k in 0..self.m {
                 let mut w = [V::zero(); Q];
                 for q in 0..Q {
-                    w[q] = V::load(self.w.add(k * self.stride + j + q * V::LANES));
+                    w[q] = V::load(self.w.add(k * self.width + j + q * V::LANES));
                 }
                 for p in 0..P {
-                    let h = V::splat(*self.h.add((t + p) * self.m + k));
+                    let h = V::splat(*self.h.add((t + p) * self.length + k));
                     for q in 0..Q {
                         z[p][q] = w[q].fma(h, z[p][q]);
                     }
@@ -427,7 +429,7 @@ impl<T: Real> Block<T> {
                     y[q] = V::load(self.y.add(t * self.features + j + q * V::LANES));
                 }
                 for p in 0..P {
-                    let h = V::splat(*self.h.add(t * self.m + k + p));
+                    let h = V::splat(*self.h.add(t * self.length + k + p));
                     for q in 0..Q {
                         sum[p][q] = y[q].fma(h, sum[p][q]);
                     }
@@ -517,7 +519,7 @@ impl<T: Real> Block<T> {
             while j < self.width {
                 let mut w = [V::zero(); K];
                 for q in 0..K {
-                    w[q] = V::load(self.w.add((k + q) * self.stride + j));
+                    w[q] = V::load(self.w.add((k + q) * self.width + j));
                 }
                 for p in 0..P {
                     let y = V::load(self.y.add((t + p) * self.features + j));

@@ -5,16 +5,19 @@
 macro_rules! multiversion {
     ($(#[$doc:meta])* fn $name:ident = $body:ident ($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?) => {
         $(#[$doc])*
+        #[allow(clippy::too_many_arguments)]
         pub(crate) fn $name<T: $crate::simd::Real>(
             isa: $crate::isa::Isa, $($arg: $ty),*
         ) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
+            #[allow(clippy::too_many_arguments)]
             #[target_feature(enable = "avx512f,avx512dq,avx512vl,fma")]
             unsafe fn avx512<T: $crate::simd::Real>($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: the features of T::Avx512 are enabled here.
                 unsafe { $body::<T::Avx512>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
+            #[allow(clippy::too_many_arguments)]
             #[target_feature(enable = "avx2,fma")]
             unsafe fn avx2<T: $crate::simd::Real>($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: the features of T::Avx2 are enabled here.

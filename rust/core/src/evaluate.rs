@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::aligned::Aligned;
 use crate::dispatch::multiversion;
-use crate::model::{Params, encode, preactivation};
+use crate::model::Params;
 use crate::simd::{Real, Vector};
 use crate::stream::Csr;
 
@@ -15,7 +15,7 @@ const FEATURES: usize = 512;
 multiversion! {
     /// `sum_t sum_j I_j (x_tj - y_tj)^2`; `None` if `cancel` was set meanwhile.
     fn squared_error = total(
-        params: &Params<T>, x: &Csr, importance: Option<&[f64]>, cancel: &AtomicBool,
+        params: &Params<T>, x: &Csr, importance: &[f64], cancel: &AtomicBool,
     ) -> Option<f64>
 }
 
@@ -25,14 +25,14 @@ multiversion! {
 unsafe fn total<V: Vector>(
     params: &Params<V::Scalar>,
     x: &Csr,
-    importance: Option<&[f64]>,
+    importance: &[f64],
     cancel: &AtomicBool,
 ) -> Option<f64> {
-    let importance: Vec<_> = importance
-        .unwrap_or_default()
-        .iter()
-        .map(|&i| V::Scalar::from_f64(i))
-        .collect();
+    let (stride, packed) = pack(params);
+    let mut importance: Vec<_> = importance.iter().map(|&i| V::Scalar::from_f64(i)).collect();
+    if !importance.is_empty() {
+        importance.resize(stride, V::Scalar::default());
+    }
     let mut h = vec![V::Scalar::default(); EXAMPLES * params.m];
     let mut lanes = Aligned::<V::Scalar>::zeros(EXAMPLES * V::LANES);
     let mut total = 0.0;
@@ -42,13 +42,15 @@ unsafe fn total<V: Vector>(
         }
         let rows = first..x.rows().min(first + EXAMPLES);
         let count = rows.len();
-        encode::<_, 0>(&mut h, params, x, rows.clone());
+        encode(&mut h, params, x, rows.clone());
         lanes.fill(V::Scalar::default());
-        for j0 in (0..params.stride).step_by(FEATURES) {
+        for j0 in (0..stride).step_by(FEATURES) {
             let block = Block {
-                params,
+                m: params.m,
+                stride,
+                data: &packed,
                 importance: (!importance.is_empty()).then_some(importance.as_ptr()),
-                features: j0..params.stride.min(j0 + FEATURES),
+                features: j0..stride.min(j0 + FEATURES),
                 h: h.as_ptr(),
                 lanes: lanes.as_mut_ptr(),
             };
@@ -76,13 +78,51 @@ unsafe fn total<V: Vector>(
     Some(total)
 }
 
+/// Rows of W and b, each padded with zeros to the length that comes first.
+fn pack<T: Real>(params: &Params<T>) -> (usize, Aligned<T>) {
+    let Params { n, m, .. } = *params;
+    let stride = n.next_multiple_of(2 * T::Portable::LANES);
+    let mut packed = Aligned::zeros((m + 1) * stride);
+    for j in 0..n {
+        for (k, &x) in params.w(j).iter().enumerate() {
+            packed[k * stride + j] = x;
+        }
+        packed[m * stride + j] = params.b()[j];
+    }
+    (stride, packed)
+}
+
+/// Hidden vectors h_t = W x_t of the examples `rows`, (rows, m).
+#[inline(always)]
+fn encode<T: Real>(h: &mut [T], p: &Params<T>, x: &Csr, rows: std::ops::Range<usize>) {
+    for (h, t) in h.chunks_exact_mut(p.m).zip(rows) {
+        h.fill(T::default());
+        for e in x.indptr[t]..x.indptr[t + 1] {
+            let v = T::from_f64(x.values[e]);
+            for (h, &w) in h.iter_mut().zip(p.w(x.indices[e] as usize)) {
+                *h = v.fma(w, *h);
+            }
+        }
+    }
+}
+
+/// z_i = w_i . h + b_i by the operations of the dense kernel.
+#[inline(always)]
+fn preactivation<T: Real>(p: &Params<T>, h: &[T], i: usize) -> T {
+    let mut z = p.b()[i];
+    for (&w, &h) in p.w(i).iter().zip(h) {
+        z = w.fma(h, z);
+    }
+    z
+}
+
 /// What the non-zeros of example `t` add to `sum_j I_j y_tj^2`: `I (x - y)^2 - I y^2`.
 #[inline(always)]
 fn at_nonzeros<T: Real>(params: &Params<T>, importance: &[T], h: &[T], x: &Csr, t: usize) -> f64 {
     let mut total = 0.0;
     for e in x.indptr[t]..x.indptr[t + 1] {
         let i = x.indices[e] as usize;
-        let z = preactivation(&params.data, params.stride, &h[..params.m], i);
+        let z = preactivation(params, &h[..params.m], i);
         let y = if z > T::default() { z.to_f64() } else { 0.0 };
         let weight = importance.get(i).map_or(1.0, |w| w.to_f64());
         total += weight * x.values[e] * (x.values[e] - 2.0 * y);
@@ -92,7 +132,9 @@ fn at_nonzeros<T: Real>(params: &Params<T>, importance: &[T], h: &[T], x: &Csr, 
 
 /// A block of features for the examples of a block.
 struct Block<'a, T> {
-    params: &'a Params<T>,
+    m: usize,
+    stride: usize,
+    data: &'a [T],
     importance: Option<*const T>,
     features: std::ops::Range<usize>,
     h: *const T,
@@ -103,9 +145,7 @@ impl<T: Real> Block<'_, T> {
     /// Add I_j y_tj^2 to the lanes of P examples, two vectors of features at a time.
     #[inline(always)]
     unsafe fn squares<V: Vector<Scalar = T>, const P: usize>(&self, t: usize) {
-        let Params {
-            m, stride, data, ..
-        } = self.params;
+        let (m, stride, data) = (self.m, self.stride, self.data);
         // SAFETY: `features` is inside the padded rows and a multiple of two vectors; P examples
         // from t on exist.
         unsafe {
@@ -118,7 +158,7 @@ impl<T: Real> Block<'_, T> {
                 let b0 = V::load(data.as_ptr().add(m * stride + j));
                 let b1 = V::load(data.as_ptr().add(m * stride + j + V::LANES));
                 let mut z = [[b0, b1]; P];
-                for k in 0..*m {
+                for k in 0..m {
                     let w0 = V::load(data.as_ptr().add(k * stride + j));
                     let w1 = V::load(data.as_ptr().add(k * stride + j + V::LANES));
                     for (p, z) in z.iter_mut().enumerate() {

@@ -7,166 +7,913 @@
 //! db_j = sum_t r_tj      dw_j = sum_t r_tj h_t  +  sum_t x_tj C_t      C_t = sum_j r_tj w_j
 //! ```
 //!
-//! y carries its own mask, so the dense part needs only A_j = sum_t y_tj, B_j = sum_t y_tj h_t and
-//! C_t = sum_j I_j y_tj w_j: 3 m multiply-adds a pair. What x adds is put right for the non-zeros,
-//! and features whose z has one sign for all examples need no pairs at all ([`crate::whole`]).
+//! y carries its own mask, so pairs only have to give A_j = sum_t y_tj, B_j = sum_t y_tj h_t and
+//! C_t = sum_j I_j y_tj w_j: 3 m multiply-adds a pair ([`crate::dense`]), and most pairs need not be
+//! visited at all ([`crate::whole`], [`crate::lists`]). What x adds is in [`crate::nonzeros`].
 //!
-//! Sums run in T's precision inside a block of examples (A, B) or features (C) and in double across
-//! blocks.
+//! Examples are cut into shares and features into ranges, both by the shape of the problem alone;
+//! each share has sums of its own, added in order. So bits do not depend on who did which.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rayon::prelude::*;
+
 use crate::aligned::Aligned;
-use crate::dense::{Dense, Features};
+use crate::dense::Dense;
 use crate::dispatch::multiversion;
-use crate::model::{Params, encode, preactivation};
+use crate::error::{Error, Result};
+use crate::examples::Examples;
+use crate::groups::Groups;
+use crate::isa::Isa;
+use crate::lists::{Features, LOOK, Lists, clusters};
+use crate::model::{Params, SMALL, row_length};
+use crate::moments::Moments;
+use crate::nonzeros;
 use crate::simd::{Real, Vector};
-use crate::stream::Csr;
+use crate::tile::{Pace, Tile};
+use crate::trace::Look;
 use crate::whole::Whole;
 
-/// Buffers for gradients of problems of one shape.
-pub struct Gradient<T> {
-    /// Half the gradient, in the layout of [`Params`].
-    pub sums: Aligned<f64>,
-    /// Importances as T, padded; empty when all are 1.
-    importance: Vec<T>,
-    /// The same in double.
-    importance64: Vec<f64>,
-    /// Hidden vectors, (T, m).
-    h: Vec<T>,
+/// At most this many shares of the examples.
+const SHARES: usize = 8;
+/// Examples that are worth a share.
+const SHARE: usize = 4096;
+/// Features of a range.
+const FEATURES: usize = 512;
+/// Pairs from which on a step is worth the cost of threads.
+const PARALLEL: usize = 20_000_000;
+/// Up to this many times n examples, groups of features are listed, not clusters of examples.
+const GROUPS: usize = 2;
+/// The step at which lists are tried first.
+const FIRST: u64 = 32;
+/// Steps before the lists are tried again.
+const RETRY: u64 = 64;
+/// Steps from references to lists in a trial.
+const SEED: u64 = 8;
+/// Steps after which examples are sorted into clusters anew, at first and at most.
+const SORT: (u64, u64) = (128, 2048);
+
+/// How the pairs are gone through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    /// What costs less, judged from counts.
+    Auto,
+    /// All pairs, but for features that are dead or linear for all examples.
+    Dense,
+    /// The pairs of lists.
+    Lists,
+}
+
+impl Kernel {
+    /// All of them.
+    pub const ALL: [Kernel; 3] = [Kernel::Auto, Kernel::Dense, Kernel::Lists];
+
+    /// The name that `TOYSUP_KERNEL` uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kernel::Auto => "auto",
+            Kernel::Dense => "dense",
+            Kernel::Lists => "lists",
+        }
+    }
+
+    /// The kernel of that name.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn parse(name: &str) -> Result<Kernel> {
+        let found = Kernel::ALL.into_iter().find(|k| k.name() == name);
+        found.ok_or_else(|| {
+            Error::Invalid(format!(
+                "TOYSUP_KERNEL must be auto, dense or lists, got '{name}'"
+            ))
+        })
+    }
+
+    /// What the environment variable `TOYSUP_KERNEL` names, or [`Kernel::Auto`].
+    ///
+    /// # Errors
+    /// If the variable holds an unknown name.
+    pub fn current() -> Result<Kernel> {
+        match std::env::var("TOYSUP_KERNEL") {
+            Ok(name) if !name.is_empty() => Kernel::parse(&name),
+            _ => Ok(Kernel::Auto),
+        }
+    }
+}
+
+/// Buffers of a share of the examples.
+pub(crate) struct Share<T> {
+    dense: Dense<T>,
     /// C of a block of examples, (examples, m).
     c: Vec<f64>,
-    /// I_j x_tj of an example's non-zeros where z_tj > 0, else 0.
-    active: Vec<f64>,
-    dense: Dense<T>,
+    /// Sums, packed like the features, or in the layout of the parameters.
+    sums: Aligned<f64>,
+    /// Whether the sums are not all 0.
+    used: bool,
+}
+
+/// The lists of a run: by feature, or by groups of features.
+enum Plan<T> {
+    ByFeature(Box<Lists<T>>),
+    ByGroup(Box<Groups<T>>),
+}
+
+impl<T: Real> Plan<T> {
+    fn new(p: &Params<T>, x: &Examples<T>, length: usize) -> Self {
+        let nonzeros = x.rows.indices.len();
+        if p.m <= SMALL && x.count <= GROUPS * p.n && Groups::<T>::possible(p.n, x.count) {
+            Plan::ByGroup(Box::new(Groups::new(p, x.count, nonzeros)))
+        } else {
+            Plan::ByFeature(Box::new(Lists::new(p, x.count, nonzeros, length)))
+        }
+    }
+
+    fn pace(&self, step: u64, size: f64) -> Pace {
+        match self {
+            Plan::ByFeature(lists) => lists.pace(step, size),
+            Plan::ByGroup(groups) => groups.pace(step, size),
+        }
+    }
+
+    fn fresh(&mut self) -> &mut bool {
+        match self {
+            Plan::ByFeature(lists) => &mut lists.fresh,
+            Plan::ByGroup(groups) => &mut groups.fresh,
+        }
+    }
+
+    fn review(&mut self) -> f64 {
+        match self {
+            Plan::ByFeature(lists) => lists.review(),
+            Plan::ByGroup(groups) => groups.review(),
+        }
+    }
+
+    fn too_large(&self) -> bool {
+        match self {
+            Plan::ByFeature(lists) => lists.too_large(),
+            Plan::ByGroup(groups) => groups.too_large(),
+        }
+    }
+
+    fn look(&self) -> Look {
+        let (counts, life) = match self {
+            Plan::ByFeature(lists) => (lists.counts(), lists.life()),
+            Plan::ByGroup(groups) => (groups.counts(), groups.life()),
+        };
+        Look {
+            lists: true,
+            entries: counts.entries,
+            bare: counts.bare,
+            rows: counts.rows,
+            minus: counts.minus,
+            built: counts.built,
+            life,
+            ..Look::default()
+        }
+    }
+}
+
+/// The gradient of one run, step after step.
+pub struct Gradient<T> {
+    /// Half the gradient, in the layout of [`Params`]. Whoever reads it sets it to 0.
+    pub sums: Aligned<f64>,
+    isa: Isa,
+    kernel: Kernel,
+    importance: Vec<T>,
+    importance64: Vec<f64>,
+    /// Length of a row of h and C.
+    length: usize,
+    h: Aligned<T>,
+    c: Aligned<T>,
     whole: Whole<T>,
+    moments: Moments<T>,
+    shares: Vec<Share<T>>,
+    lists: Option<Plan<T>>,
+    /// Lists with references that are not in use yet.
+    trial: Option<Plan<T>>,
+    step: u64,
+    retry: u64,
+    sort: (u64, u64),
 }
 
 impl<T: Real> Gradient<T> {
-    /// Buffers for the shape of `params`; `importance` is padded, `None` when all are 1.
-    pub fn new(params: &Params<T>, importance: Option<&[f64]>) -> Self {
-        let Params { m, stride, .. } = *params;
-        let importance64 = importance.unwrap_or_default().to_vec();
-        let dense = Dense::new(m);
+    /// For parameters of this shape; `importance` is empty when all are 1.
+    pub fn new(isa: Isa, kernel: Kernel, params: &Params<T>, importance: &[f64]) -> Self {
+        let Params { n, m, .. } = *params;
+        let length = row_length::<T>(m);
         Gradient {
-            sums: Aligned::zeros((m + 1) * stride),
-            importance: importance64.iter().map(|&i| T::from_f64(i)).collect(),
-            importance64,
-            h: Vec::new(),
-            c: vec![0.0; dense.examples * m],
-            active: Vec::new(),
-            dense,
-            whole: Whole::new(m, stride),
+            sums: Aligned::zeros(params.data.len()),
+            isa,
+            kernel,
+            importance: importance.iter().map(|&i| T::from_f64(i)).collect(),
+            importance64: importance.to_vec(),
+            length,
+            h: Aligned::zeros(0),
+            c: Aligned::zeros(0),
+            whole: Whole::new(n, m, Dense::<T>::new(m).block),
+            moments: Moments::new(m, length),
+            shares: Vec::new(),
+            lists: None,
+            trial: None,
+            step: 0,
+            retry: FIRST,
+            sort: (0, 0),
         }
     }
+
+    /// Compute `sums` for the examples `x`, which may be put in another order. `pace` is about what a
+    /// parameter moves in a step.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] when `cancel` was set meanwhile.
+    pub fn compute(
+        &mut self,
+        p: &Params<T>,
+        x: &mut Examples<T>,
+        pace: f64,
+        cancel: &AtomicBool,
+    ) -> Result<()> {
+        assert!(self.sums.len() == p.data.len() && x.count > 0);
+        if self.h.len() != x.count * self.length {
+            self.h = Aligned::zeros(x.count * self.length);
+            self.c = Aligned::zeros(x.count * self.length);
+            (self.lists, self.trial) = (None, None);
+            let shares = x.count.div_ceil(SHARE).min(SHARES);
+            let share = || Share {
+                dense: Dense::new(p.m),
+                c: Vec::new(),
+                sums: Aligned::zeros(p.data.len() + 64 * (p.m + 1)),
+                used: false,
+            };
+            self.shares.resize_with(shares, share);
+        }
+        // Outside of a pool there is nobody to share with.
+        let threads = p.n * x.count >= PARALLEL && rayon::current_thread_index().is_some();
+        self.choose(p, x, pace, cancel, threads)?;
+        if self.lists.is_some() {
+            self.pairs_of_lists(p, x, pace, cancel, threads)?;
+        } else {
+            self.encode(p, x, cancel, threads)?;
+            self.all_pairs(p, x, cancel, threads)?;
+        }
+        self.collect(p, x, cancel, threads)?;
+        self.step += 1;
+        Ok(())
+    }
+
+    /// What the last step did.
+    pub fn look(&self) -> Look {
+        let active = self.whole.active.len() as u64;
+        Look {
+            active,
+            ..self.lists.as_ref().map(Plan::look).unwrap_or_default()
+        }
+    }
+
+    /// Make lists, sort the examples anew, or go back to all pairs.
+    fn choose(
+        &mut self,
+        p: &Params<T>,
+        x: &mut Examples<T>,
+        pace: f64,
+        cancel: &AtomicBool,
+        threads: bool,
+    ) -> Result<()> {
+        if self.kernel == Kernel::Dense {
+            return Ok(());
+        }
+        let forced = self.kernel == Kernel::Lists;
+        if let Some(lists) = &mut self.lists {
+            if self.step.is_multiple_of(LOOK) && !*lists.fresh() {
+                let cost = lists.review();
+                if !forced && (cost > self.dense_cost(p.n, x.count) || self.too_large()) {
+                    self.lists = None;
+                    self.retry = self.step + RETRY;
+                    return Ok(());
+                }
+            }
+            if self.lists.is_some() && p.m <= SMALL && self.step >= self.sort.0 {
+                self.arrange(p, x, cancel, threads)?;
+            }
+            return Ok(());
+        }
+        if forced {
+            return self.arrange(p, x, cancel, threads);
+        }
+        // Lists are made to see what they would cost; some steps before, references are taken, so
+        // that there is a speed to set the budgets from.
+        if let Some(mut lists) = self.trial.take() {
+            if self.step < self.retry {
+                self.trial = Some(lists);
+                return Ok(());
+            }
+            self.retry = self.step + RETRY;
+            let mut pace = lists.pace(self.step, pace);
+            pace.all = true;
+            self.encode(p, x, cancel, threads)?;
+            self.renew(&mut lists, p, pace, true, cancel, threads)?;
+            classify(self.isa, &mut self.whole, p, &self.h, self.length);
+            let cost = lists.review();
+            if cost < 0.75 * self.dense_cost(p.n, x.count) && !lists.too_large() {
+                self.lists = Some(lists);
+            }
+        } else if self.step + SEED >= self.retry {
+            self.retry = self.step + SEED;
+            self.arrange(p, x, cancel, threads)?;
+            let mut lists = self.lists.take().expect("just made");
+            *lists.fresh() = false;
+            let mut pace = lists.pace(self.step, pace);
+            (pace.all, pace.adapt) = (true, false);
+            self.encode(p, x, cancel, threads)?;
+            self.renew(&mut lists, p, pace, false, cancel, threads)?;
+            self.trial = Some(lists);
+        }
+        Ok(())
+    }
+
+    fn too_large(&self) -> bool {
+        self.lists.as_ref().is_some_and(Plan::too_large)
+    }
+
+    /// Cycles of a step through all pairs, roughly: as many features were active as in the last one.
+    fn dense_cost(&self, n: usize, count: usize) -> f64 {
+        let active = self.whole.active.len().min(n);
+        let pairs = (count * active) as f64 / T::Portable::LANES as f64;
+        let m = self.whole.m as f64;
+        pairs
+            * if self.whole.m <= 3 {
+                1.8 * m + 1.2
+            } else {
+                2.5 * m + 4.0
+            }
+    }
+
+    /// New lists; for small m what goes together is sorted first.
+    fn arrange(
+        &mut self,
+        p: &Params<T>,
+        x: &mut Examples<T>,
+        cancel: &AtomicBool,
+        threads: bool,
+    ) -> Result<()> {
+        let known = self.lists.take();
+        let wait = if known.is_some() { self.sort.1 } else { SORT.0 };
+        let mut plan = known.unwrap_or_else(|| Plan::new(p, x, self.length));
+        if p.m <= SMALL {
+            self.encode(p, x, cancel, threads)?;
+            match &mut plan {
+                Plan::ByFeature(_) => x.reorder(&clusters(&self.h, p.m, T::Portable::LANES)),
+                Plan::ByGroup(groups) => groups.arrange(p, &self.h, &self.importance64),
+            }
+            self.sort = (self.step + wait, (2 * wait).min(SORT.1));
+        }
+        *plan.fresh() = true;
+        self.lists = Some(plan);
+        Ok(())
+    }
+
+    /// h, and C as the non-zeros make it.
+    fn encode(
+        &mut self,
+        p: &Params<T>,
+        x: &Examples<T>,
+        cancel: &AtomicBool,
+        threads: bool,
+    ) -> Result<()> {
+        let (isa, importance, length) = (self.isa, &self.importance, self.length);
+        let size = SHARE * length;
+        let one = |(i, (h, c)): (usize, (&mut [T], &mut [T]))| {
+            if cancel.load(Ordering::Relaxed) {
+                return;
+            }
+            let range = i * SHARE..(i * SHARE + h.len() / length);
+            encode(isa, p, x, importance, range, length, h, c);
+        };
+        let (h, c) = (&mut self.h, &mut self.c);
+        if threads {
+            h.par_chunks_mut(size)
+                .zip(c.par_chunks_mut(size))
+                .enumerate()
+                .for_each(one);
+        } else {
+            h.chunks_mut(size)
+                .zip(c.chunks_mut(size))
+                .enumerate()
+                .for_each(one);
+        }
+        check(cancel)
+    }
+
+    /// A, B and C of all pairs.
+    fn all_pairs(
+        &mut self,
+        p: &Params<T>,
+        x: &Examples<T>,
+        cancel: &AtomicBool,
+        threads: bool,
+    ) -> Result<()> {
+        let (isa, length) = (self.isa, self.length);
+        classify(isa, &mut self.whole, p, &self.h, length);
+        pack(
+            isa,
+            &mut self.whole,
+            p,
+            &self.importance,
+            &self.importance64,
+        );
+        let (whole, moments) = (&self.whole, &mut self.moments);
+        linear(
+            isa,
+            moments,
+            p,
+            &self.importance64,
+            &whole.linear,
+            &self.h,
+            &mut self.sums,
+        );
+        let moments = &*moments;
+        let size = share_size(x.count, self.shares.len(), self.shares[0].dense.examples) * length;
+        let one = |((share, h), c): ((&mut Share<T>, &[T]), &mut [T])| {
+            dense(isa, share, whole, moments, length, h, c, cancel);
+        };
+        let (h, c) = (&self.h, &mut self.c);
+        self.shares.iter_mut().for_each(|share| share.used = false);
+        if threads {
+            self.shares
+                .par_iter_mut()
+                .zip(h.par_chunks(size))
+                .zip(c.par_chunks_mut(size))
+                .for_each(one);
+        } else {
+            self.shares
+                .iter_mut()
+                .zip(h.chunks(size))
+                .zip(c.chunks_mut(size))
+                .for_each(one);
+        }
+        check(cancel)?;
+        let packed = self.whole.packed_len();
+        let (first, rest) = self.shares.split_first_mut().expect("at least one share");
+        for share in rest.iter().filter(|share| share.used) {
+            add(&mut first.sums[..packed], &share.sums[..packed]);
+        }
+        self.whole.unpack(p.bias, &first.sums, &mut self.sums);
+        first.sums.fill(0.0);
+        rest.iter_mut().for_each(|share| share.sums.fill(0.0));
+        Ok(())
+    }
+
+    /// A, B and C of the pairs of lists.
+    fn pairs_of_lists(
+        &mut self,
+        p: &Params<T>,
+        x: &Examples<T>,
+        pace: f64,
+        cancel: &AtomicBool,
+        threads: bool,
+    ) -> Result<()> {
+        let mut plan = self.lists.take().expect("there are lists");
+        let mut pace = plan.pace(self.step, pace);
+        if std::mem::take(plan.fresh()) {
+            (pace.all, pace.adapt) = (true, false);
+        }
+        let lists = match &mut plan {
+            Plan::ByFeature(lists) => lists,
+            Plan::ByGroup(groups) => {
+                self.encode(p, x, cancel, threads)?;
+                regroup(self.isa, groups, p, &self.h, pace, true);
+                grouped(
+                    self.isa,
+                    groups,
+                    p,
+                    &self.importance64,
+                    &self.h,
+                    &mut self.c,
+                    &mut self.sums,
+                );
+                self.lists = Some(plan);
+                return check(cancel);
+            }
+        };
+        look(self.isa, &mut lists.features, p, pace);
+        let size = lists.tiles.len().div_ceil(self.shares.len());
+        let (isa, importance64, length) = (self.isa, &self.importance64, self.length);
+        let step = TileStep {
+            isa,
+            p,
+            x,
+            importance: &self.importance,
+            importance64,
+            features: &lists.features,
+            length,
+            pace,
+            cancel,
+        };
+        let mut parts = Vec::new();
+        let (mut h, mut c) = (&mut self.h[..], &mut self.c[..]);
+        for tiles in lists.tiles.chunks_mut(size) {
+            let count: usize = tiles.iter().map(|tile| tile.count).sum();
+            let (h_part, h_rest) = h.split_at_mut(count * length);
+            let (c_part, c_rest) = c.split_at_mut(count * length);
+            (h, c) = (h_rest, c_rest);
+            parts.push(Part {
+                tiles,
+                h: h_part,
+                c: c_part,
+            });
+        }
+        if parts.len() == 1 {
+            step.tiles(parts.remove(0), &mut self.sums);
+        } else {
+            let one = |(share, part): (&mut Share<T>, Part<T>)| {
+                let len = p.data.len();
+                step.tiles(part, &mut share.sums[..len]);
+            };
+            if threads {
+                self.shares.par_iter_mut().zip(parts).for_each(one);
+            } else {
+                self.shares.iter_mut().zip(parts).for_each(one);
+            }
+            for share in &mut self.shares {
+                add(&mut self.sums, &share.sums[..p.data.len()]);
+                share.sums.fill(0.0);
+            }
+        }
+        self.lists = Some(plan);
+        check(cancel)
+    }
+
+    /// All references anew for the present h, and the lists too if `build`.
+    fn renew(
+        &mut self,
+        plan: &mut Plan<T>,
+        p: &Params<T>,
+        pace: Pace,
+        build: bool,
+        cancel: &AtomicBool,
+        threads: bool,
+    ) -> Result<()> {
+        let lists = match plan {
+            Plan::ByFeature(lists) => lists,
+            Plan::ByGroup(groups) => {
+                regroup(self.isa, groups, p, &self.h, pace, build);
+                return check(cancel);
+            }
+        };
+        look(self.isa, &mut lists.features, p, pace);
+        let (isa, length, h, features) = (self.isa, self.length, &self.h, &lists.features);
+        let one = |tile: &mut Tile<T>| {
+            let rows = tile.first * length..(tile.first + tile.count) * length;
+            if !cancel.load(Ordering::Relaxed) {
+                refresh(isa, tile, features, &h[rows], pace, build);
+            }
+        };
+        if threads {
+            lists.tiles.par_iter_mut().for_each(one);
+        } else {
+            lists.tiles.iter_mut().for_each(one);
+        }
+        check(cancel)
+    }
+
+    /// What the non-zeros add, feature by feature.
+    fn collect(
+        &mut self,
+        p: &Params<T>,
+        x: &Examples<T>,
+        cancel: &AtomicBool,
+        threads: bool,
+    ) -> Result<()> {
+        let (isa, importance, length) = (self.isa, &self.importance, self.length);
+        let (h, c) = (&self.h, &self.c);
+        let (dw, db) = self.sums.split_at_mut(p.bias);
+        let one = |(i, (dw, db)): (usize, (&mut [f64], &mut [f64]))| {
+            let range = i * FEATURES..p.n.min((i + 1) * FEATURES);
+            if !cancel.load(Ordering::Relaxed) {
+                collect(isa, p, x, importance, range, length, h, c, dw, db);
+            }
+        };
+        let dw = &mut dw[..p.n * p.m];
+        let db = &mut db[..p.n];
+        if threads {
+            dw.par_chunks_mut(FEATURES * p.m)
+                .zip(db.par_chunks_mut(FEATURES))
+                .enumerate()
+                .for_each(one);
+        } else {
+            dw.chunks_mut(FEATURES * p.m)
+                .zip(db.chunks_mut(FEATURES))
+                .enumerate()
+                .for_each(one);
+        }
+        check(cancel)
+    }
+}
+
+/// Tiles that follow one another, with their rows of h and C.
+struct Part<'a, T> {
+    tiles: &'a mut [Tile<T>],
+    h: &'a mut [T],
+    c: &'a mut [T],
+}
+
+/// A step through lists.
+struct TileStep<'a, T> {
+    isa: Isa,
+    p: &'a Params<T>,
+    x: &'a Examples<T>,
+    importance: &'a [T],
+    importance64: &'a [f64],
+    features: &'a Features<T>,
+    length: usize,
+    pace: Pace,
+    cancel: &'a AtomicBool,
+}
+
+impl<T: Real> TileStep<'_, T> {
+    fn tiles(&self, part: Part<T>, sums: &mut [f64]) {
+        let Part { tiles, h, c } = part;
+        let mut at = 0;
+        for tile in tiles {
+            if self.cancel.load(Ordering::Relaxed) {
+                return;
+            }
+            let rows = at..at + tile.count * self.length;
+            at = rows.end;
+            let (h, c) = (&mut h[rows.clone()], &mut c[rows]);
+            let range = tile.first..tile.first + tile.count;
+            encode(
+                self.isa,
+                self.p,
+                self.x,
+                self.importance,
+                range,
+                self.length,
+                h,
+                c,
+            );
+            refresh(self.isa, tile, self.features, h, self.pace, true);
+            pairs(self.isa, tile, self.p, self.importance64, h, c, sums);
+        }
+    }
+}
+
+fn check(cancel: &AtomicBool) -> Result<()> {
+    if cancel.load(Ordering::Relaxed) {
+        Err(Error::Cancelled)
+    } else {
+        Ok(())
+    }
+}
+
+fn add(to: &mut [f64], from: &[f64]) {
+    to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
+}
+
+/// Examples of a share: whole blocks of the dense kernel.
+fn share_size(count: usize, shares: usize, block: usize) -> usize {
+    count.div_ceil(shares).next_multiple_of(block)
 }
 
 multiversion! {
-    /// Compute `g.sums` for the examples `x`, whose features are below n; false if `cancel` was set
-    /// meanwhile.
-    fn gradient = pass(g: &mut Gradient<T>, params: &Params<T>, x: &Csr, cancel: &AtomicBool) -> bool
+    /// See [`nonzeros::encode`].
+    fn encode = nonzeros_encode(
+        p: &Params<T>, x: &Examples<T>, importance: &[T], range: std::ops::Range<usize>,
+        length: usize, h: &mut [T], c: &mut [T],
+    )
 }
 
-/// # Safety
-/// The instruction set of `V` is available.
-#[inline(always)]
-unsafe fn pass<V: Vector>(
-    g: &mut Gradient<V::Scalar>,
-    params: &Params<V::Scalar>,
-    x: &Csr,
-    cancel: &AtomicBool,
-) -> bool {
-    let Params { m, n, stride, .. } = *params;
-    assert_eq!(g.sums.len(), params.data.len());
-    assert!(x.indices.len() == x.values.len() && x.indptr.last() == Some(&x.indices.len()));
-    g.h.resize(x.rows() * m, V::Scalar::default());
-    match m {
-        1 => encode::<_, 1>(&mut g.h, params, x, 0..x.rows()),
-        2 => encode::<_, 2>(&mut g.h, params, x, 0..x.rows()),
-        3 => encode::<_, 3>(&mut g.h, params, x, 0..x.rows()),
-        _ => encode::<_, 0>(&mut g.h, params, x, 0..x.rows()),
-    }
-    let all = Features {
-        m,
-        stride,
-        params: &params.data,
-        importance: &g.importance,
-        importance64: &g.importance64,
-    };
-    let packed = g.whole.classify(&all, n, &g.h);
-    if packed {
-        g.whole.linear_sums(&all, &g.h, &mut g.sums);
-    }
-    let examples = g.dense.examples;
-    for first in (0..x.rows()).step_by(examples) {
-        if cancel.load(Ordering::Relaxed) {
-            return false;
-        }
-        let rows = first..x.rows().min(first + examples);
-        let h = &g.h[rows.start * m..rows.end * m];
-        let c = &mut g.c[..h.len()];
-        // SAFETY: the caller's promise.
-        unsafe {
-            if packed {
-                g.whole.linear_c(h, c);
-                let (features, sums) = g.whole.packed();
-                g.dense.run::<V>(&features, h, first == 0, sums, c);
-            } else {
-                c.fill(0.0);
-                g.dense.run::<V>(&all, h, first == 0, &mut g.sums, c);
-            }
-        }
-        let (sums, active) = (&mut g.sums, &mut g.active);
-        match m {
-            1 => correct::<_, 1>(&all, x, rows, h, c, active, sums),
-            2 => correct::<_, 2>(&all, x, rows, h, c, active, sums),
-            3 => correct::<_, 3>(&all, x, rows, h, c, active, sums),
-            _ => correct::<_, 0>(&all, x, rows, h, c, active, sums),
-        }
-    }
-    if packed {
-        g.whole.add_packed(stride, &mut g.sums);
-    }
-    true
+multiversion! {
+    /// See [`nonzeros::collect`].
+    fn collect = nonzeros_collect(
+        p: &Params<T>, x: &Examples<T>, importance: &[T], range: std::ops::Range<usize>,
+        length: usize, h: &[T], c: &[T], dw: &mut [f64], db: &mut [f64],
+    )
 }
 
-/// What the non-zeros of x change in A, B and C, and the encoder's part of the gradient. M as in
-/// [`encode`].
+multiversion! {
+    /// See [`Whole::classify`].
+    fn classify = whole_classify(whole: &mut Whole<T>, p: &Params<T>, h: &[T], length: usize)
+}
+
+multiversion! {
+    /// See [`Whole::pack`].
+    fn pack = whole_pack(
+        whole: &mut Whole<T>, p: &Params<T>, importance: &[T], importance64: &[f64],
+    )
+}
+
+multiversion! {
+    /// See [`Moments::features`].
+    fn linear = moments_features(
+        moments: &mut Moments<T>, p: &Params<T>, importance: &[f64], features: &[u32], h: &[T],
+        sums: &mut [f64],
+    )
+}
+
+multiversion! {
+    /// All pairs of a share: blocks of examples with rows of h and C.
+    fn dense = dense_blocks(
+        share: &mut Share<T>, whole: &Whole<T>, moments: &Moments<T>, length: usize, h: &[T],
+        c: &mut [T], cancel: &AtomicBool,
+    )
+}
+
+multiversion! {
+    /// See [`Features::look`].
+    fn look = lists_look(features: &mut Features<T>, p: &Params<T>, pace: Pace)
+}
+
+multiversion! {
+    /// See [`Tile::take`] and [`Tile::build`].
+    fn refresh = tile_refresh(
+        tile: &mut Tile<T>, features: &Features<T>, h: &[T], pace: Pace, build: bool,
+    )
+}
+
+multiversion! {
+    /// See [`Groups::refresh`].
+    fn regroup = groups_refresh(
+        groups: &mut Groups<T>, p: &Params<T>, h: &[T], pace: Pace, build: bool,
+    )
+}
+
+multiversion! {
+    /// See [`Groups::run`].
+    fn grouped = groups_run(
+        groups: &mut Groups<T>, p: &Params<T>, importance: &[f64], h: &[T], c: &mut [T],
+        sums: &mut [f64],
+    )
+}
+
+multiversion! {
+    /// See [`Tile::run`].
+    fn pairs = tile_run(
+        tile: &mut Tile<T>, p: &Params<T>, importance: &[f64], h: &[T], c: &mut [T],
+        sums: &mut [f64],
+    )
+}
+
 #[inline(always)]
-fn correct<T: Real, const M: usize>(
-    f: &Features<T>,
-    x: &Csr,
-    rows: std::ops::Range<usize>,
-    h: &[T],
-    c: &mut [f64],
-    active: &mut Vec<f64>,
+#[allow(clippy::too_many_arguments)]
+unsafe fn nonzeros_encode<V: Vector>(
+    p: &Params<V::Scalar>,
+    x: &Examples<V::Scalar>,
+    importance: &[V::Scalar],
+    range: std::ops::Range<usize>,
+    length: usize,
+    h: &mut [V::Scalar],
+    c: &mut [V::Scalar],
+) {
+    // SAFETY: the caller's promise; so for all below.
+    unsafe { nonzeros::encode::<V>(p, x, importance, range, length, h, c) }
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn nonzeros_collect<V: Vector>(
+    p: &Params<V::Scalar>,
+    x: &Examples<V::Scalar>,
+    importance: &[V::Scalar],
+    range: std::ops::Range<usize>,
+    length: usize,
+    h: &[V::Scalar],
+    c: &[V::Scalar],
+    dw: &mut [f64],
+    db: &mut [f64],
+) {
+    unsafe { nonzeros::collect::<V>(p, x, importance, range, length, h, c, dw, db) }
+}
+
+#[inline(always)]
+unsafe fn whole_classify<V: Vector>(
+    whole: &mut Whole<V::Scalar>,
+    p: &Params<V::Scalar>,
+    h: &[V::Scalar],
+    length: usize,
+) {
+    whole.classify(p, h, length);
+}
+
+#[inline(always)]
+unsafe fn whole_pack<V: Vector>(
+    whole: &mut Whole<V::Scalar>,
+    p: &Params<V::Scalar>,
+    importance: &[V::Scalar],
+    importance64: &[f64],
+) {
+    whole.pack(p, importance, importance64);
+}
+
+#[inline(always)]
+unsafe fn moments_features<V: Vector>(
+    moments: &mut Moments<V::Scalar>,
+    p: &Params<V::Scalar>,
+    importance: &[f64],
+    features: &[u32],
+    h: &[V::Scalar],
     sums: &mut [f64],
 ) {
-    let m = if M == 0 { f.m } else { M };
-    for ((h, c), t) in h.chunks_exact(m).zip(c.chunks_exact_mut(m)).zip(rows) {
-        let entries = x.indptr[t]..x.indptr[t + 1];
-        let (indices, values) = (&x.indices[entries.clone()], &x.values[entries]);
-        active.clear();
-        for (&i, &v) in indices.iter().zip(values) {
-            let i = i as usize;
-            let z = preactivation(f.params, f.stride, h, i);
-            let weighted = v * if f.importance64.is_empty() {
-                1.0
-            } else {
-                f.importance64[i]
-            };
-            let r = if z > T::default() { weighted } else { 0.0 };
-            for (k, c) in c.iter_mut().enumerate() {
-                *c -= r * f.params[k * f.stride + i].to_f64();
-            }
-            active.push(r);
+    unsafe { moments.features::<V>(p, importance, features, h, sums) }
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn dense_blocks<V: Vector>(
+    share: &mut Share<V::Scalar>,
+    whole: &Whole<V::Scalar>,
+    moments: &Moments<V::Scalar>,
+    length: usize,
+    h: &[V::Scalar],
+    c: &mut [V::Scalar],
+    cancel: &AtomicBool,
+) {
+    let Share {
+        dense,
+        c: c64,
+        sums,
+        used,
+    } = share;
+    let m = whole.m;
+    let size = dense.examples * length;
+    for (h, c) in h.chunks(size).zip(c.chunks_mut(size)) {
+        if cancel.load(Ordering::Relaxed) {
+            return;
         }
-        for ((&i, &v), &r) in indices.iter().zip(values).zip(active.iter()) {
-            let i = i as usize;
-            sums[m * f.stride + i] -= r;
-            for (k, (c, h)) in c.iter().zip(h).enumerate() {
-                sums[k * f.stride + i] += v * c - r * h.to_f64();
+        c64.clear();
+        c64.resize(h.len() / length * m, 0.0);
+        unsafe {
+            moments.apply::<V>(h, c);
+            dense.run::<V>(&whole.packed(), h, !*used, sums, c64);
+        }
+        *used = true;
+        for (c, c64) in c.chunks_exact_mut(length).zip(c64.chunks_exact(m)) {
+            for k in 0..m {
+                c[k] = V::Scalar::from_f64(c[k].to_f64() + c64[k]);
             }
         }
     }
+}
+
+#[inline(always)]
+unsafe fn lists_look<V: Vector>(
+    features: &mut Features<V::Scalar>,
+    p: &Params<V::Scalar>,
+    pace: Pace,
+) {
+    unsafe { features.look::<V>(p, pace) }
+}
+
+#[inline(always)]
+unsafe fn tile_refresh<V: Vector>(
+    tile: &mut Tile<V::Scalar>,
+    features: &Features<V::Scalar>,
+    h: &[V::Scalar],
+    pace: Pace,
+    build: bool,
+) {
+    unsafe {
+        tile.take::<V>(h, pace);
+        if build {
+            tile.build::<V>(features, &features.rebuilt);
+        }
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn tile_run<V: Vector>(
+    tile: &mut Tile<V::Scalar>,
+    p: &Params<V::Scalar>,
+    importance: &[f64],
+    h: &[V::Scalar],
+    c: &mut [V::Scalar],
+    sums: &mut [f64],
+) {
+    unsafe { tile.run::<V>(p, importance, h, c, sums) }
+}
+
+#[inline(always)]
+unsafe fn groups_refresh<V: Vector>(
+    groups: &mut Groups<V::Scalar>,
+    p: &Params<V::Scalar>,
+    h: &[V::Scalar],
+    pace: Pace,
+    build: bool,
+) {
+    unsafe { groups.refresh::<V>(p, h, pace, build) }
+}
+
+#[inline(always)]
+unsafe fn groups_run<V: Vector>(
+    groups: &mut Groups<V::Scalar>,
+    p: &Params<V::Scalar>,
+    importance: &[f64],
+    h: &[V::Scalar],
+    c: &mut [V::Scalar],
+    sums: &mut [f64],
+) {
+    unsafe { groups.run::<V>(p, importance, h, c, sums) }
 }

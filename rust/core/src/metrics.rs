@@ -9,31 +9,30 @@ use crate::model::Params;
 ///
 /// `None` if `cancel` was set meanwhile.
 pub fn max_feature_dimensionality(params: &Params<f64>, cancel: &AtomicBool) -> Option<f64> {
-    let m = params.m;
-    let largest = (0..m)
-        .flat_map(|k| params.row(k))
-        .fold(0.0, |a: f64, x| a.max(x.abs()));
+    let (m, weights) = (params.m, params.weights());
+    let largest = weights.iter().fold(0.0, |a: f64, x| a.max(x.abs()));
     if largest == 0.0 {
         return Some(0.0);
     }
-    let rows: Vec<Vec<f64>> = (0..m)
-        .map(|k| params.row(k).iter().map(|x| x / largest).collect())
-        .collect();
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
-    let mut gram = Vec::with_capacity(m * m);
-    for e in 0..m * m {
-        if cancel.load(Ordering::Relaxed) {
-            return None;
-        }
-        gram.push(dot(&rows[e / m], &rows[e % m]));
-    }
+    let mut gram = vec![0.0; m * m];
     let mut w = vec![0.0; m];
-    let mut best: f64 = 0.0;
-    for i in 0..params.n {
+    for row in weights.chunks_exact(m) {
         if cancel.load(Ordering::Relaxed) {
             return None;
         }
-        w.iter_mut().zip(&rows).for_each(|(w, row)| *w = row[i]);
+        w.iter_mut().zip(row).for_each(|(w, x)| *w = x / largest);
+        for k in 0..m {
+            let out = &mut gram[k * m..][..m];
+            out.iter_mut().zip(&w).for_each(|(g, x)| *g += w[k] * x);
+        }
+    }
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+    let mut best: f64 = 0.0;
+    for row in weights.chunks_exact(m) {
+        if cancel.load(Ordering::Relaxed) {
+            return None;
+        }
+        w.iter_mut().zip(row).for_each(|(w, x)| *w = x / largest);
         let square = dot(&w, &w);
         let form: f64 = (0..m).map(|k| w[k] * dot(&gram[k * m..][..m], &w)).sum();
         if form > 0.0 {

@@ -2,131 +2,130 @@
 
 use crate::aligned::Aligned;
 use crate::simd::Real;
-use crate::stream::Csr;
 
-/// Columns are padded with zeros to a multiple of this, so that kernels need no remainder: a padded
-/// feature has w = 0 and b = 0, so its output and its gradient are 0.
+/// The two parts of the parameters are padded with zeros to a multiple of this, so that elementwise
+/// passes need no remainder: a padded parameter has gradient 0 and stays 0.
 const PAD: usize = 64;
+/// Up to this m the kernels are compiled for each m, and hidden vectors are not padded.
+pub const SMALL: usize = 6;
 
-/// `W` (m x n) with `b` as one more row, each row padded.
+/// `W` feature by feature (n x m: row j is w_j), then `b`.
+///
+/// A vector that starts inside a row may be loaded whole: behind the last row lie the padding and b.
+/// What it holds beyond the row is multiplied by the zeros that pad hidden vectors.
 pub struct Params<T> {
     /// Number of features.
     pub n: usize,
     /// Number of hidden dimensions.
     pub m: usize,
-    /// Length of a row.
-    pub stride: usize,
-    /// `(m + 1) * stride` scalars.
+    /// Where b begins.
+    pub bias: usize,
+    /// The parameters.
     pub data: Aligned<T>,
 }
 
 impl<T: Real> Params<T> {
     /// All zeros.
     pub fn zeros(n: usize, m: usize) -> Self {
-        let stride = n.next_multiple_of(PAD);
+        let bias = (n * m).next_multiple_of(PAD);
         Params {
             n,
             m,
-            stride,
-            data: Aligned::zeros((m + 1) * stride),
+            bias,
+            data: Aligned::zeros(bias + n.next_multiple_of(PAD)),
         }
     }
 
-    /// Row `k` of `W`, or `b` for `k = m`, without the padding.
-    pub fn row(&self, k: usize) -> &[T] {
-        &self.data[k * self.stride..][..self.n]
+    /// w_j.
+    #[inline(always)]
+    pub fn w(&self, j: usize) -> &[T] {
+        &self.data[j * self.m..][..self.m]
     }
 
-    /// Row `k` to write to.
-    pub fn row_mut(&mut self, k: usize) -> &mut [T] {
-        &mut self.data[k * self.stride..][..self.n]
+    /// All w, row after row.
+    pub fn weights(&self) -> &[T] {
+        &self.data[..self.n * self.m]
     }
 
-    /// From `W` in row-major order and `b`.
-    pub fn from_values(n: usize, m: usize, w: impl IntoIterator<Item = T>, b: &[T]) -> Self {
+    /// b.
+    #[inline(always)]
+    pub fn b(&self) -> &[T] {
+        &self.data[self.bias..][..self.n]
+    }
+
+    /// From `W` in row-major order (m x n) and `b`; feature j becomes `rank[j]`, if there is a `rank`.
+    pub fn from_values(
+        n: usize,
+        m: usize,
+        w: impl IntoIterator<Item = T>,
+        b: &[T],
+        rank: Option<&[u32]>,
+    ) -> Self {
         let mut params = Params::zeros(n, m);
         let mut w = w.into_iter();
         for k in 0..m {
-            params
-                .row_mut(k)
-                .iter_mut()
-                .zip(&mut w)
-                .for_each(|(p, x)| *p = x);
-        }
-        params.row_mut(m).copy_from_slice(b);
-        params
-    }
-
-    /// `W` in row-major order.
-    pub fn w(&self) -> Vec<T> {
-        (0..self.m).flat_map(|k| self.row(k)).copied().collect()
-    }
-
-    /// `b`.
-    pub fn b(&self) -> Vec<T> {
-        self.row(self.m).to_vec()
-    }
-
-    /// The same in double precision.
-    pub fn to_f64(&self) -> Params<f64> {
-        let mut params = Params::zeros(self.n, self.m);
-        params
-            .data
-            .iter_mut()
-            .zip(self.data.iter())
-            .for_each(|(p, x)| *p = x.to_f64());
-        params
-    }
-
-    /// Square root of the sum of squares over rows `rows`.
-    pub fn norm(&self, rows: std::ops::Range<usize>) -> f64 {
-        let square = |k| {
-            self.row(k)
-                .iter()
-                .map(|x| x.to_f64() * x.to_f64())
-                .sum::<f64>()
-        };
-        rows.map(square).sum::<f64>().sqrt()
-    }
-}
-
-/// Hidden vectors h_t = W x_t of the examples `rows`, (rows, m). M is m if it is known when compiling,
-/// else 0.
-#[inline(always)]
-pub fn encode<T: Real, const M: usize>(
-    h: &mut [T],
-    p: &Params<T>,
-    x: &Csr,
-    rows: std::ops::Range<usize>,
-) {
-    let m = if M == 0 { p.m } else { M };
-    for (h, t) in h.chunks_exact_mut(m).zip(rows) {
-        h.fill(T::default());
-        for e in x.indptr[t]..x.indptr[t + 1] {
-            let (i, v) = (x.indices[e] as usize, T::from_f64(x.values[e]));
-            for (k, h) in h.iter_mut().enumerate() {
-                *h = v.fma(p.data[k * p.stride + i], *h);
+            for (j, x) in w.by_ref().take(n).enumerate() {
+                params.data[place(rank, j) * m + k] = x;
             }
         }
+        for (j, &x) in b.iter().enumerate() {
+            let at = params.bias + place(rank, j);
+            params.data[at] = x;
+        }
+        params
+    }
+
+    /// `W` in row-major order (m x n) and `b`; feature j is `rank[j]` here, if there is a `rank`.
+    pub fn values(&self, rank: Option<&[u32]>) -> (Vec<T>, Vec<T>) {
+        let mut w = Vec::with_capacity(self.n * self.m);
+        for k in 0..self.m {
+            w.extend((0..self.n).map(|j| self.data[place(rank, j) * self.m + k]));
+        }
+        let b = (0..self.n).map(|j| self.b()[place(rank, j)]).collect();
+        (w, b)
+    }
+
+    /// The same in double precision; feature j is `rank[j]` here, if there is a `rank`.
+    pub fn to_f64(&self, rank: Option<&[u32]>) -> Params<f64> {
+        let mut params = Params::zeros(self.n, self.m);
+        for j in 0..self.n {
+            let from = place(rank, j);
+            for (out, x) in params.data[j * self.m..].iter_mut().zip(self.w(from)) {
+                *out = x.to_f64();
+            }
+            let at = params.bias + j;
+            params.data[at] = self.b()[from].to_f64();
+        }
+        params
+    }
+
+    /// Frobenius norm of W.
+    pub fn w_norm(&self) -> f64 {
+        norm(self.weights())
+    }
+
+    /// Euclidean norm of b.
+    pub fn b_norm(&self) -> f64 {
+        norm(self.b())
     }
 }
 
-/// z_i = w_i . h + b_i by the operations of the dense kernels, so that its sign is the same there.
 #[inline(always)]
-pub fn preactivation<T: Real>(params: &[T], stride: usize, h: &[T], i: usize) -> T {
-    let mut z = params[h.len() * stride + i];
-    for (k, &h) in h.iter().enumerate() {
-        z = params[k * stride + i].fma(h, z);
-    }
-    z
+fn place(rank: Option<&[u32]>, j: usize) -> usize {
+    rank.map_or(j, |rank| rank[j] as usize)
 }
 
-/// Importances, padded like a row; `None` when all are 1.
-pub fn padded_importance(importance: &[f64]) -> Option<Vec<f64>> {
-    if importance.iter().all(|&i| i == 1.0) {
-        return None;
+fn norm<T: Real>(values: &[T]) -> f64 {
+    let squares = values.iter().map(|x| x.to_f64() * x.to_f64());
+    squares.sum::<f64>().sqrt()
+}
+
+/// Length of a hidden vector in memory: whole vectors of zeros behind it, unless m is small.
+pub fn row_length<T: Real>(m: usize) -> usize {
+    use crate::simd::Vector;
+    if m <= SMALL {
+        m
+    } else {
+        m.next_multiple_of(T::Portable::LANES)
     }
-    let mut padded = importance.to_vec();
-    padded.resize(importance.len().next_multiple_of(PAD), 0.0);
-    Some(padded)
 }

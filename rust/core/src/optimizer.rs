@@ -93,13 +93,18 @@ impl<T: Real> Optimizer<T> {
         }
     }
 
-    /// One update with the gradient `scale * sums`.
-    pub fn update(&mut self, isa: Isa, params: &mut Params<T>, sums: &[f64], scale: f64) {
+    /// The learning rate of the next update.
+    pub fn rate(&self) -> f64 {
+        self.settings.rate(self.step)
+    }
+
+    /// One update with the gradient `scale * sums`; `sums` are set to 0.
+    pub fn update(&mut self, isa: Isa, params: &mut Params<T>, sums: &mut [f64], scale: f64) {
         let s = &self.settings;
         let rate = s.rate(self.step);
         self.step += 1;
         self.powers = (self.powers.0 * s.betas.0, self.powers.1 * s.betas.1);
-        let weights = params.m * params.stride;
+        let weights = params.bias;
         let total = params.data.len();
         for (range, decays) in [(0..weights, true), (weights..total, s.decay_bias)] {
             let decay = if decays { s.weight_decay } else { 0.0 };
@@ -117,7 +122,7 @@ impl<T: Real> Optimizer<T> {
             };
             let p = &mut params.data[range.clone()];
             let m = &mut self.first[range.clone()];
-            let g = &sums[range.clone()];
+            let g = &mut sums[range.clone()];
             match s.kind {
                 Kind::Sgd => {
                     let pass = Pass {
@@ -151,13 +156,13 @@ pub(crate) struct Pass<T> {
 multiversion! {
     /// One update; see [`Kind`].
     fn adam = adam_body(
-        p: &mut [T], m: &mut [T], v: &mut [T], g: &[f64], c: &Pass<T>, decoupled: bool,
+        p: &mut [T], m: &mut [T], v: &mut [T], g: &mut [f64], c: &Pass<T>, decoupled: bool,
     )
 }
 
 multiversion! {
     /// One update; see [`Kind`].
-    fn sgd = sgd_body(p: &mut [T], m: &mut [T], g: &[f64], c: &Pass<T>)
+    fn sgd = sgd_body(p: &mut [T], m: &mut [T], g: &mut [f64], c: &Pass<T>)
 }
 
 /// # Safety
@@ -167,7 +172,7 @@ unsafe fn adam_body<V: Vector>(
     p: &mut [V::Scalar],
     m: &mut [V::Scalar],
     v: &mut [V::Scalar],
-    g: &[f64],
+    g: &mut [f64],
     c: &Pass<V::Scalar>,
     decoupled: bool,
 ) {
@@ -180,6 +185,7 @@ unsafe fn adam_body<V: Vector>(
         } else {
             V::Scalar::from_f64(1.0)
         });
+        let sleeps = decoupled || c.decay == V::Scalar::default();
         let decay = V::splat(if decoupled {
             V::Scalar::default()
         } else {
@@ -188,9 +194,22 @@ unsafe fn adam_body<V: Vector>(
         for i in (0..p.len()).step_by(V::LANES) {
             let mut parameter = V::load(p.as_ptr().add(i));
             let raw = V::load_f64(g.as_ptr().add(i));
+            let first = V::load(m.as_ptr().add(i));
+            // Nothing moves and nothing pulls: what is left of the update is this, bit for bit.
+            if sleeps && !raw.any() && !first.any() {
+                parameter.mul(keep).store(p.as_mut_ptr().add(i));
+                let second = V::load(v.as_ptr().add(i));
+                if second.any() {
+                    V::splat(c.beta2)
+                        .mul(second)
+                        .flush()
+                        .store(v.as_mut_ptr().add(i));
+                }
+                continue;
+            }
+            g[i..i + V::LANES].fill(0.0);
             let gradient = decay.fma(parameter, raw.mul(V::splat(c.scale)));
             parameter = parameter.mul(keep);
-            let first = V::load(m.as_ptr().add(i));
             let first = V::splat(c.beta1)
                 .fma(first, V::splat(c.rest1).mul(gradient))
                 .flush();
@@ -214,7 +233,7 @@ unsafe fn adam_body<V: Vector>(
 unsafe fn sgd_body<V: Vector>(
     p: &mut [V::Scalar],
     m: &mut [V::Scalar],
-    g: &[f64],
+    g: &mut [f64],
     c: &Pass<V::Scalar>,
 ) {
     assert!(m.len() == p.len() && g.len() == p.len() && p.len().is_multiple_of(V::LANES));
@@ -223,6 +242,7 @@ unsafe fn sgd_body<V: Vector>(
         for i in (0..p.len()).step_by(V::LANES) {
             let parameter = V::load(p.as_ptr().add(i));
             let raw = V::load_f64(g.as_ptr().add(i));
+            g[i..i + V::LANES].fill(0.0);
             let gradient = V::splat(c.decay).fma(parameter, raw.mul(V::splat(c.scale)));
             let first = V::splat(c.beta1)
                 .fma(V::load(m.as_ptr().add(i)), gradient)

@@ -3,11 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use rayon::ThreadPoolBuilder;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
-use crate::isa::Isa;
-use crate::train::{Outcome, Spec, train};
+use crate::train::{Choice, Outcome, Spec, train};
 
 /// The type of the parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,25 +71,21 @@ impl Control {
 pub fn train_many(
     jobs: &[Job],
     threads: usize,
-    isa: Isa,
+    choice: Choice,
     control: &Control,
     on_end: &(dyn Fn(usize, Result<AnyOutcome>) + Sync),
 ) -> Result<()> {
     let mut order: Vec<usize> = (0..jobs.len()).collect();
     let total = |i: usize| jobs[i].cost * jobs[i].spec.optimizer.steps as f64;
     order.sort_by(|&a, &b| total(b).total_cmp(&total(a)));
-    let pool = ThreadPoolBuilder::new()
-        .num_threads(threads.clamp(1, jobs.len().max(1)))
-        .thread_name(|i| format!("toysup-{i}"))
-        .build()
-        .map_err(|error| Error::Invalid(format!("cannot start {threads} threads: {error}")))?;
+    let pool = pool(threads)?;
     let next = AtomicUsize::new(0);
     pool.broadcast(|_| {
         while let Some(&i) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
             if control.cancel.load(Ordering::Relaxed) {
                 break;
             }
-            let run = || one(&jobs[i], isa, &control.cancel, &control.steps_done[i]);
+            let run = || one(&jobs[i], choice, &control.cancel, &control.steps_done[i]);
             let ended = catch_unwind(AssertUnwindSafe(run));
             on_end(
                 i,
@@ -101,10 +96,26 @@ pub fn train_many(
     Ok(())
 }
 
-fn one(job: &Job, isa: Isa, cancel: &AtomicBool, steps: &AtomicU64) -> Result<AnyOutcome> {
+/// Do `work` in a pool of its own with that many threads.
+///
+/// # Errors
+/// If the threads cannot be made, or those of `work`.
+pub fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+    pool(threads)?.install(work)
+}
+
+fn pool(threads: usize) -> Result<ThreadPool> {
+    ThreadPoolBuilder::new()
+        .num_threads(threads.max(1))
+        .thread_name(|i| format!("toysup-{i}"))
+        .build()
+        .map_err(|error| Error::Invalid(format!("cannot start {threads} threads: {error}")))
+}
+
+fn one(job: &Job, choice: Choice, cancel: &AtomicBool, steps: &AtomicU64) -> Result<AnyOutcome> {
     Ok(match job.dtype {
-        Dtype::F32 => AnyOutcome::F32(train(&job.spec, isa, cancel, steps)?),
-        Dtype::F64 => AnyOutcome::F64(train(&job.spec, isa, cancel, steps)?),
+        Dtype::F32 => AnyOutcome::F32(train(&job.spec, choice, cancel, steps)?),
+        Dtype::F64 => AnyOutcome::F64(train(&job.spec, choice, cancel, steps)?),
     })
 }
 

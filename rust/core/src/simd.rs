@@ -8,7 +8,17 @@ use std::fmt::Debug;
 
 /// `f32` or `f64`.
 pub trait Real:
-    Copy + Send + Sync + Debug + Default + PartialOrd + 'static + std::ops::Mul<Output = Self>
+    Copy
+    + Send
+    + Sync
+    + Debug
+    + Default
+    + PartialOrd
+    + 'static
+    + std::ops::Add<Output = Self>
+    + std::ops::Sub<Output = Self>
+    + std::ops::Mul<Output = Self>
+    + std::ops::Neg<Output = Self>
 {
     /// Its vector for AVX-512.
     #[cfg(target_arch = "x86_64")]
@@ -20,6 +30,8 @@ pub trait Real:
     type Portable: Vector<Scalar = Self>;
     /// Rounded from `f64`.
     fn from_f64(x: f64) -> Self;
+    /// Distance from 1 to the next number.
+    const EPSILON: f64;
     /// Exact conversion.
     fn to_f64(self) -> f64;
     /// `self * a + b`, rounded once.
@@ -34,6 +46,7 @@ macro_rules! real {
             #[cfg(target_arch = "x86_64")]
             type Avx2 = $avx2;
             type Portable = Portable<$t, $lanes>;
+            const EPSILON: f64 = <$t>::EPSILON as f64;
             #[inline(always)]
             fn from_f64(x: f64) -> Self {
                 x as $t
@@ -76,6 +89,8 @@ pub unsafe trait Vector: Copy {
     unsafe fn store(self, p: *mut Self::Scalar);
     /// `self + b`.
     unsafe fn add(self, b: Self) -> Self;
+    /// `self - b`.
+    unsafe fn sub(self, b: Self) -> Self;
     /// `self * b`.
     unsafe fn mul(self, b: Self) -> Self;
     /// `self / b`.
@@ -92,6 +107,42 @@ pub unsafe trait Vector: Copy {
     unsafe fn flush(self) -> Self;
     /// Sum of the lanes: halves are added until one lane is left.
     unsafe fn sum(self) -> Self::Scalar;
+    /// Bit i is set unless lane i is 0 or less: also for NaN.
+    unsafe fn positive(self) -> u32;
+    /// Whether any lane is not 0.
+    unsafe fn any(self) -> bool;
+    /// Lane i is the sum of the lanes of vector i: what [`Vector::sum`] gives, for `LANES` at once.
+    #[inline(always)]
+    unsafe fn sums(vectors: *const Self) -> Self {
+        let mut out = [Self::Scalar::default(); 16];
+        for (i, out) in out.iter_mut().enumerate().take(Self::LANES) {
+            // SAFETY: the caller vouches for LANES vectors.
+            *out = unsafe { (*vectors.add(i)).sum() };
+        }
+        // SAFETY: at most 16 lanes.
+        unsafe { Self::load(out.as_ptr()) }
+    }
+    /// Lane i is `p[indices[i]]`.
+    #[inline(always)]
+    unsafe fn gather(p: *const Self::Scalar, indices: *const u32) -> Self {
+        let mut out = [Self::Scalar::default(); 16];
+        for (i, out) in out.iter_mut().enumerate().take(Self::LANES) {
+            // SAFETY: the caller vouches for LANES indices, and for what they point to.
+            *out = unsafe { *p.add(*indices.add(i) as usize) };
+        }
+        // SAFETY: at most 16 lanes.
+        unsafe { Self::load(out.as_ptr()) }
+    }
+    /// Add the first lanes to the doubles of `out`, at most `LANES`.
+    #[inline(always)]
+    unsafe fn add_to(self, out: &mut [f64]) {
+        let mut lanes = [Self::Scalar::default(); 16];
+        // SAFETY: at most 16 lanes.
+        unsafe { self.store(lanes.as_mut_ptr()) };
+        out.iter_mut()
+            .zip(&lanes)
+            .for_each(|(o, x)| *o += x.to_f64());
+    }
 }
 
 /// A vector without any instruction set of its own: the compiler uses what the target always has.
@@ -134,6 +185,25 @@ macro_rules! portable {
                     self.0[i] += b.0[i];
                 }
                 self
+            }
+            #[inline(always)]
+            unsafe fn sub(mut self, b: Self) -> Self {
+                for i in 0..$n {
+                    self.0[i] -= b.0[i];
+                }
+                self
+            }
+            #[inline(always)]
+            unsafe fn any(self) -> bool {
+                self.0 != [0.0; $n]
+            }
+            #[inline(always)]
+            unsafe fn positive(self) -> u32 {
+                let mut bits = 0;
+                for i in 0..$n {
+                    bits |= u32::from(self.0[i] > 0.0 || self.0[i].is_nan()) << i;
+                }
+                bits
             }
             #[inline(always)]
             unsafe fn mul(mut self, b: Self) -> Self {
@@ -220,7 +290,7 @@ mod x86 {
     /// The operations that look the same on every register type.
     macro_rules! common {
         ($name:ident, $t:ty, $lanes:literal, $registers:literal, ($($part:tt),+),
-         $zero:ident, $set1:ident, $add:ident, $mul:ident, $div:ident, $fma:ident, $fnma:ident,
+         $zero:ident, $set1:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident, $fnma:ident,
          $sqrt:ident, $max:ident) => {
             type Scalar = $t;
             const LANES: usize = $lanes;
@@ -237,6 +307,10 @@ mod x86 {
             #[inline(always)]
             unsafe fn add(self, b: Self) -> Self {
                 unsafe { $name($($add(self.$part, b.$part)),+) }
+            }
+            #[inline(always)]
+            unsafe fn sub(self, b: Self) -> Self {
+                unsafe { $name($($sub(self.$part, b.$part)),+) }
             }
             #[inline(always)]
             unsafe fn mul(self, b: Self) -> Self {
@@ -287,6 +361,52 @@ mod x86 {
         }
     }
 
+    /// Partial sums of 4 vectors, 4 each: lanes i, i + 4, i + 8 and i + 12 as [`Vector::sum`] adds
+    /// them.
+    #[inline(always)]
+    unsafe fn four(a: __m512, b: __m512, c: __m512, d: __m512) -> __m512 {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let ab = _mm512_add_ps(
+                _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b),
+                _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b),
+            );
+            let cd = _mm512_add_ps(
+                _mm512_shuffle_f32x4::<0b01_00_01_00>(c, d),
+                _mm512_shuffle_f32x4::<0b11_10_11_10>(c, d),
+            );
+            _mm512_add_ps(
+                _mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd),
+                _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd),
+            )
+        }
+    }
+
+    /// In each quarter: the 2 partial sums of `a`'s 4, then those of `b`'s.
+    #[inline(always)]
+    unsafe fn pairs_of_two(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
+            _mm512_add_ps(
+                _mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
+                _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)),
+            )
+        }
+    }
+
+    /// In each quarter: the sums of `a`'s two pairs, then those of `b`'s.
+    #[inline(always)]
+    unsafe fn pairs(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: as the trait demands.
+        unsafe {
+            _mm512_add_ps(
+                _mm512_shuffle_ps::<0b10_00_10_00>(a, b),
+                _mm512_shuffle_ps::<0b11_01_11_01>(a, b),
+            )
+        }
+    }
+
     /// Denormals of a register set to 0.
     #[inline(always)]
     unsafe fn flush_ps(v: __m256) -> __m256 {
@@ -310,6 +430,37 @@ mod x86 {
     }
 
     unsafe impl Vector for Avx512F32 {
+        #[inline(always)]
+        unsafe fn any(self) -> bool {
+            unsafe { _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(self.0, _mm512_setzero_ps()) != 0 }
+        }
+        #[inline(always)]
+        unsafe fn positive(self) -> u32 {
+            unsafe {
+                u32::from(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(
+                    self.0,
+                    _mm512_setzero_ps(),
+                ))
+            }
+        }
+        #[inline(always)]
+        unsafe fn gather(p: *const f32, indices: *const u32) -> Self {
+            unsafe {
+                let indices = _mm512_loadu_si512(indices.cast());
+                Avx512F32(_mm512_i32gather_ps::<4>(indices, p))
+            }
+        }
+        #[inline(always)]
+        unsafe fn sums(vectors: *const Self) -> Self {
+            unsafe {
+                let v = std::slice::from_raw_parts(vectors, 16);
+                let a = four(v[0].0, v[4].0, v[8].0, v[12].0);
+                let b = four(v[1].0, v[5].0, v[9].0, v[13].0);
+                let c = four(v[2].0, v[6].0, v[10].0, v[14].0);
+                let d = four(v[3].0, v[7].0, v[11].0, v[15].0);
+                Avx512F32(pairs(pairs_of_two(a, b), pairs_of_two(c, d)))
+            }
+        }
         common!(
             Avx512F32,
             f32,
@@ -319,6 +470,7 @@ mod x86 {
             _mm512_setzero_ps,
             _mm512_set1_ps,
             _mm512_add_ps,
+            _mm512_sub_ps,
             _mm512_mul_ps,
             _mm512_div_ps,
             _mm512_fmadd_ps,
@@ -362,6 +514,19 @@ mod x86 {
     }
 
     unsafe impl Vector for Avx512F64 {
+        #[inline(always)]
+        unsafe fn any(self) -> bool {
+            unsafe { _mm512_cmp_pd_mask::<_CMP_NEQ_UQ>(self.0, _mm512_setzero_pd()) != 0 }
+        }
+        #[inline(always)]
+        unsafe fn positive(self) -> u32 {
+            unsafe {
+                u32::from(_mm512_cmp_pd_mask::<_CMP_NLE_UQ>(
+                    self.0,
+                    _mm512_setzero_pd(),
+                ))
+            }
+        }
         common!(
             Avx512F64,
             f64,
@@ -371,6 +536,7 @@ mod x86 {
             _mm512_setzero_pd,
             _mm512_set1_pd,
             _mm512_add_pd,
+            _mm512_sub_pd,
             _mm512_mul_pd,
             _mm512_div_pd,
             _mm512_fmadd_pd,
@@ -410,6 +576,24 @@ mod x86 {
     }
 
     unsafe impl Vector for Avx2F32 {
+        #[inline(always)]
+        unsafe fn any(self) -> bool {
+            unsafe {
+                let zero = _mm256_setzero_ps();
+                let low = _mm256_cmp_ps::<_CMP_NEQ_UQ>(self.0, zero);
+                let high = _mm256_cmp_ps::<_CMP_NEQ_UQ>(self.1, zero);
+                _mm256_movemask_ps(_mm256_or_ps(low, high)) != 0
+            }
+        }
+        #[inline(always)]
+        unsafe fn positive(self) -> u32 {
+            unsafe {
+                let zero = _mm256_setzero_ps();
+                let low = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(self.0, zero));
+                let high = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(self.1, zero));
+                (low | high << 8) as u32
+            }
+        }
         common!(
             Avx2F32,
             f32,
@@ -419,6 +603,7 @@ mod x86 {
             _mm256_setzero_ps,
             _mm256_set1_ps,
             _mm256_add_ps,
+            _mm256_sub_ps,
             _mm256_mul_ps,
             _mm256_div_ps,
             _mm256_fmadd_ps,
@@ -458,6 +643,24 @@ mod x86 {
     }
 
     unsafe impl Vector for Avx2F64 {
+        #[inline(always)]
+        unsafe fn any(self) -> bool {
+            unsafe {
+                let zero = _mm256_setzero_pd();
+                let low = _mm256_cmp_pd::<_CMP_NEQ_UQ>(self.0, zero);
+                let high = _mm256_cmp_pd::<_CMP_NEQ_UQ>(self.1, zero);
+                _mm256_movemask_pd(_mm256_or_pd(low, high)) != 0
+            }
+        }
+        #[inline(always)]
+        unsafe fn positive(self) -> u32 {
+            unsafe {
+                let zero = _mm256_setzero_pd();
+                let low = _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_NLE_UQ>(self.0, zero));
+                let high = _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_NLE_UQ>(self.1, zero));
+                (low | high << 4) as u32
+            }
+        }
         common!(
             Avx2F64,
             f64,
@@ -467,6 +670,7 @@ mod x86 {
             _mm256_setzero_pd,
             _mm256_set1_pd,
             _mm256_add_pd,
+            _mm256_sub_pd,
             _mm256_mul_pd,
             _mm256_div_pd,
             _mm256_fmadd_pd,

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::evaluate::squared_error;
-use crate::gradient::{Gradient, gradient};
+use crate::examples::Examples;
+use crate::gradient::{Gradient, Kernel};
 use crate::isa::Isa;
 use crate::metrics::max_feature_dimensionality;
-use crate::model::{Params, padded_importance};
+use crate::model::Params;
 use crate::optimizer::{Optimizer, Settings};
 use crate::simd::Real;
 use crate::stream::{Csr, Init, Stream, initial_weights, role};
@@ -137,15 +138,47 @@ pub struct Outcome<T> {
     pub seconds: f64,
 }
 
+/// How to compute: never what, beyond the rounding of sums.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice {
+    /// The instruction set.
+    pub isa: Isa,
+    /// The kernel.
+    pub kernel: Kernel,
+}
+
+impl Choice {
+    /// What the environment says, or else what is best here.
+    ///
+    /// # Errors
+    /// If a variable holds what is not known, or not to be had here.
+    pub fn current() -> Result<Choice> {
+        Ok(Choice {
+            isa: Isa::current()?,
+            kernel: Kernel::current()?,
+        })
+    }
+}
+
+/// The examples of an update: as the stream gives them, and as the kernels read them.
+struct Batch<T> {
+    csr: Csr,
+    examples: Examples<T>,
+}
+
 /// A run under way.
 struct Run<'a, T> {
     spec: &'a Spec,
-    isa: Isa,
+    choice: Choice,
     cancel: &'a AtomicBool,
     train: Stream,
     test: Stream,
     params: Params<T>,
-    importance: Option<Vec<f64>>,
+    /// Where each feature is in `params`: the more of the first examples have it, the earlier, so that
+    /// loops over examples are predictable, and what can be skipped lies together.
+    rank: Vec<u32>,
+    /// Of the features in their own order; empty when all are 1.
+    importance: Vec<f64>,
     history_test: Csr,
     history: Vec<Point>,
     snapshots: Vec<Snapshot<T>>,
@@ -157,14 +190,29 @@ struct Run<'a, T> {
 /// [`Error::Invalid`] for a bad specification, [`Error::Cancelled`] when `cancel` was set.
 pub fn train<T: Real>(
     spec: &Spec,
-    isa: Isa,
+    choice: Choice,
     cancel: &AtomicBool,
     steps_done: &AtomicU64,
 ) -> Result<Outcome<T>> {
+    watched(spec, choice, cancel, &mut |_, _, _| {
+        steps_done.fetch_add(1, Ordering::Relaxed);
+    })
+}
+
+/// What is called after every gradient and before its update.
+pub(crate) type Watch<'a, T> = &'a mut (dyn FnMut(&Gradient<T>, &Params<T>, &Examples<T>) + Send);
+
+/// [`train`], watched.
+pub(crate) fn watched<T: Real>(
+    spec: &Spec,
+    choice: Choice,
+    cancel: &AtomicBool,
+    watch: Watch<'_, T>,
+) -> Result<Outcome<T>> {
     let began = Instant::now();
     spec.check()?;
-    let mut run = Run::<T>::new(spec, isa, cancel)?;
-    let diverged = run.updates(steps_done)?;
+    let (mut run, batch) = Run::<T>::new(spec, choice, cancel)?;
+    let diverged = run.updates(batch, watch)?;
     let test_loss = if diverged { f64::NAN } else { run.test_loss()? };
     Ok(Outcome {
         diverged,
@@ -177,77 +225,102 @@ pub fn train<T: Real>(
 }
 
 impl<'a, T: Real> Run<'a, T> {
-    fn new(spec: &'a Spec, isa: Isa, cancel: &'a AtomicBool) -> Result<Self> {
+    /// At step 0, with the examples of the first update.
+    fn new(spec: &'a Spec, choice: Choice, cancel: &'a AtomicBool) -> Result<(Self, Batch<T>)> {
         let stream = |role| Stream::new(spec.n, spec.sparsity, spec.seed, role, spec.normalize);
         let (train, test) = (stream(role::TRAIN), stream(role::TEST));
+        let csr = train.sample(0, spec.batch, cancel)?;
+        let rank = often_first(&csr, spec.n);
         let weights = initial_weights(spec.n, spec.m, spec.init, spec.init_seed);
         let b = vec![T::default(); spec.n];
-        Ok(Run {
+        let run = Run {
             history_test: test.sample(0, spec.history_test.min(spec.test_size), cancel)?,
-            params: Params::from_values(spec.n, spec.m, weights.map(T::from_f64), &b),
-            importance: padded_importance(&spec.importance),
+            params: Params::from_values(spec.n, spec.m, weights.map(T::from_f64), &b, Some(&rank)),
+            importance: unless_all_one(&spec.importance),
             history: Vec::with_capacity(spec.record_steps.len()),
             snapshots: Vec::with_capacity(spec.snapshot_steps.len()),
             spec,
-            isa,
+            choice: Choice {
+                // Lists are for examples that come again.
+                kernel: if spec.infinite {
+                    Kernel::Dense
+                } else {
+                    choice.kernel
+                },
+                ..choice
+            },
             cancel,
             train,
             test,
-        })
+            rank,
+        };
+        let examples = Examples::new(&csr, spec.n, Some(&run.rank));
+        Ok((run, Batch { csr, examples }))
     }
 
     /// All updates with what is measured between them; true if the run diverged.
-    fn updates(&mut self, steps_done: &AtomicU64) -> Result<bool> {
+    fn updates(&mut self, mut batch: Batch<T>, watch: Watch<'_, T>) -> Result<bool> {
         let spec = self.spec;
         let features = if spec.mean { spec.n as f64 } else { 1.0 };
         let scale = 2.0 / (spec.batch as f64 * features);
-        let mut gradients = Gradient::new(&self.params, self.importance.as_deref());
+        let mut gradient = self.gradient();
         let mut optimizer = Optimizer::new(spec.optimizer.clone(), &self.params);
         let mut records = spec.record_steps.iter().peekable();
         let mut shots = spec.snapshot_steps.iter().peekable();
-        let mut batch = self.sample_train(0)?;
         for step in 0..=spec.optimizer.steps {
-            if spec.infinite && step > 0 {
-                batch = self.sample_train(step)?;
-            }
-            if records.next_if_eq(&&step).is_some() && !self.measure(step, &batch)? {
+            if records.next_if_eq(&&step).is_some() && !self.measure(step, &batch.csr)? {
                 return Ok(true);
             }
             if shots.next_if_eq(&&step).is_some() {
                 let shot = self.snapshot(step);
                 self.snapshots.push(shot);
             }
-            if step < spec.optimizer.steps {
-                if !gradient(self.isa, &mut gradients, &self.params, &batch, self.cancel) {
-                    return Err(Error::Cancelled);
-                }
-                optimizer.update(self.isa, &mut self.params, &gradients.sums, scale);
-                steps_done.store(step + 1, Ordering::Relaxed);
+            if step == spec.optimizer.steps {
+                break;
+            }
+            let (isa, cancel) = (self.choice.isa, self.cancel);
+            let params = &mut self.params;
+            let mut update = || {
+                gradient.compute(params, &mut batch.examples, optimizer.rate(), cancel)?;
+                watch(&gradient, params, &batch.examples);
+                optimizer.update(isa, params, &mut gradient.sums, scale);
+                Ok(())
+            };
+            if spec.infinite {
+                let next = || sample_batch(&self.train, spec, &self.rank, step + 1, cancel);
+                let (done, next) = rayon::join(update, next);
+                done?;
+                batch = next?;
+            } else {
+                update()?;
             }
         }
         Ok(false)
     }
 
-    /// The examples of an update.
-    fn sample_train(&self, step: u64) -> Result<Csr> {
-        let start = if self.spec.infinite {
-            step * self.spec.batch
-        } else {
-            0
-        };
-        self.train
-            .sample(start, start + self.spec.batch, self.cancel)
+    /// The gradient, with the importances in the order of the parameters.
+    fn gradient(&self) -> Gradient<T> {
+        let mut importance = self.importance.clone();
+        for (&x, &at) in self.importance.iter().zip(&self.rank) {
+            importance[at as usize] = x;
+        }
+        Gradient::new(
+            self.choice.isa,
+            self.choice.kernel,
+            &self.params,
+            &importance,
+        )
     }
 
     /// Append a point of the history; false if something is not finite.
     fn measure(&mut self, step: u64, batch: &Csr) -> Result<bool> {
-        let params = self.params.to_f64();
+        let params = self.params.to_f64(Some(&self.rank));
         let mut point = Point {
             step,
             train_loss: f64::NAN,
             test_loss: f64::NAN,
-            w_norm: params.norm(0..params.m),
-            b_norm: params.norm(params.m..params.m + 1),
+            w_norm: params.w_norm(),
+            b_norm: params.b_norm(),
             max_feature_dimensionality: f64::NAN,
         };
         if point.w_norm.is_finite() && point.b_norm.is_finite() {
@@ -263,14 +336,14 @@ impl<'a, T: Real> Run<'a, T> {
     }
 
     fn loss(&self, params: &Params<f64>, x: &Csr) -> Result<f64> {
-        squared_error(self.isa, params, x, self.importance.as_deref(), self.cancel)
+        squared_error(self.choice.isa, params, x, &self.importance, self.cancel)
             .map(|total| total / x.rows() as f64)
             .ok_or(Error::Cancelled)
     }
 
     /// The loss on the whole test set, which passes through in parts.
     fn test_loss(&self) -> Result<f64> {
-        let params = self.params.to_f64();
+        let params = self.params.to_f64(Some(&self.rank));
         let size = self.spec.test_size;
         let mut total = 0.0;
         for low in (0..size).step_by(TEST_PART as usize) {
@@ -287,11 +360,44 @@ impl<'a, T: Real> Run<'a, T> {
     }
 
     fn snapshot(&self, step: u64) -> Snapshot<T> {
-        Snapshot {
-            step,
-            w: self.params.w(),
-            b: self.params.b(),
-        }
+        let (w, b) = self.params.values(Some(&self.rank));
+        Snapshot { step, w, b }
+    }
+}
+
+/// The examples of update `step` of an endless training set.
+fn sample_batch<T: Real>(
+    stream: &Stream,
+    spec: &Spec,
+    rank: &[u32],
+    step: u64,
+    cancel: &AtomicBool,
+) -> Result<Batch<T>> {
+    let start = step * spec.batch;
+    let csr = stream.sample(start, start + spec.batch, cancel)?;
+    let examples = Examples::new(&csr, spec.n, Some(rank));
+    Ok(Batch { csr, examples })
+}
+
+/// New places of the features: the more examples have it, the earlier.
+fn often_first(x: &Csr, n: usize) -> Vec<u32> {
+    let mut count = vec![0u32; n];
+    x.indices.iter().for_each(|&i| count[i as usize] += 1);
+    let mut order: Vec<u32> = (0..n as u32).collect();
+    order.sort_by_key(|&j| std::cmp::Reverse(count[j as usize]));
+    let mut rank = vec![0; n];
+    for (at, j) in order.into_iter().enumerate() {
+        rank[j as usize] = at as u32;
+    }
+    rank
+}
+
+/// Importances, or nothing when all are 1.
+fn unless_all_one(importance: &[f64]) -> Vec<f64> {
+    if importance.iter().all(|&i| i == 1.0) {
+        Vec::new()
+    } else {
+        importance.to_vec()
     }
 }
 
@@ -310,18 +416,55 @@ pub fn loss_and_grad<T: Real>(
     isa: Isa,
     cancel: &AtomicBool,
 ) -> Result<(f64, Vec<T>, Vec<T>)> {
-    x.check(params.n)?;
-    let padded = padded_importance(importance);
-    let mut g = Gradient::new(params, padded.as_deref());
-    if !gradient(isa, &mut g, params, x, cancel) {
-        return Err(Error::Cancelled);
-    }
-    let loss = squared_error(isa, &params.to_f64(), x, padded.as_deref(), cancel);
+    let kernel = Kernel::Dense;
+    let one = std::slice::from_ref(params);
+    let mut all = gradients(
+        one,
+        x,
+        importance,
+        features,
+        Choice { isa, kernel },
+        0.0,
+        cancel,
+    )?;
+    let (dw, db) = all.remove(0);
+    let importance = unless_all_one(importance);
+    let loss = squared_error(isa, &params.to_f64(None), x, &importance, cancel);
     let scale = 1.0 / (x.rows() as f64 * features);
-    let mut out = Params::<T>::zeros(params.n, params.m);
-    out.data
-        .iter_mut()
-        .zip(g.sums.iter())
-        .for_each(|(o, s)| *o = T::from_f64(2.0 * scale * s));
-    Ok((loss.ok_or(Error::Cancelled)? * scale, out.w(), out.b()))
+    Ok((loss.ok_or(Error::Cancelled)? * scale, dw, db))
+}
+
+/// The gradients for parameters that follow one another as in a training, about `pace` a step: W's
+/// part in row-major order and b's, each divided by `features`.
+///
+/// # Errors
+/// As [`loss_and_grad`].
+#[allow(clippy::type_complexity)]
+pub fn gradients<T: Real>(
+    sequence: &[Params<T>],
+    x: &Csr,
+    importance: &[f64],
+    features: f64,
+    choice: Choice,
+    pace: f64,
+    cancel: &AtomicBool,
+) -> Result<Vec<(Vec<T>, Vec<T>)>> {
+    let Some(first) = sequence.first() else {
+        return Ok(Vec::new());
+    };
+    x.check(first.n)?;
+    let mut examples = Examples::new(x, first.n, None);
+    let importance = unless_all_one(importance);
+    let mut gradient = Gradient::new(choice.isa, choice.kernel, first, &importance);
+    let scale = 2.0 / (x.rows() as f64 * features);
+    let mut all = Vec::with_capacity(sequence.len());
+    for params in sequence {
+        gradient.compute(params, &mut examples, pace, cancel)?;
+        let mut out = Params::<T>::zeros(params.n, params.m);
+        for (out, sum) in out.data.iter_mut().zip(gradient.sums.iter_mut()) {
+            *out = T::from_f64(scale * std::mem::take(sum));
+        }
+        all.push(out.values(None));
+    }
+    Ok(all)
 }

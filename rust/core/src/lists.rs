@@ -1,0 +1,409 @@
+//! Lists of the pairs (example, feature) that may matter, which stay valid while the model moves.
+//!
+//! As in molecular dynamics (Verlet 1967; for clusters of particles, Páll and Hess 2013), pairs are
+//! sorted with a skin, and the lists are good until something has moved through the skin. A pair has
+//! z = w_j . h_t + b_j. With references w', b' of the feature and h' of the example,
+//!
+//! ```text
+//! |z - (w'.h' + b')| = |(w - w').h' + w.(h - h') + (b - b')|
+//!                   <= |w - w'| |h'| + |w| |h - h'| + |b - b'|
+//!                   <= r_j |h'_t| + (|w'_j| + r_j) d_t + e_j  =: skin_tj
+//! ```
+//!
+//! as long as |w - w'| <= r_j and |b - b'| <= e_j (looked at for each feature) and |h - h'| <= d_t
+//! (for each example, [`crate::tile`]) hold. So a pair with w'.h' + b' < -skin is *dead*: y = 0, and
+//! one with w'.h' + b' > skin is *linear*: y = z. A feature lists the pairs that may not be dead; or,
+//! where that is shorter, those that may not be linear, which take part with relu(-z), since
+//! y = z + relu(-z), and z comes from moments for all examples at once. Who has moved too far gets a
+//! new reference, and only his lists are made anew. Both references enter alike, so it does not matter
+//! which of the two was taken first.
+//!
+//! Rounding: each of the two z is off by at most (m + 2) u (|b| + |w| |h|), and the comparison by
+//! 3 u (skin + |z|). All sizes are those of the references plus what they may move, so a share
+//! rho = 8 (m + 4) eps of them on top of the skin covers both; what may underflow is less than TINY.
+//! A pair that is left out is therefore dead, or linear, for the z that the kernels compute, too.
+//! Anything that is not a number stays listed.
+//!
+//! Budgets r, e and d are multiples of the learning rate, one factor each, set from how much of the
+//! last budget was used; the number of steps they shall last is set from counts: of pairs looked at in
+//! making lists, against pairs that are listed for the skin alone. No clock is read, so the same run
+//! makes the same lists.
+
+use crate::model::{Params, SMALL};
+use crate::simd::{Real, Vector};
+use crate::tile::{Counts, Pace, Tile};
+
+/// More than any product that underflows.
+const TINY: f64 = 1e-30;
+/// Features are looked at for age in this many parts, one a step.
+const PARTS: u64 = 64;
+/// Steps between looks at the counts.
+pub const LOOK: u64 = 64;
+/// Tiles: their number is limited, and the bytes of hidden vectors of one (which are passed through
+/// if entries are vectors, and looked up if they are examples).
+const TILES: usize = 64;
+const TILE_BYTES: (usize, usize) = (1 << 16, 1 << 18);
+
+/// A feature lists exceptions from being linear only if the sum of their -z is at most this many times
+/// the sum of the others' z, and the same with |h| as a factor: one is subtracted from the other.
+/// Nothing that is not a number fulfils that.
+pub const BALANCE: [f64; 2] = [4.0, 16.0];
+
+/// What a feature adds to the skin: of |h'|, of d, and by itself; and what of it rounding needs.
+#[derive(Clone, Copy, Default)]
+pub struct Bound<T> {
+    pub size: T,
+    pub reach: T,
+    pub fixed: T,
+    pub thin_size: T,
+    pub thin_fixed: T,
+}
+
+/// The references of the features.
+pub struct Features<T> {
+    /// w', as in [`Params`], and b'.
+    pub w: Vec<T>,
+    pub b: Vec<T>,
+    /// What they add to skins.
+    pub bounds: Vec<Bound<T>>,
+    /// Squares of how far w may go: each of its coordinates if m is small, else the whole of it.
+    limit_w: Vec<T>,
+    /// Squares of how far b may go.
+    limit_b: Vec<T>,
+    factor_w: Vec<f32>,
+    factor_b: Vec<f32>,
+    born: Vec<u64>,
+    /// Features with a new reference in this step.
+    pub rebuilt: Vec<u32>,
+}
+
+impl<T: Real> Features<T> {
+    fn new(p: &Params<T>) -> Self {
+        let (n, m) = (p.n, p.m);
+        let padded = n.next_multiple_of(64);
+        Features {
+            w: vec![T::default(); p.bias],
+            b: vec![T::default(); padded],
+            bounds: vec![Bound::default(); n],
+            limit_w: vec![T::default(); if m <= SMALL { p.bias } else { padded }],
+            limit_b: vec![T::default(); padded],
+            factor_w: vec![0.5; n],
+            factor_b: vec![0.5; n],
+            born: vec![0; n],
+            rebuilt: Vec::new(),
+        }
+    }
+
+    /// Note the features that have moved too far, or all.
+    ///
+    /// # Safety
+    /// The instruction set of `V` is available.
+    #[inline(always)]
+    pub unsafe fn look<V: Vector<Scalar = T>>(&mut self, p: &Params<T>, pace: Pace) {
+        self.rebuilt.clear();
+        if pace.all {
+            self.rebuilt.extend(0..p.n as u32);
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe {
+                if p.m <= SMALL {
+                    let moved = &p.data[..p.bias];
+                    far::<V>(moved, &self.w, &self.limit_w, p.m, &mut self.rebuilt);
+                } else {
+                    self.look_at_rows::<V>(p);
+                }
+                let b = &p.data[p.bias..];
+                far::<V>(b, &self.b, &self.limit_b, 1, &mut self.rebuilt);
+            }
+            let part = (pace.step % PARTS) as usize;
+            for j in (part..p.n).step_by(PARTS as usize) {
+                if pace.aged(self.born[j]) {
+                    self.rebuilt.push(j as u32);
+                }
+            }
+            self.rebuilt.sort_unstable();
+            self.rebuilt.dedup();
+        }
+        for i in 0..self.rebuilt.len() {
+            self.take_reference(p, self.rebuilt[i] as usize, pace);
+        }
+    }
+
+    /// |w - w'|^2 for LANES features at a time.
+    #[inline(always)]
+    unsafe fn look_at_rows<V: Vector<Scalar = T>>(&mut self, p: &Params<T>) {
+        let m = p.m;
+        let mut parts = [V::Scalar::default(); 16];
+        for j0 in (0..p.n).step_by(V::LANES) {
+            let count = V::LANES.min(p.n - j0);
+            // SAFETY: whole vectors inside rows; the rest one by one. At most 16 lanes.
+            unsafe {
+                let mut sums = [const { std::mem::MaybeUninit::<V>::uninit() }; 16];
+                let sums = sums.as_mut_ptr().cast::<V>();
+                for i in 0..V::LANES {
+                    let mut sum = V::zero();
+                    if i < count {
+                        let (new, old) = (p.w(j0 + i), &self.w[(j0 + i) * m..][..m]);
+                        let whole = m / V::LANES * V::LANES;
+                        for k in (0..whole).step_by(V::LANES) {
+                            let d = V::load(new.as_ptr().add(k)).sub(V::load(old.as_ptr().add(k)));
+                            sum = d.fma(d, sum);
+                        }
+                        if whole < m {
+                            parts.fill(T::default());
+                            for k in whole..m {
+                                parts[k - whole] = new[k] - old[k];
+                            }
+                            let d = V::load(parts.as_ptr());
+                            sum = d.fma(d, sum);
+                        }
+                    }
+                    sums.add(i).write(sum);
+                }
+                let limit = V::load(self.limit_w.as_ptr().add(j0));
+                let mut mask = V::sums(sums).sub(limit).positive() & low_bits(count);
+                while mask != 0 {
+                    self.rebuilt.push(j0 as u32 + mask.trailing_zeros());
+                    mask &= mask - 1;
+                }
+            }
+        }
+    }
+
+    /// Feature j's reference is where it is now.
+    fn take_reference(&mut self, p: &Params<T>, j: usize, pace: Pace) {
+        let m = p.m;
+        let range = j * m..(j + 1) * m;
+        let (mut size, mut far, mut farthest): (f64, f64, f64) = (0.0, 0.0, 0.0);
+        for (x, old) in p.w(j).iter().zip(&self.w[range.clone()]) {
+            let d = x.to_f64() - old.to_f64();
+            size += x.to_f64() * x.to_f64();
+            far += d * d;
+            farthest = farthest.max(d.abs());
+        }
+        let b = p.b()[j].to_f64();
+        if pace.adapt {
+            let (w_limit, used) = if m <= SMALL {
+                (self.limit_w[j * m], farthest)
+            } else {
+                (self.limit_w[j], far.sqrt())
+            };
+            let used_w = used / w_limit.to_f64().sqrt();
+            let used_b = (b - self.b[j].to_f64()).abs() / self.limit_b[j].to_f64().sqrt();
+            self.factor_w[j] = pace.next_factor(self.factor_w[j], used_w, self.born[j]);
+            self.factor_b[j] = pace.next_factor(self.factor_b[j], used_b, self.born[j]);
+        }
+        self.born[j] = pace.step;
+        self.w[range.clone()].copy_from_slice(p.w(j));
+        self.b[j] = p.b()[j];
+        // The squares that are compared with these limits are off by (m + 2) u.
+        let shrink = 1.0 - 1e-3;
+        let coordinate = pace.budget(self.factor_w[j]);
+        let radius = coordinate * (m as f64).sqrt();
+        if m <= SMALL {
+            self.limit_w[range].fill(T::from_f64(coordinate * coordinate * shrink));
+        } else {
+            self.limit_w[j] = T::from_f64(radius * radius * shrink);
+        }
+        let fixed = pace.budget(self.factor_b[j]);
+        self.limit_b[j] = T::from_f64(fixed * fixed * shrink);
+        let rho = 8.0 * (m + 4) as f64 * T::EPSILON;
+        let reach = size.sqrt() * (1.0 + 1e-6) + radius;
+        let up = |x: f64| T::from_f64(x * (1.0 + 1e-5));
+        self.bounds[j] = Bound {
+            size: up(radius + rho * reach),
+            reach: up(reach * (1.0 + rho)),
+            fixed: up(fixed + rho * (b.abs() + fixed) + TINY),
+            thin_size: up(rho * reach),
+            thin_fixed: up(rho * b.abs() + TINY),
+        };
+    }
+}
+
+/// Push `index / m` of the elements that are further apart than their limit allows; each once in a
+/// vector at most.
+#[inline(always)]
+unsafe fn far<V: Vector>(
+    new: &[V::Scalar],
+    old: &[V::Scalar],
+    limit: &[V::Scalar],
+    m: usize,
+    out: &mut Vec<u32>,
+) {
+    assert!(new.len() == old.len() && new.len() == limit.len());
+    assert!(new.len().is_multiple_of(V::LANES));
+    for i in (0..new.len()).step_by(V::LANES) {
+        // SAFETY: whole vectors.
+        let mut mask = unsafe {
+            let d = V::load(new.as_ptr().add(i)).sub(V::load(old.as_ptr().add(i)));
+            d.mul(d).sub(V::load(limit.as_ptr().add(i))).positive()
+        };
+        while mask != 0 {
+            let j = ((i + mask.trailing_zeros() as usize) / m) as u32;
+            if out.last() != Some(&j) {
+                out.push(j);
+            }
+            mask &= mask - 1;
+        }
+    }
+}
+
+fn low_bits(count: usize) -> u32 {
+    ((1u64 << count) - 1) as u32
+}
+
+/// The lists of a run.
+pub struct Lists<T> {
+    /// References of the features.
+    pub features: Features<T>,
+    /// The examples in tiles.
+    pub tiles: Vec<Tile<T>>,
+    /// Whether the next step takes all references anew.
+    pub fresh: bool,
+    m: usize,
+    length: usize,
+    vectors: usize,
+    life: f64,
+    last: Counts,
+    limit: usize,
+}
+
+impl<T: Real> Lists<T> {
+    /// For `count` examples with `nonzeros` non-zeros and rows of `length`.
+    pub fn new(p: &Params<T>, count: usize, nonzeros: usize, length: usize) -> Self {
+        let (n, m) = (p.n, p.m);
+        let lanes = T::Portable::LANES;
+        let tile = tile_size(count, m, length * size_of::<T>());
+        let tiles = (0..count)
+            .step_by(tile)
+            .map(|t| Tile::new(n, m, length, m <= SMALL, t, tile.min(count - t)))
+            .collect();
+        Lists {
+            features: Features::new(p),
+            tiles,
+            fresh: true,
+            m,
+            length,
+            vectors: count.div_ceil(lanes),
+            life: Pace::LIFE,
+            last: Counts::default(),
+            limit: entries_limit(p, count, nonzeros),
+        }
+    }
+
+    /// The pace at a step, for references that are too old.
+    pub fn pace(&self, step: u64, size: f64) -> Pace {
+        Pace {
+            step,
+            size,
+            life: self.life,
+            all: false,
+            adapt: true,
+        }
+    }
+
+    /// Sums over tiles.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        self.tiles
+            .iter()
+            .for_each(|tile| counts.add(&tile.counts()));
+        counts
+    }
+
+    /// Whether the lists take more memory than the rest of a run may.
+    pub fn too_large(&self) -> bool {
+        self.tiles.iter().map(Tile::size).sum::<usize>() > self.limit
+    }
+
+    /// Cycles of an entry, and of a vector of pairs looked at in making lists.
+    fn prices(&self) -> (f64, f64) {
+        let m = self.m as f64;
+        let lanes = T::Portable::LANES;
+        let entry = if self.m <= SMALL {
+            1.8 * m + 3.0
+        } else {
+            11.0 + 4.0 * (self.length / lanes) as f64
+        };
+        (entry, 0.6 * m + 4.0)
+    }
+
+    /// Every [`LOOK`] steps: set the life of lists; the cycles of a step, roughly.
+    pub fn review(&mut self) -> f64 {
+        self.tiles.iter_mut().for_each(Tile::sort);
+        let counts = self.counts();
+        let (entry, vector) = self.prices();
+        let built = (counts.built - self.last.built) as f64 * vector;
+        let extra = (counts.entries - counts.bare) as f64 * entry * LOOK as f64;
+        if self.last.built > 0 {
+            self.life = Pace::next_life(self.life, built, extra);
+        }
+        self.last = counts;
+        let m = self.m as f64;
+        let pairs = (self.vectors * self.features.born.len()) as f64;
+        counts.entries as f64 * entry
+            + counts.rows as f64 * (25.0 + 5.0 * m.min(16.0))
+            + counts.minus as f64 * (8.0 + 1.5 * m * m)
+            + 2.0 * pairs * vector / self.life
+    }
+
+    /// How long lists shall last.
+    pub fn life(&self) -> f64 {
+        self.life
+    }
+}
+
+/// Entries that lists may have: some for each number that a run keeps anyway, and 64 MB in any case.
+pub fn entries_limit<T>(p: &Params<T>, count: usize, nonzeros: usize) -> usize {
+    (8 * (nonzeros + (p.n + count) * (p.m + 1))).max(1 << 25)
+}
+
+/// Examples of a tile: a multiple of a vector, small enough for the caches, few enough in number.
+fn tile_size(count: usize, m: usize, row: usize) -> usize {
+    let bytes = if m <= SMALL {
+        TILE_BYTES.0
+    } else {
+        TILE_BYTES.1
+    };
+    let fit = (bytes / row).clamp(256, 8192).next_multiple_of(64);
+    fit.max(count.div_ceil(TILES).next_multiple_of(64))
+}
+
+/// An order of the points `h`, (count, m), in which each `lanes` of them are a compact cluster: the median along the widest side splits, down to one vector.
+pub fn clusters<T: Real>(h: &[T], m: usize, lanes: usize) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..(h.len() / m) as u32).collect();
+    let mut parts = Vec::from([std::ops::Range {
+        start: 0,
+        end: order.len(),
+    }]);
+    while let Some(part) = parts.pop() {
+        if part.len() <= lanes {
+            continue;
+        }
+        let k = widest(h, m, &order[part.clone()]);
+        let key = |t: &u32| h[*t as usize * m + k].to_f64();
+        let half = (part.len() / 2).next_multiple_of(lanes);
+        order[part.clone()]
+            .select_nth_unstable_by(half, |a, b| key(a).total_cmp(&key(b)).then(a.cmp(b)));
+        parts.push(part.start..part.start + half);
+        parts.push(part.start + half..part.end);
+    }
+    order
+}
+
+/// The coordinate with the largest range.
+fn widest<T: Real>(h: &[T], m: usize, order: &[u32]) -> usize {
+    let mut best = (0, -1.0);
+    for k in 0..m {
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        for &t in order {
+            let x = h[t as usize * m + k].to_f64();
+            low = low.min(x);
+            high = high.max(x);
+        }
+        if high - low > best.1 {
+            best = (k, high - low);
+        }
+    }
+    best.0
+}

@@ -1,0 +1,259 @@
+//! Features that are linear, y = z, for all examples: O(m^2) each instead of O(T m).
+//!
+//! With S0 = T, S1 = sum_t h_t and S2 = sum_t h_t h_t^T,
+//!
+//! ```text
+//! sum_t z_tj = w_j . S1 + S0 b_j      sum_t z_tj h_t = S2 w_j + b_j S1
+//! sum_j I_j z_tj w_j = (sum_j I_j w_j w_j^T) h_t + sum_j I_j b_j w_j
+//! ```
+
+use crate::model::Params;
+use crate::simd::{Real, Vector};
+
+/// Examples whose S1 and S2 run in T's precision.
+const BLOCK: usize = 64;
+
+/// S1 and S2 of a set of examples, and what linear features add to each C_t.
+pub struct Moments<T> {
+    m: usize,
+    length: usize,
+    count: f64,
+    s1: Vec<f64>,
+    /// Rows of `length`.
+    s2: Vec<f64>,
+    /// sum_j I_j w_j w_j^T, lower triangle, and sum_j I_j b_j w_j.
+    matrix: Vec<f64>,
+    vector: Vec<f64>,
+    /// The same in T, full, rows of `length`; the vector is the last row.
+    rounded: Vec<T>,
+    any: bool,
+}
+
+impl<T: Real> Moments<T> {
+    /// Buffers for m hidden dimensions and rows of `length`.
+    pub fn new(m: usize, length: usize) -> Self {
+        Moments {
+            m,
+            length,
+            count: 0.0,
+            s1: vec![0.0; length],
+            s2: vec![0.0; m * length],
+            matrix: vec![0.0; m * m],
+            vector: vec![0.0; m],
+            rounded: vec![T::default(); (m + 1) * length],
+            any: false,
+        }
+    }
+
+    /// Add what the linear features `features` add to dw and db (in the layout of the parameters),
+    /// for the examples with hidden vectors `h`, and keep what they add to C.
+    ///
+    /// # Safety
+    /// The instruction set of `V` is available.
+    #[inline(always)]
+    pub unsafe fn features<V: Vector<Scalar = T>>(
+        &mut self,
+        p: &Params<T>,
+        importance: &[f64],
+        features: &[u32],
+        h: &[T],
+        sums: &mut [f64],
+    ) {
+        self.any = !features.is_empty();
+        if !self.any {
+            return;
+        }
+        self.matrix.fill(0.0);
+        self.vector.fill(0.0);
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.m {
+                1 => {
+                    self.examples::<1>(h);
+                    self.each::<1>(p, importance, features, sums);
+                }
+                2 => {
+                    self.examples::<2>(h);
+                    self.each::<2>(p, importance, features, sums);
+                }
+                3 => {
+                    self.examples::<3>(h);
+                    self.each::<3>(p, importance, features, sums);
+                }
+                4 => {
+                    self.examples::<4>(h);
+                    self.each::<4>(p, importance, features, sums);
+                }
+                _ if self.length == self.m => {
+                    self.examples::<0>(h);
+                    self.each::<0>(p, importance, features, sums);
+                }
+                _ => {
+                    self.examples_wide::<V>(h);
+                    self.each::<0>(p, importance, features, sums);
+                }
+            }
+        }
+        self.finish();
+    }
+
+    /// S1 and S2 of the unpadded hidden vectors `h`, in T; nothing else is kept.
+    #[inline(always)]
+    pub fn of_examples<const M: usize>(&mut self, h: &[T]) -> (T, [T; M], [[T; M]; M]) {
+        self.examples::<M>(h);
+        let (mut s1, mut s2) = ([T::default(); M], [[T::default(); M]; M]);
+        for k in 0..M {
+            s1[k] = T::from_f64(self.s1[k]);
+            for l in 0..M {
+                s2[k][l] = T::from_f64(self.s2[k * M + l]);
+            }
+        }
+        (T::from_f64(self.count), s1, s2)
+    }
+
+    /// Set what linear features add to C: sum_j I_j w_j w_j^T and sum_j I_j b_j w_j.
+    #[inline(always)]
+    pub fn set<const M: usize>(&mut self, matrix: &[[f64; M]; M], vector: &[f64; M]) {
+        self.any = true;
+        for k in 0..M {
+            self.vector[k] = vector[k];
+            self.matrix[k * M..(k + 1) * M].copy_from_slice(&matrix[k]);
+        }
+        self.finish();
+    }
+
+    /// Round what C needs.
+    #[inline(always)]
+    fn finish(&mut self) {
+        for k in 0..self.m {
+            for l in 0..self.m {
+                let x = self.matrix[k.max(l) * self.m + k.min(l)];
+                self.rounded[l * self.length + k] = T::from_f64(x);
+            }
+            self.rounded[self.m * self.length + k] = T::from_f64(self.vector[k]);
+        }
+    }
+
+    /// S1 and S2; M is m, or 0.
+    #[inline(always)]
+    fn examples<const M: usize>(&mut self, h: &[T]) {
+        let m = if M == 0 { self.m } else { M };
+        self.s1.fill(0.0);
+        self.s2.fill(0.0);
+        self.count = (h.len() / m) as f64;
+        for h in h.chunks_exact(m) {
+            for k in 0..m {
+                let x = h[k].to_f64();
+                self.s1[k] += x;
+                for l in 0..m {
+                    self.s2[k * m + l] += x * h[l].to_f64();
+                }
+            }
+        }
+    }
+
+    /// S1 and S2 of padded hidden vectors.
+    #[inline(always)]
+    unsafe fn examples_wide<V: Vector<Scalar = T>>(&mut self, h: &[T]) {
+        self.s1.fill(0.0);
+        self.s2.fill(0.0);
+        self.count = (h.len() / self.length) as f64;
+        for block in h.chunks(BLOCK * self.length) {
+            let count = block.len() / self.length;
+            for q in (0..self.length).step_by(V::LANES) {
+                // SAFETY: offsets are inside the block; rows are whole vectors.
+                unsafe {
+                    let column = block.as_ptr().add(q);
+                    let mut total = V::zero();
+                    for t in 0..count {
+                        total = total.add(V::load(column.add(t * self.length)));
+                    }
+                    total.add_to(&mut self.s1[q..q + V::LANES]);
+                    for l in 0..self.m {
+                        let mut sum = V::zero();
+                        for t in 0..count {
+                            let x = V::splat(*block.as_ptr().add(t * self.length + l));
+                            sum = V::load(column.add(t * self.length)).fma(x, sum);
+                        }
+                        sum.add_to(&mut self.s2[l * self.length + q..][..V::LANES]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn each<const M: usize>(
+        &mut self,
+        p: &Params<T>,
+        importance: &[f64],
+        features: &[u32],
+        sums: &mut [f64],
+    ) {
+        let m = if M == 0 { self.m } else { M };
+        let length = if M == 0 { self.length } else { M };
+        let mut w = vec![0.0; m];
+        for &j in features {
+            let j = j as usize;
+            let weight = importance.get(j).copied().unwrap_or(1.0);
+            let b = p.b()[j].to_f64();
+            w.iter_mut().zip(p.w(j)).for_each(|(w, x)| *w = x.to_f64());
+            let out = &mut sums[j * m..][..m];
+            let mut total = self.count * b;
+            for k in 0..m {
+                let row = &self.s2[k * length..][..m];
+                let mut sum = b * self.s1[k];
+                for l in 0..m {
+                    sum += row[l] * w[l];
+                }
+                out[k] += weight * sum;
+                total += w[k] * self.s1[k];
+                let left = weight * w[k];
+                self.vector[k] += left * b;
+                for l in 0..=k {
+                    self.matrix[k * m + l] += left * w[l];
+                }
+            }
+            sums[p.bias + j] += weight * total;
+        }
+    }
+
+    /// Add to the C of the examples with hidden vectors `h`.
+    ///
+    /// # Safety
+    /// The instruction set of `V` is available.
+    #[inline(always)]
+    pub unsafe fn apply<V: Vector<Scalar = T>>(&self, h: &[T], c: &mut [T]) {
+        if !self.any {
+            return;
+        }
+        let (m, length) = (self.m, self.length);
+        assert!(h.len() == c.len() && h.len().is_multiple_of(length));
+        if length == m {
+            for (h, c) in h.chunks_exact(m).zip(c.chunks_exact_mut(m)) {
+                for k in 0..m {
+                    let mut sum = self.rounded[m * m + k];
+                    for l in 0..m {
+                        sum = h[l].fma(self.rounded[l * m + k], sum);
+                    }
+                    c[k] = c[k] + sum;
+                }
+            }
+            return;
+        }
+        for (h, c) in h.chunks_exact(length).zip(c.chunks_exact_mut(length)) {
+            for q in (0..length).step_by(V::LANES) {
+                // SAFETY: rows of `length`, a multiple of whole vectors.
+                unsafe {
+                    let rows = self.rounded.as_ptr().add(q);
+                    let mut sum = V::load(rows.add(m * length));
+                    for l in 0..m {
+                        sum = V::splat(h[l]).fma(V::load(rows.add(l * length)), sum);
+                    }
+                    let c = c.as_mut_ptr().add(q);
+                    V::load(c).add(sum).store(c);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! What the non-zeros of x add: the hidden vectors, and the part of the gradient that has an x in it.
+//!
+//! With r_tj = I_j x_tj [z_tj > 0] at the non-zeros, and C_t the sum that [`crate::gradient`] names,
+//!
+//! ```text
+//! C_t -= sum_j r_tj w_j      db_j -= sum_t r_tj      dw_j += sum_t (x_tj C_t - r_tj h_t)
+//! ```
+//!
+//! The first is a walk by example, done with h_t at hand; the others are a walk by feature, so that
+//! nothing is scattered and features can be shared out among threads.
+
+use std::ops::Range;
+
+use crate::examples::Examples;
+use crate::model::{Params, SMALL};
+use crate::simd::{Real, Vector};
+
+/// Non-zeros of a feature whose sums run in T's precision.
+const BLOCK: usize = 64;
+
+/// z = w . h + b. M is m if it is known when compiling, else 0.
+///
+/// # Safety
+/// The instruction set of `V` is available; `w` and `h` hold m scalars, or whole vectors (`length`
+/// scalars, h with zeros behind m) if M is 0.
+#[inline(always)]
+unsafe fn preactivation<V: Vector, const M: usize>(
+    w: *const V::Scalar,
+    b: V::Scalar,
+    h: *const V::Scalar,
+    length: usize,
+) -> V::Scalar {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if M > 0 {
+            let mut z = b;
+            for k in 0..M {
+                z = (*w.add(k)).fma(*h.add(k), z);
+            }
+            return z;
+        }
+        let mut sum = V::zero();
+        for k in (0..length).step_by(V::LANES) {
+            sum = V::load(w.add(k)).fma(V::load(h.add(k)), sum);
+        }
+        sum.sum() + b
+    }
+}
+
+/// Write h_t, and C_t as the non-zeros make it, for the examples `range`; `h` and `c` have a row of
+/// `length` for each of them. `importance` is empty when all are 1.
+///
+/// # Safety
+/// The instruction set of `V` is available.
+#[inline(always)]
+pub unsafe fn encode<V: Vector>(
+    p: &Params<V::Scalar>,
+    x: &Examples<V::Scalar>,
+    importance: &[V::Scalar],
+    range: Range<usize>,
+    length: usize,
+    h: &mut [V::Scalar],
+    c: &mut [V::Scalar],
+) {
+    assert!(h.len() >= range.len() * length && c.len() >= range.len() * length);
+    assert!(length >= p.m && (p.m <= SMALL || length.is_multiple_of(V::LANES)));
+    let walk = Encode {
+        p,
+        x,
+        importance,
+        range,
+        length,
+        h: h.as_mut_ptr(),
+        c: c.as_mut_ptr(),
+    };
+    // SAFETY: the assertions above, and features of x are below n.
+    unsafe {
+        match p.m {
+            1 => walk.small::<1>(),
+            2 => walk.small::<2>(),
+            3 => walk.small::<3>(),
+            4 => walk.small::<4>(),
+            5 => walk.small::<5>(),
+            6 => walk.small::<6>(),
+            _ => walk.large::<V>(),
+        }
+    }
+}
+
+struct Encode<'a, T> {
+    p: &'a Params<T>,
+    x: &'a Examples<T>,
+    importance: &'a [T],
+    range: Range<usize>,
+    length: usize,
+    h: *mut T,
+    c: *mut T,
+}
+
+impl<T: Real> Encode<'_, T> {
+    /// I_i v, or v.
+    #[inline(always)]
+    fn weigh(&self, i: usize, v: T) -> T {
+        self.importance.get(i).map_or(v, |&weight| v * weight)
+    }
+
+    #[inline(always)]
+    unsafe fn small<const M: usize>(&self) {
+        let (w, b) = (self.p.data.as_ptr(), self.p.b());
+        let rows = &self.x.rows;
+        for (local, t) in self.range.clone().enumerate() {
+            let group = rows.group(t);
+            let (indices, values) = (&rows.indices[group.clone()], &rows.values[group]);
+            let mut h = [T::default(); M];
+            for (&i, &v) in indices.iter().zip(values) {
+                for k in 0..M {
+                    // SAFETY: features are below n.
+                    h[k] = v.fma(unsafe { *w.add(i as usize * M + k) }, h[k]);
+                }
+            }
+            let mut c = [T::default(); M];
+            for (&i, &v) in indices.iter().zip(values) {
+                let mut z = b[i as usize];
+                for k in 0..M {
+                    // SAFETY: as above.
+                    z = unsafe { *w.add(i as usize * M + k) }.fma(h[k], z);
+                }
+                let r = if z > T::default() {
+                    -self.weigh(i as usize, v)
+                } else {
+                    T::default()
+                };
+                for k in 0..M {
+                    // SAFETY: as above.
+                    c[k] = r.fma(unsafe { *w.add(i as usize * M + k) }, c[k]);
+                }
+            }
+            for k in 0..M {
+                // SAFETY: `encode` checked the lengths.
+                unsafe {
+                    *self.h.add(local * M + k) = h[k];
+                    *self.c.add(local * M + k) = c[k];
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn large<V: Vector<Scalar = T>>(&self) {
+        let (w, b, m) = (self.p.data.as_ptr(), self.p.b(), self.p.m);
+        let rows = &self.x.rows;
+        let mut active = Vec::new();
+        for (local, t) in self.range.clone().enumerate() {
+            let group = rows.group(t);
+            let (indices, values) = (&rows.indices[group.clone()], &rows.values[group]);
+            // SAFETY: rows of `length` in h and c, whole vectors behind every w.
+            unsafe {
+                let (h, c) = (
+                    self.h.add(local * self.length),
+                    self.c.add(local * self.length),
+                );
+                let null = T::default();
+                for k in (0..self.length).step_by(V::LANES) {
+                    let mut sum = V::zero();
+                    for (&i, &v) in indices.iter().zip(values) {
+                        sum = V::splat(v).fma(V::load(w.add(i as usize * m + k)), sum);
+                    }
+                    sum.store(h.add(k));
+                }
+                for k in m..self.length {
+                    *h.add(k) = null;
+                }
+                active.clear();
+                for (&i, &v) in indices.iter().zip(values) {
+                    let i = i as usize;
+                    let z = preactivation::<V, 0>(w.add(i * m), b[i], h, self.length);
+                    active.push(if z > null { -self.weigh(i, v) } else { null });
+                }
+                for k in (0..self.length).step_by(V::LANES) {
+                    let mut sum = V::zero();
+                    for (&i, &r) in indices.iter().zip(&active) {
+                        sum = V::splat(r).fma(V::load(w.add(i as usize * m + k)), sum);
+                    }
+                    sum.store(c.add(k));
+                }
+            }
+        }
+    }
+}
+
+/// Add to `sums`, in the layout of the parameters, what the non-zeros of the features `range` add to
+/// dw and db; `dw` and `db` are the parts of the sums that belong to `range`.
+///
+/// # Safety
+/// The instruction set of `V` is available.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+pub unsafe fn collect<V: Vector>(
+    p: &Params<V::Scalar>,
+    x: &Examples<V::Scalar>,
+    importance: &[V::Scalar],
+    range: Range<usize>,
+    length: usize,
+    h: &[V::Scalar],
+    c: &[V::Scalar],
+    dw: &mut [f64],
+    db: &mut [f64],
+) {
+    assert!(h.len() >= x.count * length && c.len() >= x.count * length);
+    assert!(dw.len() >= range.len() * p.m && db.len() >= range.len() && range.end <= p.n);
+    assert!(length >= p.m && (p.m <= SMALL || length.is_multiple_of(V::LANES)));
+    let first = range.start;
+    for j in range {
+        let group = x.columns.group(j);
+        if group.is_empty() {
+            continue;
+        }
+        let walk = Collect {
+            w: p.w(j).as_ptr(),
+            b: p.b()[j],
+            weight: importance.get(j).copied(),
+            m: p.m,
+            length,
+            h: h.as_ptr(),
+            c: c.as_ptr(),
+        };
+        let dw = &mut dw[(j - first) * p.m..][..p.m];
+        let db = &mut db[j - first];
+        let mut start = group.start;
+        while start < group.end {
+            let block = start..group.end.min(start + BLOCK);
+            start = block.end;
+            let examples = &x.columns.indices[block.clone()];
+            let values = &x.columns.values[block];
+            // SAFETY: the assertions above; examples are below `count`.
+            unsafe {
+                match p.m {
+                    1 => walk.small::<V, 1>(examples, values, dw, db),
+                    2 => walk.small::<V, 2>(examples, values, dw, db),
+                    3 => walk.small::<V, 3>(examples, values, dw, db),
+                    4 => walk.small::<V, 4>(examples, values, dw, db),
+                    5 => walk.small::<V, 5>(examples, values, dw, db),
+                    6 => walk.small::<V, 6>(examples, values, dw, db),
+                    _ => walk.large::<V>(examples, values, dw, db),
+                }
+            }
+        }
+    }
+}
+
+/// One feature.
+struct Collect<T> {
+    w: *const T,
+    b: T,
+    weight: Option<T>,
+    m: usize,
+    length: usize,
+    h: *const T,
+    c: *const T,
+}
+
+impl<T: Real> Collect<T> {
+    /// I v where z > 0, else 0; negated.
+    #[inline(always)]
+    fn active(&self, z: T, v: T) -> T {
+        if z > T::default() {
+            -self.weight.map_or(v, |weight| v * weight)
+        } else {
+            T::default()
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn small<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        examples: &[u32],
+        values: &[T],
+        dw: &mut [f64],
+        db: &mut f64,
+    ) {
+        let mut sum = [T::default(); M];
+        let mut total = T::default();
+        for (&t, &v) in examples.iter().zip(values) {
+            // SAFETY: as `collect` says.
+            unsafe {
+                let (h, c) = (self.h.add(t as usize * M), self.c.add(t as usize * M));
+                let z = preactivation::<V, M>(self.w, self.b, h, M);
+                let r = self.active(z, v);
+                total = total + r;
+                for k in 0..M {
+                    sum[k] = r.fma(*h.add(k), v.fma(*c.add(k), sum[k]));
+                }
+            }
+        }
+        for k in 0..M {
+            dw[k] += sum[k].to_f64();
+        }
+        *db += total.to_f64();
+    }
+
+    #[inline(always)]
+    unsafe fn large<V: Vector<Scalar = T>>(
+        &self,
+        examples: &[u32],
+        values: &[T],
+        dw: &mut [f64],
+        db: &mut f64,
+    ) {
+        let mut active = [T::default(); BLOCK];
+        let mut total = T::default();
+        // SAFETY: as `collect` says.
+        unsafe {
+            for ((&t, &v), r) in examples.iter().zip(values).zip(&mut active) {
+                let h = self.h.add(t as usize * self.length);
+                let z = preactivation::<V, 0>(self.w, self.b, h, self.length);
+                *r = self.active(z, v);
+                total = total + *r;
+            }
+            for k in (0..self.length).step_by(V::LANES) {
+                let mut sum = V::zero();
+                for ((&t, &v), &r) in examples.iter().zip(values).zip(&active) {
+                    let at = t as usize * self.length + k;
+                    let from_c = V::splat(v).fma(V::load(self.c.add(at)), sum);
+                    sum = V::splat(r).fma(V::load(self.h.add(at)), from_c);
+                }
+                let width = V::LANES.min(self.m - k);
+                sum.add_to(&mut dw[k..k + width]);
+            }
+        }
+        *db += total.to_f64();
+    }
+}

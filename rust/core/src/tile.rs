@@ -1,0 +1,809 @@
+//! The lists of a tile of examples: for each feature, the examples whose pair may matter.
+//!
+//! See [`crate::lists`] for the bounds. Everything here is a function of the tile's examples and the
+//! features' references alone, so tiles can be worked on at the same time.
+
+use crate::aligned::Aligned;
+use crate::lists::{BALANCE, Features};
+use crate::model::Params;
+use crate::moments::Moments;
+use crate::rows::{Rows, SLACK};
+use crate::simd::{Real, Vector};
+
+/// Rows after which C in blocks is added to C in rows, to keep sums short.
+const ROWS: usize = 1024;
+
+/// What was done and what there is to do, as counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    /// Entries of all lists.
+    pub entries: u64,
+    /// Entries that would be there without any skin.
+    pub bare: u64,
+    /// Lists that are not empty.
+    pub rows: u64,
+    /// Lists of exceptions from being linear.
+    pub minus: u64,
+    /// Vectors of pairs looked at in building lists, since the beginning.
+    pub built: u64,
+}
+
+impl Counts {
+    /// Sum.
+    pub fn add(&mut self, other: &Counts) {
+        self.entries += other.entries;
+        self.bare += other.bare;
+        self.rows += other.rows;
+        self.minus += other.minus;
+        self.built += other.built;
+    }
+}
+
+/// A tile. A *vector* is LANES examples; a *unit* is what an entry names: a vector if `clusters`, else
+/// one example.
+pub struct Tile<T> {
+    m: usize,
+    length: usize,
+    clusters: bool,
+    /// First example and number of examples.
+    pub first: usize,
+    pub count: usize,
+    vectors: usize,
+    /// h as [vector][k][lane]: now, and when the vector's reference was taken.
+    now: Aligned<T>,
+    reference: Aligned<T>,
+    /// Of the reference, by example: |h|, and how far h may go from it.
+    size: Aligned<T>,
+    reach: Aligned<T>,
+    /// By vector: relative reach, step of the reference.
+    factor: Vec<f32>,
+    born: Vec<u64>,
+    stale: Vec<u32>,
+    /// C as [vector][k][lane].
+    c: Aligned<T>,
+    /// By feature: units.
+    rows: Rows,
+    /// Whether a feature lists the exceptions from being linear, instead of from being dead.
+    is_minus: Vec<bool>,
+    minus: Vec<u32>,
+    minus_changed: bool,
+    moments: Moments<T>,
+    scratch: Vec<u16>,
+    buffer: PairBuffer<T>,
+    built: u64,
+}
+
+/// Steps and their size: what budgets are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Number of the step.
+    pub step: u64,
+    /// Size of a step: the learning rate.
+    pub size: f64,
+    /// Number of steps that lists shall last.
+    pub life: f64,
+    /// Whether all references are taken anew.
+    pub all: bool,
+    /// Whether budgets follow what was used of the last ones.
+    pub adapt: bool,
+}
+
+impl Pace {
+    /// How far a coordinate may go, for its `factor` of steps of the present size.
+    pub fn budget(&self, factor: f32) -> f64 {
+        // Squares of these have to be normal numbers.
+        (f64::from(factor) * self.life * self.size).clamp(1e-15, 1e15)
+    }
+
+    /// The life of the first lists.
+    pub const LIFE: f64 = 16.0;
+
+    /// The next life, of lists that took `built` cycles to make while entries that are there for the
+    /// skin alone took `extra`: the sum of both is least where they are equal.
+    pub fn next_life(life: f64, built: f64, extra: f64) -> f64 {
+        let change = (built / extra.max(1.0)).sqrt().clamp(0.5, 2.0);
+        if (0.8..1.25).contains(&change) {
+            life
+        } else {
+            (life * change).clamp(8.0, 1024.0)
+        }
+    }
+
+    /// The next factor, of something that used that share of its budget since step `born`.
+    pub fn next_factor(&self, factor: f32, used: f64, born: u64) -> f32 {
+        let age = (self.step - born).max(1) as f64;
+        let expected = 1.25 * used * self.life / age;
+        // NaN becomes the upper end.
+        let low = if self.all { 0.0 } else { 0.25 };
+        let change = if expected < 4.0 {
+            expected.max(low)
+        } else {
+            4.0
+        };
+        (f64::from(factor) * change).clamp(1.0 / 1024.0, 1e9) as f32
+    }
+
+    /// Whether what was born at step `born` is to be looked at again though its budget lasts.
+    pub fn aged(&self, born: u64) -> bool {
+        (self.step - born) as f64 > 8.0 * self.life
+    }
+}
+
+impl<T: Real> Tile<T> {
+    /// For `count` examples from `first` on; all lists are empty, and none is valid.
+    pub fn new(
+        n: usize,
+        m: usize,
+        length: usize,
+        clusters: bool,
+        first: usize,
+        count: usize,
+    ) -> Self {
+        let lanes = T::Portable::LANES;
+        let vectors = count.div_ceil(lanes);
+        let blocks = vectors * m * lanes;
+        Tile {
+            m,
+            length,
+            clusters,
+            first,
+            count,
+            vectors,
+            now: Aligned::zeros(blocks),
+            reference: Aligned::zeros(blocks),
+            size: Aligned::zeros(vectors * lanes),
+            reach: Aligned::zeros(vectors * lanes),
+            factor: vec![0.5; vectors],
+            born: vec![0; vectors],
+            stale: Vec::new(),
+            c: Aligned::zeros(if clusters { blocks } else { 0 }),
+            rows: Rows::new(n),
+            is_minus: vec![false; n],
+            minus: Vec::new(),
+            minus_changed: false,
+            moments: Moments::new(m, length),
+            scratch: vec![0; vectors * lanes + 32],
+            buffer: PairBuffer::new(if clusters { 0 } else { count }),
+            built: 0,
+        }
+    }
+
+    /// Counts of this tile.
+    pub fn counts(&self) -> Counts {
+        let (entries, bare, rows) = self.rows.totals();
+        Counts {
+            entries,
+            bare,
+            rows,
+            minus: self.minus.len() as u64,
+            built: self.built,
+        }
+    }
+
+    /// Entries that there is room for.
+    pub fn size(&self) -> usize {
+        self.rows.size()
+    }
+
+    /// Bring the rows in an order that is fast to walk.
+    pub fn sort(&mut self) {
+        self.rows.sort();
+    }
+
+    /// Take the hidden vectors `h` (rows); all references anew, or note the vectors that
+    /// have gone too far.
+    ///
+    /// # Safety
+    /// The instruction set of `V` is available.
+    #[inline(always)]
+    pub unsafe fn take<V: Vector<Scalar = T>>(&mut self, h: &[T], pace: Pace) {
+        let (m, length, lanes) = (self.m, self.length, V::LANES);
+        assert!(h.len() == self.count * length);
+        for (t, row) in h.chunks_exact(length).enumerate() {
+            let block = &mut self.now[t / lanes * m * lanes..][..m * lanes];
+            for k in 0..m {
+                block[k * lanes + t % lanes] = row[k];
+            }
+        }
+        self.stale.clear();
+        if pace.all {
+            self.stale.extend(0..self.vectors as u32);
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { self.find_stale::<V>(pace) };
+        }
+        for i in 0..self.stale.len() {
+            self.take_reference(self.stale[i] as usize, pace);
+        }
+    }
+
+    /// |h - reference|^2 against the reach, with room for the rounding of the sum.
+    #[inline(always)]
+    unsafe fn find_stale<V: Vector<Scalar = T>>(&mut self, pace: Pace) {
+        let keep = V::Scalar::from_f64(1.0 - 1e-3);
+        for v in 0..self.vectors {
+            // SAFETY: blocks of m whole vectors.
+            unsafe {
+                let at = v * self.m * V::LANES;
+                let (now, old) = (self.now.as_ptr().add(at), self.reference.as_ptr().add(at));
+                let mut far = V::zero();
+                for k in 0..self.m {
+                    let d = V::load(now.add(k * V::LANES)).sub(V::load(old.add(k * V::LANES)));
+                    far = d.fma(d, far);
+                }
+                let reach = V::load(self.reach.as_ptr().add(v * V::LANES));
+                let limit = reach.mul(reach).mul(V::splat(keep));
+                let gone = far.sub(limit).positive() & self.valid::<V>(v) != 0;
+                if gone || pace.aged(self.born[v]) {
+                    self.stale.push(v as u32);
+                }
+            }
+        }
+    }
+
+    /// Bits of the lanes that hold an example.
+    #[inline(always)]
+    fn valid<V: Vector<Scalar = T>>(&self, v: usize) -> u32 {
+        let left = self.count - v * V::LANES;
+        if left >= V::LANES {
+            (1u64 << V::LANES) as u32 - 1
+        } else {
+            (1 << left) - 1
+        }
+    }
+
+    /// The reference of a vector is where it is now; how far it went in its last life says how far it
+    /// may go in the next.
+    fn take_reference(&mut self, v: usize, pace: Pace) {
+        let (m, lanes) = (self.m, T::Portable::LANES);
+        let (now, old) = (&self.now[v * m * lanes..], &self.reference[v * m * lanes..]);
+        let mut used: f64 = 0.0;
+        for lane in 0..lanes {
+            let (mut square, mut far) = (0.0, 0.0);
+            for k in 0..m {
+                let x = now[k * lanes + lane].to_f64();
+                let d = x - old[k * lanes + lane].to_f64();
+                square += x * x;
+                far += d * d;
+            }
+            used = used.max(far.sqrt() / self.reach[v * lanes + lane].to_f64());
+            self.size[v * lanes + lane] = T::from_f64(square.sqrt() * (1.0 + 1e-6));
+        }
+        if pace.adapt {
+            self.factor[v] = pace.next_factor(self.factor[v], used, self.born[v]);
+        }
+        self.born[v] = pace.step;
+        let reach = T::from_f64(pace.budget(self.factor[v]) * (m as f64).sqrt());
+        self.reach[v * lanes..(v + 1) * lanes].fill(reach);
+        let block = v * m * lanes..(v + 1) * m * lanes;
+        self.reference[block.clone()].copy_from_slice(&self.now[block]);
+    }
+
+    /// Build the lists of the features `rebuilt` anew, then add to all lists what the new references
+    /// of vectors call for (unless every list has just been built).
+    ///
+    /// # Safety
+    /// The instruction set of `V` is available.
+    #[inline(always)]
+    pub unsafe fn build<V: Vector<Scalar = T>>(&mut self, f: &Features<T>, rebuilt: &[u32]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.m {
+                1 => self.build_m::<V, 1>(f, rebuilt),
+                2 => self.build_m::<V, 2>(f, rebuilt),
+                3 => self.build_m::<V, 3>(f, rebuilt),
+                4 => self.build_m::<V, 4>(f, rebuilt),
+                5 => self.build_m::<V, 5>(f, rebuilt),
+                6 => self.build_m::<V, 6>(f, rebuilt),
+                _ => self.build_m::<V, 0>(f, rebuilt),
+            }
+        }
+        if std::mem::take(&mut self.minus_changed) {
+            self.minus.clear();
+            for (j, &minus) in self.is_minus.iter().enumerate() {
+                if minus {
+                    self.minus.push(j as u32);
+                }
+            }
+        }
+        self.rows.compact();
+    }
+
+    #[inline(always)]
+    unsafe fn build_m<V: Vector<Scalar = T>, const M: usize>(
+        &mut self,
+        f: &Features<T>,
+        rebuilt: &[u32],
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            for &j in rebuilt {
+                self.build_row::<V, M>(f, j as usize);
+            }
+            self.built += (rebuilt.len() * self.vectors) as u64;
+            if rebuilt.len() < self.rows.count() {
+                for i in 0..self.stale.len() {
+                    self.add_vector::<V, M>(f, self.stale[i] as usize);
+                }
+                self.built += (self.stale.len() * self.rows.count()) as u64;
+            }
+        }
+    }
+
+    /// The list of feature j: of the exceptions from dead, or from linear if they are clearly fewer.
+    #[inline(always)]
+    unsafe fn build_row<V: Vector<Scalar = T>, const M: usize>(
+        &mut self,
+        f: &Features<T>,
+        j: usize,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let old = self.is_minus[j];
+            let (mut len, mut bare, other) = self.scan::<V, M>(f, j, old);
+            let minus = old != (other * 10 < len * 7) && self.balanced::<V, M>(f, j);
+            if minus != old {
+                (len, bare, _) = self.scan::<V, M>(f, j, minus);
+            }
+            self.minus_changed |= minus != old;
+            self.is_minus[j] = minus;
+            self.rows.set(j, &self.scratch[..len], bare);
+        }
+    }
+
+    /// Whether exceptions from being linear are small enough, all together, not to drown the rest in
+    /// their rounding: see [`BALANCE`].
+    #[inline(always)]
+    unsafe fn balanced<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        f: &Features<T>,
+        j: usize,
+    ) -> bool {
+        let m = if M == 0 { self.m } else { M };
+        let (mut up, mut down) = ([0.0; 2], [0.0; 2]);
+        for v in 0..self.vectors {
+            // SAFETY: the caller's promise; sizes of a whole vector. Lanes without an example have
+            // z = b and size 0: they change little.
+            unsafe {
+                let (z, _, _) = self.pair::<V, M>(&f.w[j * m..][..m], f.b[j], &f.bounds[j], v);
+                let size = V::load(self.size.as_ptr().add(v * V::LANES));
+                let (y, exception) = (z.relu(), V::zero().sub(z).relu());
+                up[0] += y.sum().to_f64();
+                up[1] += y.mul(size).sum().to_f64();
+                down[0] += exception.sum().to_f64();
+                down[1] += exception.mul(size).sum().to_f64();
+            }
+        }
+        let finite =
+            f.b[j].to_f64().is_finite() && f.w[j * m..][..m].iter().all(|w| w.to_f64().is_finite());
+        finite && (0..2).all(|i| down[i] <= BALANCE[i] * up[i])
+    }
+
+    /// Write the list of feature j to the scratch: its length, its length without a skin, and the
+    /// length of the other kind of list.
+    #[inline(always)]
+    unsafe fn scan<V: Vector<Scalar = T>, const M: usize>(
+        &mut self,
+        f: &Features<T>,
+        j: usize,
+        minus: bool,
+    ) -> (usize, usize, usize) {
+        let m = if M == 0 { self.m } else { M };
+        let bound = &f.bounds[j];
+        let w = &f.w[j * m..][..m];
+        let out = self.scratch.as_mut_ptr();
+        let (mut len, mut bare, mut other) = (0, 0, 0);
+        for v in 0..self.vectors {
+            // SAFETY: whole vectors; the scratch has room for every example and a vector more.
+            unsafe {
+                let (z, skin, thin) = self.pair::<V, M>(w, f.b[j], bound, v);
+                let valid = self.valid::<V>(v);
+                let (up, down) = (
+                    skin.add(z).positive() & valid,
+                    skin.sub(z).positive() & valid,
+                );
+                let (mask, opposite) = if minus { (down, up) } else { (up, down) };
+                let thin = if minus { thin.sub(z) } else { thin.add(z) };
+                let thin = thin.positive() & valid;
+                if self.clusters {
+                    *out.add(len) = v as u16;
+                    len += usize::from(mask != 0);
+                    bare += usize::from(thin != 0);
+                    other += usize::from(opposite != 0);
+                } else {
+                    bare += thin.count_ones() as usize;
+                    other += opposite.count_ones() as usize;
+                    let mut mask = mask;
+                    while mask != 0 {
+                        *out.add(len) = (v * V::LANES) as u16 + mask.trailing_zeros() as u16;
+                        len += 1;
+                        mask &= mask - 1;
+                    }
+                }
+            }
+        }
+        (len, bare, other)
+    }
+
+    /// z of the references for a vector of examples, the skin around 0 and what rounding alone needs.
+    #[inline(always)]
+    unsafe fn pair<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        w: &[T],
+        b: T,
+        bound: &crate::lists::Bound<T>,
+        v: usize,
+    ) -> (V, V, V) {
+        let m = if M == 0 { self.m } else { M };
+        // SAFETY: blocks of m whole vectors, sizes and reaches of one.
+        unsafe {
+            let h = self.reference.as_ptr().add(v * m * V::LANES);
+            let mut z = V::splat(b);
+            for k in 0..m {
+                z = V::splat(*w.get_unchecked(k)).fma(V::load(h.add(k * V::LANES)), z);
+            }
+            let size = V::load(self.size.as_ptr().add(v * V::LANES));
+            let reach = V::load(self.reach.as_ptr().add(v * V::LANES));
+            let skin = V::splat(bound.size).fma(size, V::splat(bound.fixed));
+            let skin = V::splat(bound.reach).fma(reach, skin);
+            let thin = V::splat(bound.thin_size).fma(size, V::splat(bound.thin_fixed));
+            (z, skin, thin)
+        }
+    }
+
+    /// Add the units of a vector with a new reference to every list that they now belong to.
+    #[inline(always)]
+    unsafe fn add_vector<V: Vector<Scalar = T>, const M: usize>(
+        &mut self,
+        f: &Features<T>,
+        v: usize,
+    ) {
+        let m = if M == 0 { self.m } else { M };
+        let valid = self.valid::<V>(v);
+        for j in 0..self.rows.count() {
+            // SAFETY: the caller's promise.
+            let mut mask = unsafe {
+                let (z, skin, _) = self.pair::<V, M>(&f.w[j * m..][..m], f.b[j], &f.bounds[j], v);
+                let key = if self.is_minus[j] {
+                    skin.sub(z)
+                } else {
+                    skin.add(z)
+                };
+                key.positive() & valid
+            };
+            if self.clusters {
+                if mask != 0 {
+                    self.rows.add(j, v as u16);
+                }
+            } else {
+                while mask != 0 {
+                    self.rows
+                        .add(j, (v * V::LANES) as u16 + mask.trailing_zeros() as u16);
+                    mask &= mask - 1;
+                }
+            }
+        }
+    }
+
+    /// Add what the pairs of this tile add to dw and db (`sums`, in the layout of the parameters) and
+    /// to C, from the hidden vectors `h`; rows of h and c are those of the tile.
+    ///
+    /// # Safety
+    /// The instruction set of `V` is available.
+    #[inline(always)]
+    pub unsafe fn run<V: Vector<Scalar = T>>(
+        &mut self,
+        p: &Params<T>,
+        importance: &[f64],
+        h: &[T],
+        c: &mut [T],
+        sums: &mut [f64],
+    ) {
+        assert!(h.len() == self.count * self.length && c.len() == h.len());
+        assert!(sums.len() == p.data.len());
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.moments
+                .features::<V>(p, importance, &self.minus, h, sums);
+            self.moments.apply::<V>(h, c);
+            match self.m {
+                1 => self.vectors_of::<V, 1>(p, importance, c, sums),
+                2 => self.vectors_of::<V, 2>(p, importance, c, sums),
+                3 => self.vectors_of::<V, 3>(p, importance, c, sums),
+                4 => self.vectors_of::<V, 4>(p, importance, c, sums),
+                5 => self.vectors_of::<V, 5>(p, importance, c, sums),
+                6 => self.vectors_of::<V, 6>(p, importance, c, sums),
+                _ if self.length == V::LANES => self.examples_of::<V, 1>(p, importance, h, c, sums),
+                _ => self.examples_of::<V, 0>(p, importance, h, c, sums),
+            }
+        }
+    }
+
+    /// Entries are vectors of examples.
+    #[inline(always)]
+    unsafe fn vectors_of<V: Vector<Scalar = T>, const M: usize>(
+        &mut self,
+        p: &Params<T>,
+        importance: &[f64],
+        c: &mut [T],
+        sums: &mut [f64],
+    ) {
+        self.c.fill(T::default());
+        for i in 0..self.rows.order().len() {
+            let j = self.rows.order()[i] as usize;
+            // SAFETY: the caller's promise.
+            unsafe { self.row_of_vectors::<V, M>(p, importance, j, sums) };
+            if i % ROWS == ROWS - 1 {
+                self.empty_c::<V>(c);
+            }
+        }
+        self.empty_c::<V>(c);
+    }
+
+    /// Add C in blocks to C in rows.
+    #[inline(always)]
+    fn empty_c<V: Vector<Scalar = T>>(&mut self, c: &mut [T]) {
+        let (m, lanes) = (self.m, V::LANES);
+        for (t, row) in c.chunks_exact_mut(m).enumerate() {
+            let block = &self.c[t / lanes * m * lanes..][..m * lanes];
+            for k in 0..m {
+                row[k] = row[k] + block[k * lanes + t % lanes];
+            }
+        }
+        self.c.fill(T::default());
+    }
+
+    #[inline(always)]
+    unsafe fn row_of_vectors<V: Vector<Scalar = T>, const M: usize>(
+        &mut self,
+        p: &Params<T>,
+        importance: &[f64],
+        j: usize,
+        sums: &mut [f64],
+    ) {
+        let units = self.rows.row(j);
+        let weight = importance.get(j).copied().unwrap_or(1.0);
+        let sign = T::from_f64(if self.is_minus[j] { -1.0 } else { 1.0 });
+        let rounded = T::from_f64(weight);
+        let left = self.count % V::LANES;
+        let padded = if left == 0 {
+            usize::MAX
+        } else {
+            self.vectors - 1
+        };
+        // SAFETY: units are below `vectors`; blocks of M whole vectors.
+        unsafe {
+            let (mut w, mut wi) = ([V::zero(); M], [V::zero(); M]);
+            for k in 0..M {
+                let x = *p.data.as_ptr().add(j * M + k);
+                w[k] = V::splat(sign * x);
+                wi[k] = V::splat(rounded * x);
+            }
+            let b = V::splat(sign * p.b()[j]);
+            let (mut a, mut big_b) = (V::zero(), [V::zero(); M]);
+            for &unit in units {
+                let at = usize::from(unit) * M * V::LANES;
+                let from = self.now.as_ptr().add(at);
+                let to = self.c.as_mut_ptr().add(at);
+                let mut h = [V::zero(); M];
+                let mut z = b;
+                for k in 0..M {
+                    h[k] = V::load(from.add(k * V::LANES));
+                    z = w[k].fma(h[k], z);
+                }
+                let mut y = z.relu();
+                if usize::from(unit) == padded {
+                    let mut lanes = [T::default(); 16];
+                    y.store(lanes.as_mut_ptr());
+                    lanes[left..].fill(T::default());
+                    y = V::load(lanes.as_ptr());
+                }
+                a = a.add(y);
+                for k in 0..M {
+                    big_b[k] = y.fma(h[k], big_b[k]);
+                    let c = to.add(k * V::LANES);
+                    y.fma(wi[k], V::load(c)).store(c);
+                }
+            }
+            for k in 0..M {
+                sums[j * M + k] += weight * big_b[k].sum().to_f64();
+            }
+            sums[p.bias + j] += weight * a.sum().to_f64();
+        }
+    }
+
+    /// Entries are single examples, and a vector runs over k. Q is the number of vectors of a row, or
+    /// 0 if that is not 1.
+    #[inline(always)]
+    unsafe fn examples_of<V: Vector<Scalar = T>, const Q: usize>(
+        &mut self,
+        p: &Params<T>,
+        importance: &[f64],
+        h: &[T],
+        c: &mut [T],
+        sums: &mut [f64],
+    ) {
+        let pairs = Pairs {
+            m: self.m,
+            length: if Q == 0 { self.length } else { Q * V::LANES },
+            p,
+            importance,
+            any_minus: !self.minus.is_empty(),
+            h: h.as_ptr(),
+            c: c.as_mut_ptr(),
+        };
+        let buffer = &mut self.buffer;
+        let mut from = 0;
+        while from < self.rows.order().len() {
+            buffer.len = 0;
+            let mut to = from;
+            while to < self.rows.order().len() {
+                let j = self.rows.order()[to];
+                let row = self.rows.row(j as usize);
+                if buffer.len > 0 && buffer.len + row.len() > BATCH {
+                    break;
+                }
+                let sign = if self.is_minus[j as usize] { -1.0 } else { 1.0 };
+                // SAFETY: rows have slack behind them.
+                unsafe { buffer.push(j, row, T::from_f64(sign)) };
+                to += 1;
+            }
+            // SAFETY: entries are examples of the tile, rows whole vectors.
+            unsafe {
+                pairs.outputs::<V, Q>(buffer);
+                let mut at = 0;
+                for i in from..to {
+                    let j = self.rows.order()[i] as usize;
+                    let units = self.rows.row(j);
+                    let y = buffer.y.get_unchecked(at..at + units.len());
+                    pairs.spread::<V, Q>(j, units, y, sums);
+                    at += units.len();
+                }
+            }
+            from = to;
+        }
+    }
+}
+
+/// Pairs that are taken together.
+const BATCH: usize = 512;
+
+/// Pairs (feature, example) of some rows, and their y.
+struct PairBuffer<T> {
+    len: usize,
+    features: Vec<u32>,
+    examples: Vec<u32>,
+    signs: Vec<T>,
+    y: Vec<T>,
+}
+
+impl<T: Real> PairBuffer<T> {
+    /// For rows of at most `longest` entries.
+    fn new(longest: usize) -> Self {
+        let size = BATCH.max(longest) + 2 * SLACK;
+        PairBuffer {
+            len: 0,
+            features: vec![0; size],
+            examples: vec![0; size],
+            signs: vec![T::default(); size],
+            y: vec![T::default(); size],
+        }
+    }
+
+    /// Append row j.
+    ///
+    /// # Safety
+    /// SLACK entries may be read behind `row`, and there is room for it.
+    #[inline(always)]
+    unsafe fn push(&mut self, j: u32, row: &[u16], sign: T) {
+        debug_assert!(self.len + row.len() + SLACK <= self.features.len());
+        let mut i = 0;
+        while i < row.len() {
+            // SAFETY: the caller's promise. Blocks of a fixed size become vectors.
+            unsafe {
+                let at = self.len + i;
+                let from = &*row.as_ptr().add(i).cast::<[u16; 8]>();
+                let features = &mut *self.features.as_mut_ptr().add(at).cast::<[u32; 8]>();
+                let examples = &mut *self.examples.as_mut_ptr().add(at).cast::<[u32; 8]>();
+                let signs = &mut *self.signs.as_mut_ptr().add(at).cast::<[T; 8]>();
+                *features = [j; 8];
+                *examples = from.map(u32::from);
+                *signs = [sign; 8];
+            }
+            i += 8;
+        }
+        self.len += row.len();
+    }
+}
+
+/// What pairs that are taken one by one work on.
+struct Pairs<'a, T> {
+    m: usize,
+    length: usize,
+    p: &'a Params<T>,
+    importance: &'a [f64],
+    any_minus: bool,
+    h: *const T,
+    c: *mut T,
+}
+
+impl<T: Real> Pairs<'_, T> {
+    /// relu(z), or relu(-z), of the pairs of the buffer: LANES dot products at a time.
+    #[inline(always)]
+    unsafe fn outputs<V: Vector<Scalar = T>, const Q: usize>(&self, buffer: &mut PairBuffer<T>) {
+        let length = if Q == 0 { self.length } else { Q * V::LANES };
+        let (data, m) = (self.p.data.as_ptr(), self.m);
+        let mut parts = [const { std::mem::MaybeUninit::<V>::uninit() }; 16];
+        let parts = parts.as_mut_ptr().cast::<V>();
+        // The last vector is filled up with a pair that exists.
+        let full = buffer.len.next_multiple_of(V::LANES);
+        buffer.features[buffer.len..full].fill(0);
+        buffer.examples[buffer.len..full].fill(0);
+        for first in (0..full).step_by(V::LANES) {
+            // SAFETY: rows are whole vectors.
+            unsafe {
+                let features = buffer.features.as_ptr().add(first);
+                let examples = buffer.examples.as_ptr().add(first);
+                for i in 0..V::LANES {
+                    let w = data.add(*features.add(i) as usize * m);
+                    let h = self.h.add(*examples.add(i) as usize * length);
+                    let mut part = V::load(w).mul(V::load(h));
+                    for k in (V::LANES..length).step_by(V::LANES) {
+                        part = V::load(w.add(k)).fma(V::load(h.add(k)), part);
+                    }
+                    parts.add(i).write(part);
+                }
+                let mut z = V::sums(parts).add(V::gather(data.add(self.p.bias), features));
+                if self.any_minus {
+                    z = z.mul(V::load(buffer.signs.as_ptr().add(first)));
+                }
+                z.relu().store(buffer.y.as_mut_ptr().add(first));
+            }
+        }
+    }
+
+    /// Add A and B of feature j to `sums` and its share to the C of its examples.
+    #[inline(always)]
+    unsafe fn spread<V: Vector<Scalar = T>, const Q: usize>(
+        &self,
+        j: usize,
+        units: &[u16],
+        y: &[T],
+        sums: &mut [f64],
+    ) {
+        let length = if Q == 0 { self.length } else { Q * V::LANES };
+        let weight = self.importance.get(j).copied().unwrap_or(1.0);
+        let rounded = T::from_f64(weight);
+        let w = self.p.w(j).as_ptr();
+        let mut a = T::default();
+        for &y in y {
+            a = a + y;
+        }
+        sums[self.p.bias + j] += weight * a.to_f64();
+        // SAFETY: rows of `length`, whole vectors. What is behind m in C nobody reads.
+        unsafe {
+            for k in (0..length).step_by(V::LANES) {
+                let wi = V::load(w.add(k)).mul(V::splat(rounded));
+                let mut sum = V::zero();
+                for (&t, &y) in units.iter().zip(y) {
+                    let y = V::splat(y);
+                    let at = usize::from(t) * length + k;
+                    sum = y.fma(V::load(self.h.add(at)), sum);
+                    let c = self.c.add(at);
+                    y.fma(wi, V::load(c)).store(c);
+                }
+                let width = V::LANES.min(self.m - k);
+                let out = &mut sums[j * self.m + k..][..width];
+                if weight == 1.0 {
+                    sum.add_to(out);
+                } else {
+                    let mut lanes = [T::default(); 16];
+                    sum.store(lanes.as_mut_ptr());
+                    out.iter_mut()
+                        .zip(&lanes)
+                        .for_each(|(o, x)| *o += weight * x.to_f64());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! A training looked at from inside: what tests of exactness and benchmarks read.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use crate::error::Result;
+use crate::examples::{Examples, Sparse};
+use crate::gradient::{Gradient, Kernel};
+use crate::model::Params;
+use crate::simd::Real;
+use crate::train::{Choice, Spec, watched};
+
+/// A look at one step.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Look {
+    /// Number of updates so far.
+    pub step: u64,
+    /// Wall time since the first gradient, that of other looks left out.
+    pub seconds: f64,
+    /// Whether lists are in use.
+    pub lists: bool,
+    /// Entries of the lists, those that no skin would be needed for, and lists that are not empty.
+    pub entries: u64,
+    /// See `entries`.
+    pub bare: u64,
+    /// See `entries`.
+    pub rows: u64,
+    /// Lists of exceptions from being linear.
+    pub minus: u64,
+    /// Vectors of pairs looked at so far in making lists.
+    pub built: u64,
+    /// Steps that lists shall last.
+    pub life: f64,
+    /// Features that are not dead or linear for all examples.
+    pub active: u64,
+    /// Distance of the gradient from the dense one in double precision, as a share of its norm.
+    pub error: f64,
+    /// The same for the dense gradient in the run's own precision.
+    pub dense_error: f64,
+}
+
+/// Train, and look at every `every`-th step; with `check`, compare gradients there.
+///
+/// # Errors
+/// As [`crate::train()`].
+pub fn trace<T: Real>(
+    spec: &Spec,
+    choice: Choice,
+    every: u64,
+    check: bool,
+    cancel: &AtomicBool,
+) -> Result<Vec<Look>> {
+    let (mut looks, mut step) = (Vec::new(), 0);
+    let (mut began, mut failed) = (None, None);
+    let importance = &spec.importance;
+    watched::<T>(spec, choice, cancel, &mut |gradient, params, examples| {
+        let now = Instant::now();
+        let began = began.get_or_insert(now);
+        if step % every == 0 && failed.is_none() {
+            let mut look = Look {
+                step,
+                seconds: now.duration_since(*began).as_secs_f64(),
+                ..gradient.look()
+            };
+            if check {
+                match errors(choice, gradient, params, examples, importance, cancel) {
+                    Ok(errors) => (look.error, look.dense_error) = errors,
+                    Err(error) => failed = Some(error),
+                }
+            }
+            looks.push(look);
+            *began += now.elapsed();
+        }
+        step += 1;
+    })?;
+    failed.map_or(Ok(looks), Err)
+}
+
+/// Distances of the gradient, and of the dense one, from the dense one in double precision.
+fn errors<T: Real>(
+    choice: Choice,
+    gradient: &Gradient<T>,
+    params: &Params<T>,
+    x: &Examples<T>,
+    importance: &[f64],
+    cancel: &AtomicBool,
+) -> Result<(f64, f64)> {
+    let exact = dense::<T, f64>(choice, params, x, importance, cancel)?;
+    let dense = dense::<T, T>(choice, params, x, importance, cancel)?;
+    let size: f64 = exact.iter().map(|e| e * e).sum();
+    let distance = |sums: &[f64]| {
+        let squares = sums.iter().zip(&exact).map(|(s, e)| (s - e) * (s - e));
+        (squares.sum::<f64>() / size).sqrt()
+    };
+    let own = compact(&gradient.sums, params);
+    Ok((distance(&own), distance(&dense)))
+}
+
+/// Sums without the padding.
+fn compact<T: Real>(sums: &[f64], p: &Params<T>) -> Vec<f64> {
+    let (w, b) = (&sums[..p.n * p.m], &sums[p.bias..][..p.n]);
+    w.iter().chain(b).copied().collect()
+}
+
+/// The dense gradient in precision U. Importances other than 1 are not looked at: they take no part
+/// in what is listed.
+fn dense<T: Real, U: Real>(
+    choice: Choice,
+    p: &Params<T>,
+    x: &Examples<T>,
+    importance: &[f64],
+    cancel: &AtomicBool,
+) -> Result<Vec<f64>> {
+    assert!(importance.iter().all(|&i| i == 1.0), "importance must be 1");
+    let mut params = Params::<U>::zeros(p.n, p.m);
+    let data = params.data.iter_mut().zip(p.data.iter());
+    data.for_each(|(to, from)| *to = U::from_f64(from.to_f64()));
+    let copy = |s: &Sparse<T>| Sparse {
+        starts: s.starts.clone(),
+        indices: s.indices.clone(),
+        values: s.values.iter().map(|v| U::from_f64(v.to_f64())).collect(),
+    };
+    let mut examples = Examples {
+        count: x.count,
+        rows: copy(&x.rows),
+        columns: copy(&x.columns),
+    };
+    let mut gradient = Gradient::new(choice.isa, Kernel::Dense, &params, &[]);
+    gradient.compute(&params, &mut examples, 0.0, cancel)?;
+    Ok(compact(&gradient.sums, &params))
+}
