@@ -192,10 +192,10 @@ def on(backend: Backend, function: Callable[..., Any], *args: Any, **kwargs: Any
         return function(*args, **kwargs)
 
 
-def in_new_process(function: str, **environment: str) -> Any:
-    """What ``helpers.<function>()`` returns in a process with these environment variables."""
+def in_new_process(function: str, module: str = "helpers", **environment: str) -> Any:
+    """What ``<module>.<function>()`` returns in a process with these environment variables."""
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
-    code = f"import json, helpers; print(json.dumps(helpers.{function}()))"
+    code = f"import json, {module}; print(json.dumps({module}.{function}()))"
     result = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": path, **environment},

@@ -9,17 +9,29 @@ import numpy.typing as npt
 __all__ = [
     "__version__",
     "available_isas",
+    "gradients",
     "isa",
     "loss_and_grad",
     "panic_for_test",
     "philox",
     "sample",
+    "trace",
     "train_many",
 ]
 
 __version__: str
 
 def available_isas() -> list[str]: ...
+def gradients(
+    w: npt.NDArray[np.floating[Any]],
+    b: npt.NDArray[np.floating[Any]],
+    x: tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float64]],
+    importance: npt.NDArray[np.float64],
+    features: float,
+    pace: float,
+    kernel: str,
+    threads: int,
+) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.floating[Any]]]: ...
 def isa() -> str: ...
 def loss_and_grad(
     w: npt.NDArray[np.floating[Any]],
@@ -33,6 +45,9 @@ def philox(key: Sequence[int], counter: Sequence[int]) -> list[int]: ...
 def sample(
     n: int, start: int, stop: int, sparsity: float, seed: int, role: int, normalize: bool
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float64]]: ...
+def trace(
+    job: Mapping[str, Any], every: int, check: bool, kernel: str | None, threads: int
+) -> dict[str, npt.NDArray[np.float64]]: ...
 def train_many(
     jobs: Sequence[Mapping[str, Any]],
     n_jobs: int,

@@ -18,11 +18,11 @@ from toysup._grid import Grid, Index, as_label
 from toysup._interrupt import Interrupt
 from toysup._progress import Progress, check_shown
 from toysup._types import RawRun
-from toysup.config import TrainConfig, as_int
+from toysup.config import TrainConfig
 from toysup.data import refuse_memory
 from toysup.errors import RunFailedError, nearest, short, unknown
 from toysup.store import SCHEMA_VERSION, Store
-from toysup.training import Run, as_config, check_names, from_raw
+from toysup.training import Run, as_config, as_jobs, check_names, from_raw
 
 if TYPE_CHECKING:
     import xarray
@@ -244,23 +244,6 @@ def _loss(cell: _Cell) -> float:
     """The train loss that ``best`` compares: no finite loss is the worst."""
     loss = (cell.summary or {}).get("train_loss", math.nan)
     return float(loss) if math.isfinite(loss) else math.inf
-
-
-def as_jobs(n_jobs: int | None) -> int:
-    """The number of threads: all processors this process may use, if None or -1.
-
-    Negative numbers count from all of them, as in scikit-learn: -2 leaves one free.
-    """
-    if hasattr(os, "sched_getaffinity"):
-        available = len(os.sched_getaffinity(0))
-    else:
-        available = os.cpu_count() or 1
-    if n_jobs is None:
-        return available
-    n_jobs = as_int("n_jobs", n_jobs, -(2**31), 2**31)
-    if n_jobs == 0:
-        raise ValueError("n_jobs must not be 0: give a number of threads, or -1 for all")
-    return n_jobs if n_jobs > 0 else max(1, available + 1 + n_jobs)
 
 
 def sweep(

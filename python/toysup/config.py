@@ -389,10 +389,15 @@ class TrainConfig:
         return pairs + 40.0 * self.n * (self.m + 1.0)
 
     def memory(self) -> int:
-        """Bytes that a run needs, estimated from above: O(n m + non-zeros + snapshots)."""
+        """Bytes that a run needs, estimated from above: O(n m + non-zeros + T m + snapshots)."""
         parameters = (self.m + 1) * (self.n + 64)
         nonzeros = self.batch * (self.n * (1 - self.sparsity) + 1)
-        pages = 8 * parameters * 7 + 8 * self.n * 4 + 24 * self.batch + 24 * nonzeros
+        # Hidden vectors and what goes with them are padded to whole vectors of 64 bytes. Lists have
+        # at most 8 entries of 2 bytes for each of the rest (or 64 MB), and twice that in growing.
+        hidden = self.batch * (64 * 6 + 8 * 6 * self.m)
+        lists = 32 * (nonzeros + (self.n + self.batch) * (self.m + 1))
+        lists += min(1 << 27, 2 * self.n * self.batch)
+        pages = 8 * parameters * 20 + 24 * self.batch + 64 * nonzeros + hidden + lists
         return int(pages + 8 * parameters * self.snapshots) + (1 << 24)
 
 

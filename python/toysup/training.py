@@ -27,7 +27,7 @@ from toysup._interrupt import Interrupt
 from toysup._progress import Progress
 from toysup._types import HISTORY, HISTORY_TEST, Array, RawRun
 from toysup._version import __version__
-from toysup.config import FIELDS, TrainConfig
+from toysup.config import FIELDS, TrainConfig, as_int
 from toysup.data import SparseBatch, as_csr, refuse_memory, sample
 from toysup.errors import RunFailedError, StoreError, nearest, short, unknown
 
@@ -347,8 +347,30 @@ def check_names(fields: Mapping[str, Any], function: Callable[..., object]) -> N
             raise TypeError(f"unknown parameter {name!r}{nearest(name, known)}")
 
 
+def as_jobs(n_jobs: int | None) -> int:
+    """The number of threads: all processors this process may use, if None or -1.
+
+    Negative numbers count from all of them, as in scikit-learn: -2 leaves one free.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        available = len(os.sched_getaffinity(0))
+    else:
+        available = os.cpu_count() or 1
+    if n_jobs is None:
+        return available
+    n_jobs = as_int("n_jobs", n_jobs, -(2**31), 2**31)
+    if n_jobs == 0:
+        raise ValueError("n_jobs must not be 0: give a number of threads, or -1 for all")
+    return n_jobs if n_jobs > 0 else max(1, available + 1 + n_jobs)
+
+
 def train(
-    config: TrainConfig | None = None, /, *, progress: bool | None = None, **fields: Any
+    config: TrainConfig | None = None,
+    /,
+    *,
+    progress: bool | None = None,
+    n_jobs: int | None = None,
+    **fields: Any,
 ) -> Run:
     """Train one model.
 
@@ -358,6 +380,9 @@ def train(
         What to train; the paper's recipe if not given.
     progress : bool or None
         Whether to show a progress bar; None shows it for long runs in a terminal.
+    n_jobs : int, optional
+        Threads for this run; None or -1 takes all processors. The native backend shares out steps
+        that are long enough to gain by it. The result does not depend on it, to the bit.
     **fields
         Fields of :class:`TrainConfig`, which take precedence over ``config``.
 
@@ -384,6 +409,7 @@ def train(
     """
     check_names(fields, train)
     config = as_config(config, fields)
+    jobs = as_jobs(n_jobs)
     refuse_memory(config.memory(), "this run")
     results: list[RawRun] = []
     with Interrupt() as interrupt, Progress(progress, [config]) as bar:
@@ -392,7 +418,7 @@ def train(
             bar.update(work)
             return interrupt.is_set()
 
-        backend().train_many([config], 1, lambda _, raw: results.append(raw), poll)
+        backend().train_many([config], jobs, lambda _, raw: results.append(raw), poll)
     if interrupt.is_set() or not results:
         raise KeyboardInterrupt
     if results[0]["status"] == "failed":

@@ -5,7 +5,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use toysup_core::{
-    AnyOutcome, Dtype, Error, Init, Job, Kind, Outcome, Point, Result, Schedule, Settings,
+    AnyOutcome, Dtype, Error, Init, Job, Kind, Look, Outcome, Point, Result, Schedule, Settings,
     Snapshot, Spec,
 };
 
@@ -188,5 +188,26 @@ fn history<'py>(py: Python<'py>, points: &[Point]) -> PyResult<Bound<'py, PyDict
     set("max_feature_dimensionality", |p| {
         p.max_feature_dimensionality
     })?;
+    Ok(dict)
+}
+
+/// Looks as arrays by name.
+pub fn looks_dict<'py>(py: Python<'py>, looks: &[Look]) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    let set = |name: &str, of: fn(&Look) -> f64| {
+        dict.set_item(name, PyArray1::from_vec(py, looks.iter().map(of).collect()))
+    };
+    set("step", |l| l.step as f64)?;
+    set("seconds", |l| l.seconds)?;
+    set("lists", |l| f64::from(u8::from(l.lists)))?;
+    set("entries", |l| l.entries as f64)?;
+    set("bare", |l| l.bare as f64)?;
+    set("rows", |l| l.rows as f64)?;
+    set("minus", |l| l.minus as f64)?;
+    set("built", |l| l.built as f64)?;
+    set("life", |l| l.life)?;
+    set("active", |l| l.active as f64)?;
+    set("error", |l| l.error)?;
+    set("dense_error", |l| l.dense_error)?;
     Ok(dict)
 }

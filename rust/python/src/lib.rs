@@ -11,12 +11,15 @@ use pyo3::prelude::*;
 mod _native {
     use std::sync::atomic::AtomicBool;
 
-    use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
+    use numpy::{
+        PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3,
+    };
     use pyo3::exceptions::PyTypeError;
     use pyo3::prelude::*;
-    use toysup_core::{Control, Csr, Isa, Job, Params, Real, Stream};
+    use pyo3::types::PyDict;
+    use toysup_core::{Choice, Control, Csr, Dtype, Isa, Job, Kernel, Params, Real, Stream};
 
-    use crate::convert::{PyJob, raw_run};
+    use crate::convert::{PyJob, looks_dict, raw_run};
     use crate::drive::{core_error, detached, drive};
 
     #[pymodule_init]
@@ -90,11 +93,7 @@ mod _native {
         importance: PyReadonlyArray1<'py, f64>,
         features: f64,
     ) -> PyResult<(f64, Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-        let x = Csr {
-            indptr: x.0.as_slice()?.iter().map(|&i| i as usize).collect(),
-            indices: x.1.as_slice()?.iter().map(|&i| i as u32).collect(),
-            values: x.2.as_slice()?.to_vec(),
-        };
+        let x = csr(&x)?;
         let importance = importance.as_slice()?;
         if let (Ok(w), Ok(b)) = (w.extract(), b.extract()) {
             typed::<f32>(py, w, b, &x, importance, features)
@@ -105,6 +104,21 @@ mod _native {
                 "W and b must both be float32 or both float64 arrays",
             ))
         }
+    }
+
+    /// Rows as the core keeps them.
+    fn csr(
+        x: &(
+            PyReadonlyArray1<'_, i64>,
+            PyReadonlyArray1<'_, i32>,
+            PyReadonlyArray1<'_, f64>,
+        ),
+    ) -> PyResult<Csr> {
+        Ok(Csr {
+            indptr: x.0.as_slice()?.iter().map(|&i| i as usize).collect(),
+            indices: x.1.as_slice()?.iter().map(|&i| i as u32).collect(),
+            values: x.2.as_slice()?.to_vec(),
+        })
     }
 
     fn typed<'py, T: Real + numpy::Element>(
@@ -121,6 +135,7 @@ mod _native {
             shape.0,
             w.as_slice()?.iter().copied(),
             b.as_slice()?,
+            None,
         );
         let isa = Isa::current().map_err(core_error)?;
         let (loss, dw, db) = detached(py, |cancel| {
@@ -142,12 +157,12 @@ mod _native {
         poll: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let jobs: Vec<Job> = jobs.into_iter().map(PyJob::job).collect::<PyResult<_>>()?;
-        let isa = Isa::current().map_err(core_error)?;
+        let choice = Choice::current().map_err(core_error)?;
         let control = Control::new(jobs.len());
         drive(
             py,
             &control.cancel,
-            |send| toysup_core::train_many(&jobs, n_jobs, isa, &control, send),
+            |send| toysup_core::train_many(&jobs, n_jobs, choice, &control, send),
             |(i, ended)| match ended {
                 Err(toysup_core::Error::Cancelled) => Ok(()),
                 ended => on_result
@@ -156,6 +171,100 @@ mod _native {
             },
             || poll.call1((control.work(&jobs),))?.is_truthy(),
         )
+    }
+
+    /// The choice of the environment, with the kernel of that name if one is given.
+    fn choice(kernel: Option<&str>) -> PyResult<Choice> {
+        let mut choice = Choice::current().map_err(core_error)?;
+        if let Some(name) = kernel {
+            choice.kernel = Kernel::parse(name).map_err(core_error)?;
+        }
+        Ok(choice)
+    }
+
+    /// Gradients (dW, db) for W and b that follow one another: arrays (steps, m, n) and (steps, n).
+    /// For tests of the lists.
+    #[pyfunction]
+    #[pyo3(signature = (w, b, x, importance, features, pace, kernel, threads))]
+    #[allow(clippy::too_many_arguments)]
+    fn gradients<'py>(
+        py: Python<'py>,
+        w: &Bound<'py, PyAny>,
+        b: &Bound<'py, PyAny>,
+        x: (
+            PyReadonlyArray1<'py, i64>,
+            PyReadonlyArray1<'py, i32>,
+            PyReadonlyArray1<'py, f64>,
+        ),
+        importance: PyReadonlyArray1<'py, f64>,
+        features: f64,
+        pace: f64,
+        kernel: &str,
+        threads: usize,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let x = csr(&x)?;
+        let importance = importance.as_slice()?;
+        let how = (features, pace, choice(Some(kernel))?, threads);
+        if let (Ok(w), Ok(b)) = (w.extract(), b.extract()) {
+            sequence::<f32>(py, w, b, &x, importance, how)
+        } else if let (Ok(w), Ok(b)) = (w.extract(), b.extract()) {
+            sequence::<f64>(py, w, b, &x, importance, how)
+        } else {
+            Err(PyTypeError::new_err(
+                "W and b must both be float32 or both float64 arrays",
+            ))
+        }
+    }
+
+    fn sequence<'py, T: Real + numpy::Element>(
+        py: Python<'py>,
+        w: PyReadonlyArray3<'py, T>,
+        b: PyReadonlyArray2<'py, T>,
+        x: &Csr,
+        importance: &[f64],
+        (features, pace, choice, threads): (f64, f64, Choice, usize),
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let (steps, m, n) = w.as_array().dim();
+        let (w, b) = (w.as_slice()?, b.as_slice()?);
+        let all: Vec<_> = w
+            .chunks_exact(m * n)
+            .zip(b.chunks_exact(n))
+            .map(|(w, b)| Params::from_values(n, m, w.iter().copied(), b, None))
+            .collect();
+        let found = detached(py, |cancel| {
+            toysup_core::on_threads(threads, || {
+                toysup_core::gradients(&all, x, importance, features, choice, pace, cancel)
+            })
+        })?;
+        let (dw, db): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        let dw = PyArray1::from_vec(py, dw.concat());
+        let dw: Bound<'_, PyArray3<T>> = numpy::PyArrayMethods::reshape(&dw, [steps, m, n])?;
+        let db = PyArray1::from_vec(py, db.concat());
+        let db: Bound<'_, PyArray2<T>> = numpy::PyArrayMethods::reshape(&db, [steps, n])?;
+        Ok((dw.into_any(), db.into_any()))
+    }
+
+    /// Train and look at every `every`-th step: arrays by name, see the core's `Look`. For tests and
+    /// benchmarks.
+    #[pyfunction]
+    #[pyo3(signature = (job, every, check, kernel, threads))]
+    fn trace<'py>(
+        py: Python<'py>,
+        job: PyJob,
+        every: u64,
+        check: bool,
+        kernel: Option<&str>,
+        threads: usize,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let job = job.job()?;
+        let choice = choice(kernel)?;
+        let looks = detached(py, |cancel| {
+            toysup_core::on_threads(threads, || match job.dtype {
+                Dtype::F32 => toysup_core::trace::<f32>(&job.spec, choice, every, check, cancel),
+                Dtype::F64 => toysup_core::trace::<f64>(&job.spec, choice, every, check, cancel),
+            })
+        })?;
+        looks_dict(py, &looks)
     }
 
     /// Panic inside a detached call: what a broken invariant of the core looks like from Python.
