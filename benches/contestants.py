@@ -108,7 +108,7 @@ def torch_stepper(job: Job, folder: Path, *, tuned: bool, compiled: bool = False
     problem = Problem.load(folder)
     X = torch.from_numpy(problem.dense())
     W = torch.nn.Parameter(torch.from_numpy(problem.W.copy()))
-    b = torch.nn.Parameter(torch.zeros(job.n))
+    b = torch.nn.Parameter(torch.from_numpy(problem.b.copy()))
 
     def plain() -> Any:
         h = X @ W.T
@@ -188,7 +188,7 @@ def jax_stepper(job: Job, folder: Path) -> Stepper:
     chunk = jax.jit(lambda carry, xs: jax.lax.scan(step, carry, xs)[0], donate_argnums=0)
     final_loss = jax.jit(mean_loss)
     shapes = (job.n, job.m), (job.n,)
-    first = [jnp.asarray(problem.W.T.copy()), jnp.zeros(job.n)]
+    first = [jnp.asarray(problem.W.T.copy()), jnp.asarray(problem.b)]
     carry: Any = (first, *([jnp.zeros(shape) for shape in shapes] for _ in range(2)))
     done = 0
 

@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 # Instruction sets that decide how fast the kernels are, as /proc/cpuinfo spells them.
 _ISA = ("avx2", "fma", "avx512f", "avx512bw", "avx512_fp16", "amx_tile", "asimd", "sve", "sve2")
@@ -65,6 +66,18 @@ def versions(packages: Iterable[str]) -> dict[str, str | None]:
             except importlib.metadata.PackageNotFoundError:  # on the path, but not installed
                 found[package] = getattr(importlib.import_module(package), "__version__", "unknown")
     return found
+
+
+def announce(packages: Iterable[str], threads: int) -> dict[str, Any]:
+    """Print machine, versions and threads, which a benchmark begins with; the same as a dict."""
+    about: dict[str, Any] = {
+        "machine": machine(),
+        "versions": versions(packages),
+        "threads": threads,
+    }
+    for key, value in {**about["machine"], **about["versions"], "threads": threads}.items():
+        print(f"{key:10} {'not installed' if value is None else value}")
+    return about
 
 
 def compiler() -> str | None:

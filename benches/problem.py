@@ -62,7 +62,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Problem:
-    """Training examples as the rows of a CSR matrix (T, n), and the first W (m, n); b starts at 0.
+    """Training examples as the rows of a CSR matrix (T, n), and the first W (m, n) and b (n,).
 
     Everything is float32, the indices are int32.
     """
@@ -71,12 +71,13 @@ class Problem:
     indices: npt.NDArray[np.int32]
     values: npt.NDArray[np.float32]
     W: npt.NDArray[np.float32]
+    b: npt.NDArray[np.float32]
 
     @staticmethod
     def load(folder: Path) -> Problem:
         """The problem that :func:`prepare` wrote."""
         with np.load(folder / "problem.npz") as file:
-            return Problem(*(file[name] for name in ("indptr", "indices", "values", "W")))
+            return Problem(*(file[name] for name in ("indptr", "indices", "values", "W", "b")))
 
     @property
     def T(self) -> int:
@@ -112,8 +113,11 @@ def loss_and_grad(problem: Problem, W: Float, b: Float) -> tuple[float, Float, F
 
 
 def reference(problem: Problem, steps: int) -> tuple[float, Float, Float]:
-    """Loss, W and b after ``steps`` steps of AdamW (Loshchilov and Hutter 2019), in float64."""
-    theta = [problem.W.astype(np.float64), np.zeros(problem.W.shape[1])]
+    """Loss, W and b after ``steps`` steps of AdamW (Loshchilov and Hutter 2019), in float64.
+
+    The moments start at 0, wherever W and b start.
+    """
+    theta = [problem.W.astype(np.float64), problem.b.astype(np.float64)]
     mean = [np.zeros_like(p) for p in theta]
     square = [np.zeros_like(p) for p in theta]
     for t in range(1, steps + 1):
@@ -126,21 +130,39 @@ def reference(problem: Problem, steps: int) -> tuple[float, Float, Float]:
     return loss_and_grad(problem, *theta)[0], theta[0], theta[1]
 
 
+def save_start(folder: Path, W: Float, b: Float) -> None:
+    """Let the problem that :func:`prepare` makes in ``folder`` start at W (m, n) and b (n,)."""
+    np.savez(folder / "start.npz", W=W, b=b)
+
+
+def first_weights(job: Job, folder: Path) -> tuple[Float, Float]:
+    """W and b of :func:`save_start`, or else those of a training that has not begun."""
+    import toysup
+
+    if (folder / "start.npz").exists():
+        with np.load(folder / "start.npz") as file:
+            return file["W"], file["b"]
+    run = toysup.train(**job.train_fields(0))
+    return run.W, run.b
+
+
 def prepare(folder: Path) -> dict[str, Any]:
     """Make the data and the reference of the job in ``folder``; needs toysup."""
     import toysup
 
     job = Job.load(folder)
     batch = toysup.data.sample(job.n, job.T, job.sparsity, job.seed)
-    run = toysup.train(**job.train_fields(0))
+    W, b = first_weights(job, folder)
     problem = Problem(
         np.asarray(batch.indptr, dtype=np.int32),
         np.asarray(batch.indices, dtype=np.int32),
         np.asarray(batch.values, dtype=np.float32),
-        np.asarray(run.W, dtype=np.float32),
+        np.asarray(W, dtype=np.float32),
+        np.asarray(b, dtype=np.float32),
     )
     np.savez(folder / "problem.npz", **vars(problem))
-    start = loss_and_grad(problem, problem.W.astype(np.float64), np.zeros(job.n))[0]
+    first = problem.W.astype(np.float64), problem.b.astype(np.float64)
+    start = loss_and_grad(problem, *first)[0]
     loss, W, b = reference(problem, job.check)
     np.savez(folder / "reference.npz", W=W, b=b)
     return {"start_loss": start, "loss": loss, "nonzeros": len(problem.values)}
@@ -148,8 +170,8 @@ def prepare(folder: Path) -> dict[str, Any]:
 
 def distance(folder: Path, W: Float, b: Float) -> float:
     """How far (W, b) is from the reference, as a share of the way that the reference went."""
-    W0 = Problem.load(folder).W
+    first = Problem.load(folder)
     with np.load(folder / "reference.npz") as file:
         W_ref, b_ref = file["W"], file["b"]
     off = np.hypot(np.linalg.norm(W - W_ref), np.linalg.norm(b - b_ref))
-    return float(off / np.hypot(np.linalg.norm(W_ref - W0), np.linalg.norm(b_ref)))
+    return float(off / np.hypot(np.linalg.norm(W_ref - first.W), np.linalg.norm(b_ref - first.b)))

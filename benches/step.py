@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from contestants import CONTESTANTS, Contestant
-from machine import available_memory, compiler, cores, machine, pin, versions
+from machine import announce, available_memory, compiler, cores, pin, versions
 from problem import Job
 
 LOSS_TOLERANCE = 2e-6
@@ -63,11 +63,22 @@ def environment(contestant: Contestant | None, threads: int, folder: Path) -> di
     return env | dict(contestant.env if contestant else {})
 
 
-def child(name: str, folder: Path, threads: int) -> dict[str, Any]:
-    """Run ``contestants.py NAME`` in a fresh process; its answer, or {"error": …}."""
-    command = [sys.executable, str(_HERE / "contestants.py"), name, str(folder)]
+def child(
+    name: str,
+    folder: Path,
+    threads: int,
+    script: str = "contestants.py",
+    limit: float | None = None,
+) -> dict[str, Any]:
+    """Run ``SCRIPT NAME`` in a fresh process, at most ``limit`` s; its answer, or {"error": …}."""
+    command = [sys.executable, str(_HERE / script), name, str(folder)]
     env = environment(CONTESTANTS.get(name), threads, folder)
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command, env=env, capture_output=True, text=True, check=False, timeout=limit
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"took more than {limit:g} s", "stderr": "", "slow": True}
     if done.returncode == 0:
         answer: dict[str, Any] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         return answer
@@ -88,14 +99,14 @@ def obstacle(contestant: Contestant, job: Job) -> str | None:
     return None
 
 
-def verdict(answer: dict[str, Any], goal: dict[str, Any]) -> str | None:
-    """What is wrong with an answer, if anything."""
+def verdict(answer: dict[str, Any], goal: dict[str, Any], way: float = WAY_TOLERANCE) -> str | None:
+    """What is wrong with an answer, if anything; ``way`` is the tolerance of the way."""
     if "error" in answer:
         return f"failed: {answer['error']}"
     off = abs(answer["loss"] - goal["loss"]) / goal["loss"]
     if not off <= LOSS_TOLERANCE:
         return f"LOSS DIFFERS by {off:.1e} of it"
-    if not answer["distance"] <= WAY_TOLERANCE:
+    if not answer["distance"] <= way:
         return f"WEIGHTS DIFFER by {answer['distance']:.1e} of the way"
     return None
 
@@ -202,15 +213,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; 0 if every contestant that took part gave the same losses, else 1."""
     args = arguments(argv)
-    about: dict[str, Any] = {
-        "machine": machine(),
-        "versions": versions(["toysup", "numpy", "torch", "jax", "jaxlib"]),
-        "threads": args.threads,
-        "tolerance": {"loss": LOSS_TOLERANCE, "way": WAY_TOLERANCE},
-    }
-    for key, value in {**about["machine"], **about["versions"]}.items():
-        print(f"{key:10} {'not installed' if value is None else value}")
-    print(f"{'threads':10} {args.threads}   n = {args.n:,}, S = {args.sparsity}")
+    about = announce(["toysup", "numpy", "torch", "jax", "jaxlib"], args.threads)
+    about["tolerance"] = {"loss": LOSS_TOLERANCE, "way": WAY_TOLERANCE}
+    print(f"{'data':10} n = {args.n:,}, S = {args.sparsity}")
     pin(args.threads)  # the children inherit it
     rows: list[dict[str, Any]] = []
     for T, m in args.cells:
