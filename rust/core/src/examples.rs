@@ -61,6 +61,8 @@ pub struct Examples<T> {
     pub rows: Sparse<T>,
     /// By feature: examples.
     pub columns: Sparse<T>,
+    /// No feature from here on has an example.
+    pub used: usize,
 }
 
 impl<T: Real> Examples<T> {
@@ -78,6 +80,7 @@ impl<T: Real> Examples<T> {
         assert!(rows.indices.iter().all(|&i| (i as usize) < n));
         Examples {
             count: x.rows(),
+            used: rows.indices.iter().max().map_or(0, |&i| i as usize + 1),
             columns: rows.transposed(n),
             rows,
         }

@@ -20,6 +20,15 @@ const BOUNDS: usize = 5;
 const ENTRIES: usize = 1024;
 /// More than any product that underflows.
 const TINY: f64 = 1e-30;
+/// Pairs for which the bits that tell who is listed stay small: 32 MB.
+const PAIRS: usize = 1 << 31;
+
+/// W and b of a group's reference, and its bounds.
+struct Group<V, const M: usize> {
+    w: [V; M],
+    b: V,
+    bounds: [V; BOUNDS],
+}
 
 /// The lists of a run with few examples.
 pub struct Groups<T> {
@@ -60,6 +69,9 @@ pub struct Groups<T> {
     stale: Vec<u32>,
     rows: Rows,
     scratch: Vec<u16>,
+    /// Which examples each group lists, a bit each in `words` words.
+    listed: Vec<u64>,
+    words: usize,
     moments: Moments<T>,
     built: u64,
     life: f64,
@@ -70,7 +82,7 @@ pub struct Groups<T> {
 impl<T: Real> Groups<T> {
     /// Whether a problem of this shape can be listed so.
     pub fn possible(n: usize, count: usize) -> bool {
-        n < i32::MAX as usize / SMALL && count < usize::from(u16::MAX)
+        n < i32::MAX as usize / SMALL && count < usize::from(u16::MAX) && n * count <= PAIRS
     }
 
     /// For `count` examples with `nonzeros` non-zeros.
@@ -107,6 +119,8 @@ impl<T: Real> Groups<T> {
             stale: Vec::new(),
             rows: Rows::new(groups),
             scratch: vec![0; count + 1],
+            listed: vec![0; groups * count.div_ceil(64)],
+            words: count.div_ceil(64),
             moments: Moments::new(m, m),
             built: 0,
             life: Pace::LIFE,
@@ -153,7 +167,13 @@ impl<T: Real> Groups<T> {
         self.rows.sort();
         let counts = self.counts();
         let m = self.m as f64;
-        let (entry, vector) = (2.0 * m + 2.0, 0.6 * m + 4.0);
+        // C of an entry is loaded and stored: from the first cache, the second, or barely that.
+        let traffic = match self.c.len() * size_of::<T>() {
+            0..=0x8000 => 2.0,
+            0x8001..=0x8_0000 => 3.0,
+            _ => 4.0,
+        };
+        let (entry, vector) = (traffic * m + 2.0, 0.6 * m + 4.0);
         let built = (counts.built - self.last.built) as f64 * vector;
         let extra = (counts.entries - counts.bare) as f64 * entry * LOOK as f64;
         if self.last.built > 0 {
@@ -286,9 +306,9 @@ impl<T: Real> Groups<T> {
                 self.build_row::<V, M>(self.stale_groups[i] as usize);
             }
             self.built += (self.stale_groups.len() * self.count) as u64;
-            if !pace.all {
-                for i in 0..self.stale.len() {
-                    self.add_example::<V, M>(self.stale[i] as usize);
+            if !pace.all && !self.stale.is_empty() {
+                for g in 0..self.groups {
+                    self.add_examples::<V, M>(g);
                 }
                 self.built += (self.stale.len() * self.groups) as u64;
             }
@@ -413,25 +433,43 @@ impl<T: Real> Groups<T> {
         self.reach[t] = T::from_f64(pace.budget(self.factor[t]) * (M as f64).sqrt());
     }
 
+    /// The reference of a group.
+    #[inline(always)]
+    unsafe fn group<V: Vector<Scalar = T>, const M: usize>(&self, g: usize) -> Group<V, M> {
+        // SAFETY: blocks of whole vectors.
+        unsafe {
+            let from = self.reference.as_ptr().add(g * (M + 1) * V::LANES);
+            let mut w = [V::zero(); M];
+            for k in 0..M {
+                w[k] = V::load(from.add(k * V::LANES));
+            }
+            let b = V::load(from.add(M * V::LANES));
+            let mut bounds = [V::zero(); BOUNDS];
+            for i in 0..BOUNDS {
+                bounds[i] = V::load(self.bounds.as_ptr().add((g * BOUNDS + i) * V::LANES));
+            }
+            Group { w, b, bounds }
+        }
+    }
+
     /// z of the references of a group and an example, the skin and what rounding alone needs.
     #[inline(always)]
-    unsafe fn pair<V: Vector<Scalar = T>, const M: usize>(&self, g: usize, t: usize) -> (V, V, V) {
-        // SAFETY: blocks of whole vectors; t is an example.
+    unsafe fn pair<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        group: &Group<V, M>,
+        t: usize,
+    ) -> (V, V, V) {
+        // SAFETY: t is an example.
         unsafe {
-            let w = self.reference.as_ptr().add(g * (M + 1) * V::LANES);
-            let mut z = V::load(w.add(M * V::LANES));
+            let mut z = group.b;
             for k in 0..M {
-                let h = V::splat(*self.h.get_unchecked(t * M + k));
-                z = V::load(w.add(k * V::LANES)).fma(h, z);
+                z = group.w[k].fma(V::splat(*self.h.get_unchecked(t * M + k)), z);
             }
             let size = V::splat(*self.size.get_unchecked(t));
             let reach = V::splat(*self.reach.get_unchecked(t));
-            let bounds = self.bounds.as_ptr().add(g * BOUNDS * V::LANES);
-            let fixed = V::load(bounds.add(2 * V::LANES));
-            let skin = V::load(bounds.add(V::LANES)).fma(reach, V::load(bounds).fma(size, fixed));
-            let thin =
-                V::load(bounds.add(3 * V::LANES)).fma(size, V::load(bounds.add(4 * V::LANES)));
-            (z, skin, thin)
+            let [of_size, of_reach, fixed, thin_size, thin_fixed] = group.bounds;
+            let skin = of_reach.fma(reach, of_size.fma(size, fixed));
+            (z, skin, thin_size.fma(size, thin_fixed))
         }
     }
 
@@ -477,9 +515,10 @@ impl<T: Real> Groups<T> {
     unsafe fn balanced<V: Vector<Scalar = T>, const M: usize>(&self, g: usize) -> bool {
         // SAFETY: the caller's promise.
         unsafe {
+            let group = self.group::<V, M>(g);
             let (mut up, mut down) = ([V::zero(); 2], [V::zero(); 2]);
             for t in 0..self.count {
-                let (z, _, _) = self.pair::<V, M>(g, t);
+                let (z, _, _) = self.pair(&group, t);
                 let size = V::splat(self.size[t]);
                 let (y, exception) = (z.relu(), V::zero().sub(z).relu());
                 up = [up[0].add(y), y.fma(size, up[1])];
@@ -497,39 +536,51 @@ impl<T: Real> Groups<T> {
         }
     }
 
-    /// Write the list of group g to the scratch: its length, its length without a skin, and the length
-    /// of the other kind of list.
+    /// Write the list of group g to the scratch and to the bits: its length, its length without a skin,
+    /// and the length of the other kind of list.
     #[inline(always)]
     unsafe fn scan<V: Vector<Scalar = T>, const M: usize>(
         &mut self,
         g: usize,
     ) -> (usize, usize, usize) {
-        let out = self.scratch.as_mut_ptr();
         let (mut len, mut bare, mut other) = (0, 0, 0);
-        for t in 0..self.count {
-            // SAFETY: the scratch has room for every example.
-            unsafe {
-                let (z, skin, thin) = self.pair::<V, M>(g, t);
-                *out.add(len) = t as u16;
-                len += usize::from(skin.add(z).positive() != 0);
-                bare += usize::from(thin.add(z).positive() != 0);
-                other += usize::from(skin.sub(z).positive() != 0);
+        // SAFETY: the caller's promise; the scratch has room for every example.
+        unsafe {
+            let group = self.group::<V, M>(g);
+            let out = self.scratch.as_mut_ptr();
+            for word in 0..self.words {
+                let first = word * 64;
+                let mut bits = 0;
+                for t in first..self.count.min(first + 64) {
+                    let (z, skin, thin) = self.pair(&group, t);
+                    let may = skin.add(z).positive() != 0;
+                    *out.add(len) = t as u16;
+                    len += usize::from(may);
+                    bits |= u64::from(may) << (t - first);
+                    bare += usize::from(thin.add(z).positive() != 0);
+                    other += usize::from(skin.sub(z).positive() != 0);
+                }
+                self.listed[g * self.words + word] = bits;
             }
         }
         (len, bare, other)
     }
 
-    /// Add an example with a new reference to the lists that it now belongs to.
+    /// Add the examples with new references to the list of group g, where they now belong to it.
     #[inline(always)]
-    unsafe fn add_example<V: Vector<Scalar = T>, const M: usize>(&mut self, t: usize) {
-        for g in 0..self.groups {
-            // SAFETY: the caller's promise.
-            let mask = unsafe {
-                let (z, skin, _) = self.pair::<V, M>(g, t);
-                skin.add(z).positive()
-            };
-            if mask != 0 {
-                self.rows.add(g, t as u16);
+    unsafe fn add_examples<V: Vector<Scalar = T>, const M: usize>(&mut self, g: usize) {
+        // SAFETY: the caller's promise; `stale` holds examples.
+        unsafe {
+            let group = self.group::<V, M>(g);
+            for i in 0..self.stale.len() {
+                let t = *self.stale.get_unchecked(i) as usize;
+                let (z, skin, _) = self.pair(&group, t);
+                let known = self.listed.get_unchecked_mut(g * self.words + t / 64);
+                let bit = 1 << (t % 64);
+                if skin.add(z).positive() != 0 && *known & bit == 0 {
+                    *known |= bit;
+                    self.rows.push(g, t as u16);
+                }
             }
         }
     }
@@ -740,17 +791,28 @@ impl<T: Real> Groups<T> {
             }
             a.store(last.as_mut_ptr());
         }
-        for (lane, &j) in self.order[g * V::LANES..][..V::LANES].iter().enumerate() {
-            let j = j as usize;
-            if last[lane] == T::default() && lanes.iter().all(|b| b[lane] == T::default()) {
-                // No y was positive. So it is for lanes without a feature.
-                continue;
-            }
-            let weight = importance.get(j).copied().unwrap_or(1.0);
+        // Where A and B are 0, no y was positive. So it is for lanes without a feature.
+        // SAFETY: the caller's promise.
+        let mut used = unsafe {
+            let mut used = a.positive() | V::zero().sub(*a).positive();
             for k in 0..M {
-                sums[j * M + k] += weight * lanes[k][lane].to_f64();
+                used |= big_b[k].positive() | V::zero().sub(big_b[k]).positive();
             }
-            sums[bias + j] += weight * last[lane].to_f64();
+            used
+        };
+        let features = &self.order[g * V::LANES..][..V::LANES];
+        while used != 0 {
+            let lane = used.trailing_zeros() as usize % V::LANES;
+            used &= used - 1;
+            let j = features[lane] as usize;
+            let weight = importance.get(j).copied().unwrap_or(1.0);
+            // SAFETY: `order` names features where a lane has one, and `run` checked the length.
+            unsafe {
+                for k in 0..M {
+                    *sums.get_unchecked_mut(j * M + k) += weight * lanes[k][lane].to_f64();
+                }
+                *sums.get_unchecked_mut(bias + j) += weight * last[lane].to_f64();
+            }
         }
     }
 }

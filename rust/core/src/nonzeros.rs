@@ -210,7 +210,7 @@ pub unsafe fn collect<V: Vector>(
     assert!(dw.len() >= range.len() * p.m && db.len() >= range.len() && range.end <= p.n);
     assert!(length >= p.m && (p.m <= SMALL || length.is_multiple_of(V::LANES)));
     let first = range.start;
-    for j in range {
+    for j in first..range.end.min(x.used) {
         let group = x.columns.group(j);
         if group.is_empty() {
             continue;

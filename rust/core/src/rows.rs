@@ -123,11 +123,16 @@ impl Rows {
     /// Add an entry to row i if it is not there.
     #[inline(always)]
     pub fn add(&mut self, i: usize, entry: u16) {
+        if !contains(self.row(i), entry) {
+            self.push(i, entry);
+        }
+    }
+
+    /// Add an entry that is not there yet to row i.
+    #[inline(always)]
+    pub fn push(&mut self, i: usize, entry: u16) {
         let row = self.rows[i];
         let (start, len) = (row.start as usize, usize::from(row.len));
-        if contains(&self.pool[start..start + len], entry) {
-            return;
-        }
         if row.len == row.room {
             let end = self.pool.len();
             let room = room(len + 1);

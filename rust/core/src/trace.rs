@@ -122,6 +122,7 @@ fn dense<T: Real, U: Real>(
     };
     let mut examples = Examples {
         count: x.count,
+        used: x.used,
         rows: copy(&x.rows),
         columns: copy(&x.columns),
     };
