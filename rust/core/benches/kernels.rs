@@ -81,6 +81,7 @@ fn lanes(isa: Isa) -> Option<f64> {
     match isa {
         Isa::Avx512 => Some(16.0),
         Isa::Avx2 => Some(8.0),
+        Isa::Neon => Some(4.0),
         Isa::Portable => None,
     }
 }

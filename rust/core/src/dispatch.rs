@@ -23,6 +23,13 @@ macro_rules! multiversion {
                 // SAFETY: the features of T::Avx2 are enabled here.
                 unsafe { $body::<T::Avx2>($($arg),*) }
             }
+            #[cfg(target_arch = "aarch64")]
+            #[allow(clippy::too_many_arguments)]
+            #[target_feature(enable = "neon")]
+            unsafe fn neon<T: $crate::simd::Real>($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: the features of T::Neon are enabled here.
+                unsafe { $body::<T::Neon>($($arg),*) }
+            }
             assert!(isa.available(), "{} is not available here", isa.name());
             match isa {
                 // SAFETY: the assertion above.
@@ -31,6 +38,9 @@ macro_rules! multiversion {
                 // SAFETY: the assertion above.
                 #[cfg(target_arch = "x86_64")]
                 $crate::isa::Isa::Avx2 => unsafe { avx2::<T>($($arg),*) },
+                // SAFETY: the assertion above.
+                #[cfg(target_arch = "aarch64")]
+                $crate::isa::Isa::Neon => unsafe { neon::<T>($($arg),*) },
                 // SAFETY: the portable vector needs no features.
                 _ => unsafe { $body::<T::Portable>($($arg),*) },
             }

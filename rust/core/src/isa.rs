@@ -11,19 +11,22 @@ pub enum Isa {
     Avx512,
     /// AVX2 with FMA.
     Avx2,
-    /// What every processor of the target has; NEON on AArch64.
+    /// NEON, which every AArch64 processor has.
+    Neon,
+    /// What every processor of the target has.
     Portable,
 }
 
 impl Isa {
     /// All of them, the fastest first.
-    pub const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
+    pub const ALL: [Isa; 4] = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable];
 
     /// The name that `TOYSUP_ISA` uses.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Avx512 => "avx512",
             Isa::Avx2 => "avx2",
+            Isa::Neon => "neon",
             Isa::Portable => "portable",
         }
     }
@@ -39,10 +42,15 @@ impl Isa {
                     && is_x86_feature_detected!("fma")
             }
             Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Isa::Neon => false,
             Isa::Portable => true,
         }
         #[cfg(not(target_arch = "x86_64"))]
-        matches!(self, Isa::Portable)
+        match self {
+            Isa::Avx512 | Isa::Avx2 => false,
+            Isa::Neon => cfg!(target_arch = "aarch64"),
+            Isa::Portable => true,
+        }
     }
 
     /// The fastest one here, or the one that the environment variable `TOYSUP_ISA` names.

@@ -19,6 +19,8 @@ mod math;
 mod metrics;
 mod model;
 mod moments;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod nonzeros;
 mod optimizer;
 mod pool;

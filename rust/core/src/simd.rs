@@ -2,7 +2,7 @@
 //!
 //! A `f32` vector has 16 lanes and a `f64` vector 8 on every instruction set, every operation is
 //! correctly rounded (multiply-add fused), and sums over lanes add in one fixed order. So every
-//! kernel written over [`Vector`] gives the same bits with AVX-512, AVX2 and the portable body.
+//! kernel written over [`Vector`] gives the same bits with AVX-512, AVX2, NEON and the portable body.
 
 use std::fmt::Debug;
 
@@ -26,6 +26,9 @@ pub trait Real:
     /// Its vector for AVX2.
     #[cfg(target_arch = "x86_64")]
     type Avx2: Vector<Scalar = Self>;
+    /// Its vector for NEON.
+    #[cfg(target_arch = "aarch64")]
+    type Neon: Vector<Scalar = Self>;
     /// Its vector for any processor.
     type Portable: Vector<Scalar = Self>;
     /// Rounded from `f64`.
@@ -39,12 +42,14 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ty, $avx512:ident, $avx2:ident, $lanes:literal) => {
+    ($t:ty, $avx512:ident, $avx2:ident, $neon:ident, $lanes:literal) => {
         impl Real for $t {
             #[cfg(target_arch = "x86_64")]
             type Avx512 = $avx512;
             #[cfg(target_arch = "x86_64")]
             type Avx2 = $avx2;
+            #[cfg(target_arch = "aarch64")]
+            type Neon = crate::neon::$neon;
             type Portable = Portable<$t, $lanes>;
             const EPSILON: f64 = <$t>::EPSILON as f64;
             #[inline(always)]
@@ -62,8 +67,8 @@ macro_rules! real {
         }
     };
 }
-real!(f32, Avx512F32, Avx2F32, 16);
-real!(f64, Avx512F64, Avx2F64, 8);
+real!(f32, Avx512F32, Avx2F32, NeonF32, 16);
+real!(f64, Avx512F64, Avx2F64, NeonF64, 8);
 
 /// A vector of `LANES` scalars.
 ///
@@ -700,6 +705,133 @@ mod x86 {
         #[inline(always)]
         unsafe fn sum(self) -> f64 {
             unsafe { sum4(_mm256_add_pd(self.0, self.1)) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Real, Vector};
+    use crate::isa::Isa;
+
+    /// Numbers of every kind, in an order that mixes them.
+    fn drawn<T: Real>(seed: u64, tiniest: T) -> Vec<T> {
+        let special = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            f64::NAN,
+            f64::INFINITY,
+            -f64::INFINITY,
+        ];
+        let word = |i: u64| crate::stream::philox([seed, 0], [i, 0, 0, 0])[0];
+        (0..16u64)
+            .map(|i| {
+                let x = (word(i) >> 11) as f64 / (1u64 << 52) as f64 - 1.0;
+                match word(i + 100) % 6 {
+                    0 => T::from_f64(special[(word(i + 200) % 7) as usize]),
+                    1 => T::from_f64(x) * tiniest,
+                    2 => T::from_f64(x * 1e30),
+                    3 => T::from_f64(x * 1e-20),
+                    _ => T::from_f64(x),
+                }
+            })
+            .collect()
+    }
+
+    /// Bits, those of all NaN alike.
+    fn same<T: Real>(x: T) -> u64 {
+        let x = x.to_f64();
+        if x.is_nan() { u64::MAX } else { x.to_bits() }
+    }
+
+    /// What every operation gives.
+    ///
+    /// # Safety
+    /// The instruction set of `V` is available.
+    #[inline(always)]
+    unsafe fn results<V: Vector>(seed: u64, tiniest: V::Scalar) -> Vec<u64> {
+        // SAFETY: buffers of 16 and more.
+        unsafe {
+            let [a, b, c] = [0, 1, 2].map(|i| drawn::<V::Scalar>(3 * seed + i, tiniest));
+            let (x, y, z) = (
+                V::load(a.as_ptr()),
+                V::load(b.as_ptr()),
+                V::load(c.as_ptr()),
+            );
+            let doubles: Vec<f64> = drawn(seed + 7777, 1e-40);
+            let parts = [
+                x,
+                y,
+                z,
+                x.add(y),
+                x.sub(z),
+                y.mul(z),
+                x,
+                z,
+                y,
+                x,
+                y,
+                z,
+                x,
+                y,
+                z,
+                x,
+            ];
+            let indices: Vec<u32> = (0..16).map(|i| (i * 7 + seed as u32) % 16).collect();
+            let table: Vec<V::Scalar> = a.iter().chain(&b).copied().collect();
+            let vectors = [
+                V::zero(),
+                V::splat(a[3]),
+                V::load_f64(doubles.as_ptr()),
+                x.add(y),
+                x.sub(y),
+                x.mul(y),
+                x.div(y),
+                x.fma(y, z),
+                x.fnma(y, z),
+                x.sqrt(),
+                x.relu(),
+                x.flush(),
+                V::sums(parts.as_ptr()),
+                V::gather(table.as_ptr(), indices.as_ptr()),
+            ];
+            let mut all = Vec::new();
+            for vector in vectors {
+                let mut lanes = [V::Scalar::default(); 16];
+                vector.store(lanes.as_mut_ptr());
+                all.extend(lanes[..V::LANES].iter().map(|&x| same(x)));
+            }
+            all.push(same(x.sum()));
+            all.push(u64::from(x.positive()));
+            all.push(u64::from(x.any()));
+            all.push(u64::from(V::zero().any()));
+            all.push(u64::from(V::splat(-V::Scalar::default()).any()));
+            let mut out = vec![1.0; V::LANES - 1];
+            x.add_to(&mut out);
+            all.extend(out.into_iter().map(same));
+            all
+        }
+    }
+
+    crate::dispatch::multiversion! {
+        fn by_isa = results(seed: u64, tiniest: T) -> Vec<u64>
+    }
+
+    #[test]
+    fn every_vector_does_what_the_portable_one_does() {
+        let here: Vec<_> = Isa::ALL.into_iter().filter(|isa| isa.available()).collect();
+        assert!(here.contains(&Isa::Portable));
+        for &isa in &here {
+            for seed in 0..300 {
+                let want = by_isa::<f32>(Isa::Portable, seed, f32::MIN_POSITIVE);
+                let got = by_isa::<f32>(isa, seed, f32::MIN_POSITIVE);
+                assert_eq!(got, want, "{}, f32, seed {seed}", isa.name());
+                let want = by_isa::<f64>(Isa::Portable, seed, f64::MIN_POSITIVE);
+                let got = by_isa::<f64>(isa, seed, f64::MIN_POSITIVE);
+                assert_eq!(got, want, "{}, f64, seed {seed}", isa.name());
+            }
         }
     }
 }
