@@ -603,7 +603,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_call_continues(
     backend: Backend, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
-    steps = 150_000 if backend.name == "native" else 3_000  # a run of some tenths of a second
+    steps = 400_000 if backend.name == "native" else 3_000  # a run of some tenths of a second
     words = (
         "sweep", "--n", 30, "--sparsity", 0.8, "--T", 5, "--seed", "0:8", "--steps", steps,
         "--test-size", 50, "--jobs", 1, "--store", store,
