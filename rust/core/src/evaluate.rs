@@ -84,7 +84,7 @@ fn pack<T: Real>(params: &Params<T>) -> (usize, Aligned<T>) {
     let stride = n.next_multiple_of(2 * T::Portable::LANES);
     let mut packed = Aligned::zeros((m + 1) * stride);
     for j in 0..n {
-        for (k, &x) in params.w(j).iter().enumerate() {
+        for (k, x) in params.w(j).enumerate() {
             packed[k * stride + j] = x;
         }
         packed[m * stride + j] = params.b()[j];
@@ -99,7 +99,7 @@ fn encode<T: Real>(h: &mut [T], p: &Params<T>, x: &Csr, rows: std::ops::Range<us
         h.fill(T::default());
         for e in x.indptr[t]..x.indptr[t + 1] {
             let v = T::from_f64(x.values[e]);
-            for (h, &w) in h.iter_mut().zip(p.w(x.indices[e] as usize)) {
+            for (h, w) in h.iter_mut().zip(p.w(x.indices[e] as usize)) {
                 *h = v.fma(w, *h);
             }
         }
@@ -110,7 +110,7 @@ fn encode<T: Real>(h: &mut [T], p: &Params<T>, x: &Csr, rows: std::ops::Range<us
 #[inline(always)]
 fn preactivation<T: Real>(p: &Params<T>, h: &[T], i: usize) -> T {
     let mut z = p.b()[i];
-    for (&w, &h) in p.w(i).iter().zip(h) {
+    for (w, &h) in p.w(i).zip(h) {
         z = w.fma(h, z);
     }
     z

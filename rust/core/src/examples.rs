@@ -5,6 +5,9 @@ use std::ops::Range;
 use crate::simd::Real;
 use crate::stream::Csr;
 
+/// Features of a part: what one thread collects at a time.
+pub const FEATURES: usize = 512;
+
 /// Non-zeros grouped by example or by feature.
 #[derive(Debug, Default)]
 pub struct Sparse<T> {
@@ -61,8 +64,11 @@ pub struct Examples<T> {
     pub rows: Sparse<T>,
     /// By feature: examples.
     pub columns: Sparse<T>,
-    /// No feature from here on has an example.
-    pub used: usize,
+    /// Features that have examples; of each [`FEATURES`] those with few first, so that loops over their
+    /// examples are predictable.
+    walk: Vec<u32>,
+    /// Where the walk through each [`FEATURES`] begins, and the end of the last.
+    walks: Vec<usize>,
 }
 
 impl<T: Real> Examples<T> {
@@ -78,16 +84,41 @@ impl<T: Real> Examples<T> {
             values: x.values.iter().map(|&v| T::from_f64(v)).collect(),
         };
         assert!(rows.indices.iter().all(|&i| (i as usize) < n));
+        Examples::of(rows, n)
+    }
+
+    /// Those of `rows`.
+    pub fn of(rows: Sparse<T>, n: usize) -> Self {
+        let columns = rows.transposed(n);
+        let (mut walk, mut walks) = (Vec::new(), vec![0]);
+        for first in (0..n).step_by(FEATURES) {
+            let from = walk.len();
+            let features = first..n.min(first + FEATURES);
+            walk.extend(
+                features
+                    .filter(|&j| !columns.group(j).is_empty())
+                    .map(|j| j as u32),
+            );
+            walk[from..].sort_by_key(|&j| columns.group(j as usize).len());
+            walks.push(walk.len());
+        }
         Examples {
-            count: x.rows(),
-            used: rows.indices.iter().max().map_or(0, |&i| i as usize + 1),
-            columns: rows.transposed(n),
+            count: rows.starts.len() - 1,
             rows,
+            columns,
+            walk,
+            walks,
         }
     }
 
-    /// Example `order[t]` becomes example t.
-    pub fn reorder(&mut self, order: &[u32]) {
+    /// The features of part `i` of [`FEATURES`] features that have examples.
+    #[inline(always)]
+    pub fn walk(&self, i: usize) -> &[u32] {
+        &self.walk[self.walks[i]..self.walks[i + 1]]
+    }
+
+    /// Example `order[t]` becomes example t, and feature j becomes `places[j]`.
+    pub fn reorder(&mut self, order: &[u32], places: &[u32]) {
         let n = self.columns.starts.len() - 1;
         let mut rows = Sparse {
             starts: Vec::with_capacity(self.count + 1),
@@ -97,12 +128,12 @@ impl<T: Real> Examples<T> {
         rows.starts.push(0);
         for &t in order {
             let group = self.rows.group(t as usize);
+            let features = &self.rows.indices[group.clone()];
             rows.indices
-                .extend_from_slice(&self.rows.indices[group.clone()]);
+                .extend(features.iter().map(|&i| places[i as usize]));
             rows.values.extend_from_slice(&self.rows.values[group]);
             rows.starts.push(rows.indices.len());
         }
-        self.columns = rows.transposed(n);
-        self.rows = rows;
+        *self = Examples::of(rows, n);
     }
 }

@@ -14,6 +14,7 @@
 //! Examples are cut into shares and features into ranges, both by the shape of the problem alone;
 //! each share has sums of its own, added in order. So bits do not depend on who did which.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
@@ -22,10 +23,10 @@ use crate::aligned::Aligned;
 use crate::dense::Dense;
 use crate::dispatch::multiversion;
 use crate::error::{Error, Result};
-use crate::examples::Examples;
-use crate::groups::Groups;
+use crate::examples::{Examples, FEATURES};
+use crate::groups::{GroupTile, Grouped, Groups};
 use crate::isa::Isa;
-use crate::lists::{Features, LOOK, Lists, clusters};
+use crate::lists::{Features, LOOK, Lists, Pairs};
 use crate::model::{Params, SMALL, row_length};
 use crate::moments::Moments;
 use crate::nonzeros;
@@ -38,20 +39,16 @@ use crate::whole::Whole;
 const SHARES: usize = 8;
 /// Examples that are worth a share.
 const SHARE: usize = 4096;
-/// Features of a range.
-const FEATURES: usize = 512;
 /// Pairs from which on a step is worth the cost of threads.
 const PARALLEL: usize = 20_000_000;
-/// Up to this many times n examples, groups of features are listed, not clusters of examples.
-const GROUPS: usize = 2;
 /// The step at which lists are tried first.
 const FIRST: u64 = 32;
 /// Steps before the lists are tried again.
 const RETRY: u64 = 64;
 /// Steps from references to lists in a trial.
 const SEED: u64 = 8;
-/// Steps after which examples are sorted into clusters anew, at first and at most.
-const SORT: (u64, u64) = (128, 2048);
+/// Steps after which similar features and similar examples are brought together anew at the latest.
+const SORT: u64 = 2048;
 
 /// How the pairs are gone through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +106,8 @@ pub(crate) struct Share<T> {
     c: Vec<f64>,
     /// Sums, packed like the features, or in the layout of the parameters.
     sums: Aligned<f64>,
+    /// C of a tile, by lanes; zeros between tiles.
+    lanes: Aligned<T>,
     /// Whether the sums are not all 0.
     used: bool,
 }
@@ -116,14 +115,14 @@ pub(crate) struct Share<T> {
 /// The lists of a run: by feature, or by groups of features.
 enum Plan<T> {
     ByFeature(Box<Lists<T>>),
-    ByGroup(Box<Groups<T>>),
+    ByGroup(Box<Grouped<T>>),
 }
 
 impl<T: Real> Plan<T> {
     fn new(p: &Params<T>, x: &Examples<T>, length: usize) -> Self {
         let nonzeros = x.rows.indices.len();
-        if p.m <= SMALL && x.count <= GROUPS * p.n && Groups::<T>::possible(p.n, x.count) {
-            Plan::ByGroup(Box::new(Groups::new(p, x.count, nonzeros)))
+        if p.m <= SMALL {
+            Plan::ByGroup(Box::new(Grouped::new(p, x.count, nonzeros)))
         } else {
             Plan::ByFeature(Box::new(Lists::new(p, x.count, nonzeros, length)))
         }
@@ -147,6 +146,13 @@ impl<T: Real> Plan<T> {
         match self {
             Plan::ByFeature(lists) => lists.review(),
             Plan::ByGroup(groups) => groups.review(),
+        }
+    }
+
+    fn is_unsorted(&self) -> bool {
+        match self {
+            Plan::ByFeature(_) => false,
+            Plan::ByGroup(lists) => lists.is_unsorted(),
         }
     }
 
@@ -195,7 +201,8 @@ pub struct Gradient<T> {
     trial: Option<Plan<T>>,
     step: u64,
     retry: u64,
-    sort: (u64, u64),
+    /// The step of the next sort at the latest.
+    sort: u64,
 }
 
 impl<T: Real> Gradient<T> {
@@ -203,12 +210,17 @@ impl<T: Real> Gradient<T> {
     pub fn new(isa: Isa, kernel: Kernel, params: &Params<T>, importance: &[f64]) -> Self {
         let Params { n, m, .. } = *params;
         let length = row_length::<T>(m);
+        let mut importance64 = importance.to_vec();
+        if !importance.is_empty() {
+            // Whole vectors of features are weighed.
+            importance64.resize(n.next_multiple_of(64), 0.0);
+        }
         Gradient {
             sums: Aligned::zeros(params.data.len()),
             isa,
             kernel,
-            importance: importance.iter().map(|&i| T::from_f64(i)).collect(),
-            importance64: importance.to_vec(),
+            importance: importance64.iter().map(|&i| T::from_f64(i)).collect(),
+            importance64,
             length,
             h: Aligned::zeros(0),
             c: Aligned::zeros(0),
@@ -219,39 +231,42 @@ impl<T: Real> Gradient<T> {
             trial: None,
             step: 0,
             retry: FIRST,
-            sort: (0, 0),
+            sort: 0,
         }
     }
 
-    /// Compute `sums` for the examples `x`, which may be put in another order. `pace` is about what a
+    /// Get ready for [`Gradient::compute`], which follows. If the features shall lie in another order:
+    /// their new places, where those of `x` and the importances already are; the parameters and what
+    /// goes with them are to follow. Examples may be put in another order. `pace` is about what a
     /// parameter moves in a step.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] when `cancel` was set meanwhile.
+    pub fn prepare(
+        &mut self,
+        p: &Params<T>,
+        x: &mut Examples<T>,
+        pace: f64,
+        cancel: &AtomicBool,
+    ) -> Result<Option<Vec<u32>>> {
+        self.fit(p, x);
+        self.choose(p, x, pace, cancel)
+    }
+
+    /// Compute `sums` for the examples `x`.
     ///
     /// # Errors
     /// [`Error::Cancelled`] when `cancel` was set meanwhile.
     pub fn compute(
         &mut self,
         p: &Params<T>,
-        x: &mut Examples<T>,
+        x: &Examples<T>,
         pace: f64,
         cancel: &AtomicBool,
     ) -> Result<()> {
-        assert!(self.sums.len() == p.data.len() && x.count > 0);
-        if self.h.len() != x.count * self.length {
-            self.h = Aligned::zeros(x.count * self.length);
-            self.c = Aligned::zeros(x.count * self.length);
-            (self.lists, self.trial) = (None, None);
-            let shares = x.count.div_ceil(SHARE).min(SHARES);
-            let share = || Share {
-                dense: Dense::new(p.m),
-                c: Vec::new(),
-                sums: Aligned::zeros(p.data.len() + 64 * (p.m + 1)),
-                used: false,
-            };
-            self.shares.resize_with(shares, share);
-        }
-        // Outside of a pool there is nobody to share with.
-        let threads = p.n * x.count >= PARALLEL && rayon::current_thread_index().is_some();
-        self.choose(p, x, pace, cancel, threads)?;
+        self.fit(p, x);
+        let threads = shared(p, x);
+        self.start_trial(p, x, pace, cancel)?;
         if self.lists.is_some() {
             self.pairs_of_lists(p, x, pace, cancel, threads)?;
         } else {
@@ -263,6 +278,26 @@ impl<T: Real> Gradient<T> {
         Ok(())
     }
 
+    /// Make the buffers fit.
+    fn fit(&mut self, p: &Params<T>, x: &Examples<T>) {
+        assert!(self.sums.len() == p.data.len() && x.count > 0);
+        if self.h.len() == x.count * self.length {
+            return;
+        }
+        self.h = Aligned::zeros(x.count * self.length);
+        self.c = Aligned::zeros(x.count * self.length);
+        (self.lists, self.trial) = (None, None);
+        let shares = x.count.div_ceil(SHARE).min(SHARES);
+        let share = || Share {
+            dense: Dense::new(p.m),
+            c: Vec::new(),
+            sums: Aligned::zeros(p.data.len() + 64 * (p.m + 1)),
+            lanes: Aligned::zeros(0),
+            used: false,
+        };
+        self.shares.resize_with(shares, share);
+    }
+
     /// What the last step did.
     pub fn look(&self) -> Look {
         let active = self.whole.active.len() as u64;
@@ -272,17 +307,16 @@ impl<T: Real> Gradient<T> {
         }
     }
 
-    /// Make lists, sort the examples anew, or go back to all pairs.
+    /// Make lists, sort what they are made of anew, or go back to all pairs.
     fn choose(
         &mut self,
         p: &Params<T>,
         x: &mut Examples<T>,
         pace: f64,
         cancel: &AtomicBool,
-        threads: bool,
-    ) -> Result<()> {
+    ) -> Result<Option<Vec<u32>>> {
         if self.kernel == Kernel::Dense {
-            return Ok(());
+            return Ok(None);
         }
         let forced = self.kernel == Kernel::Lists;
         if let Some(lists) = &mut self.lists {
@@ -291,44 +325,76 @@ impl<T: Real> Gradient<T> {
                 if !forced && (cost > self.dense_cost(p.n, x.count) || self.too_large()) {
                     self.lists = None;
                     self.retry = self.step + RETRY;
-                    return Ok(());
+                    return Ok(None);
                 }
             }
-            if self.lists.is_some() && p.m <= SMALL && self.step >= self.sort.0 {
-                self.arrange(p, x, cancel, threads)?;
+            let unsorted = self.lists.as_ref().is_some_and(Plan::is_unsorted);
+            if unsorted || p.m <= SMALL && self.step >= self.sort {
+                return self.arrange(p, x, cancel);
             }
-            return Ok(());
+            return Ok(None);
         }
         if forced {
-            return self.arrange(p, x, cancel, threads);
+            return self.arrange(p, x, cancel);
+        }
+        if p.m <= SMALL && !Grouped::fits(p, x.count, x.rows.indices.len()) {
+            return Ok(None);
         }
         // Lists are made to see what they would cost; some steps before, references are taken, so
         // that there is a speed to set the budgets from.
-        if let Some(mut lists) = self.trial.take() {
-            if self.step < self.retry {
-                self.trial = Some(lists);
-                return Ok(());
-            }
-            self.retry = self.step + RETRY;
-            let mut pace = lists.pace(self.step, pace);
-            pace.all = true;
-            self.encode(p, x, cancel, threads)?;
-            self.renew(&mut lists, p, pace, true, cancel, threads)?;
-            classify(self.isa, &mut self.whole, p, &self.h, self.length);
-            let cost = lists.review();
-            if cost < 0.75 * self.dense_cost(p.n, x.count) && !lists.too_large() {
-                self.lists = Some(lists);
-            }
-        } else if self.step + SEED >= self.retry {
+        if self.trial.is_none() && self.step + SEED >= self.retry {
             self.retry = self.step + SEED;
-            self.arrange(p, x, cancel, threads)?;
-            let mut lists = self.lists.take().expect("just made");
-            *lists.fresh() = false;
-            let mut pace = lists.pace(self.step, pace);
-            (pace.all, pace.adapt) = (true, false);
-            self.encode(p, x, cancel, threads)?;
-            self.renew(&mut lists, p, pace, false, cancel, threads)?;
-            self.trial = Some(lists);
+            let places = self.arrange(p, x, cancel)?;
+            self.trial = self.lists.take();
+            return Ok(places);
+        }
+        if self.step >= self.retry {
+            self.finish_trial(p, x, pace, cancel)?;
+        }
+        Ok(None)
+    }
+
+    /// Take the references of new lists on trial.
+    fn start_trial(
+        &mut self,
+        p: &Params<T>,
+        x: &Examples<T>,
+        pace: f64,
+        cancel: &AtomicBool,
+    ) -> Result<()> {
+        if !self.trial.as_mut().is_some_and(|lists| *lists.fresh()) {
+            return Ok(());
+        }
+        let mut lists = self.trial.take().expect("there is one");
+        *lists.fresh() = false;
+        let mut pace = lists.pace(self.step, pace);
+        (pace.all, pace.adapt) = (true, false);
+        self.encode(p, x, cancel, shared(p, x))?;
+        self.renew(&mut lists, p, pace, false, cancel, shared(p, x))?;
+        self.trial = Some(lists);
+        Ok(())
+    }
+
+    /// Make the lists on trial, and keep them if they are worth it.
+    fn finish_trial(
+        &mut self,
+        p: &Params<T>,
+        x: &Examples<T>,
+        pace: f64,
+        cancel: &AtomicBool,
+    ) -> Result<()> {
+        self.retry = self.step + RETRY;
+        let Some(mut lists) = self.trial.take() else {
+            return Ok(());
+        };
+        let mut pace = lists.pace(self.step, pace);
+        pace.all = true;
+        self.encode(p, x, cancel, shared(p, x))?;
+        self.renew(&mut lists, p, pace, true, cancel, shared(p, x))?;
+        classify(self.isa, &mut self.whole, p, &self.h, self.length);
+        let cost = lists.review();
+        if cost < 0.75 * self.dense_cost(p.n, x.count) && !lists.too_large() {
+            self.lists = Some(lists);
         }
         Ok(())
     }
@@ -356,22 +422,23 @@ impl<T: Real> Gradient<T> {
         p: &Params<T>,
         x: &mut Examples<T>,
         cancel: &AtomicBool,
-        threads: bool,
-    ) -> Result<()> {
+    ) -> Result<Option<Vec<u32>>> {
         let known = self.lists.take();
-        let wait = if known.is_some() { self.sort.1 } else { SORT.0 };
         let mut plan = known.unwrap_or_else(|| Plan::new(p, x, self.length));
-        if p.m <= SMALL {
-            self.encode(p, x, cancel, threads)?;
-            match &mut plan {
-                Plan::ByFeature(_) => x.reorder(&clusters(&self.h, p.m, T::Portable::LANES)),
-                Plan::ByGroup(groups) => groups.arrange(p, &self.h, &self.importance64),
-            }
-            self.sort = (self.step + wait, (2 * wait).min(SORT.1));
+        let mut places = None;
+        if let Plan::ByGroup(lists) = &mut plan {
+            self.encode(p, x, cancel, shared(p, x))?;
+            let (features, examples) = lists.orders(p, &self.h, x);
+            lists.reorder(&features, &examples);
+            let to = places.insert(inverse(&features));
+            x.reorder(&examples, to);
+            reorder(&mut self.importance, &features);
+            reorder(&mut self.importance64, &features);
+            self.sort = self.step + SORT;
         }
         *plan.fresh() = true;
         self.lists = Some(plan);
-        Ok(())
+        Ok(places)
     }
 
     /// h, and C as the non-zeros make it.
@@ -479,42 +546,51 @@ impl<T: Real> Gradient<T> {
         if std::mem::take(plan.fresh()) {
             (pace.all, pace.adapt) = (true, false);
         }
-        let lists = match &mut plan {
-            Plan::ByFeature(lists) => lists,
-            Plan::ByGroup(groups) => {
-                self.encode(p, x, cancel, threads)?;
-                regroup(self.isa, groups, p, &self.h, pace, true);
-                grouped(
-                    self.isa,
-                    groups,
-                    p,
-                    &self.importance64,
-                    &self.h,
-                    &mut self.c,
-                    &mut self.sums,
-                );
-                self.lists = Some(plan);
-                return check(cancel);
+        match &mut plan {
+            Plan::ByFeature(lists) => {
+                look(self.isa, &mut lists.features, p, pace);
+                let tiles = &mut lists.tiles;
+                self.tiles(p, x, &lists.features, tiles, pace, cancel, threads);
             }
-        };
-        look(self.isa, &mut lists.features, p, pace);
-        let size = lists.tiles.len().div_ceil(self.shares.len());
+            Plan::ByGroup(lists) => {
+                look_at_groups(self.isa, &mut lists.groups, p, pace);
+                let tiles = &mut lists.tiles;
+                self.tiles(p, x, &lists.groups, tiles, pace, cancel, threads);
+            }
+        }
+        self.lists = Some(plan);
+        check(cancel)
+    }
+
+    /// The same tile by tile, for the references `features`.
+    #[allow(clippy::too_many_arguments)]
+    fn tiles<L: Listed<T>>(
+        &mut self,
+        p: &Params<T>,
+        x: &Examples<T>,
+        features: &L::Features,
+        tiles: &mut [L],
+        pace: Pace,
+        cancel: &AtomicBool,
+        threads: bool,
+    ) {
+        let size = tiles.len().div_ceil(self.shares.len());
         let (isa, importance64, length) = (self.isa, &self.importance64, self.length);
-        let step = TileStep {
+        let step = TileStep::<T, L> {
             isa,
             p,
             x,
             importance: &self.importance,
             importance64,
-            features: &lists.features,
+            features,
             length,
             pace,
             cancel,
         };
         let mut parts = Vec::new();
         let (mut h, mut c) = (&mut self.h[..], &mut self.c[..]);
-        for tiles in lists.tiles.chunks_mut(size) {
-            let count: usize = tiles.iter().map(|tile| tile.count).sum();
+        for tiles in tiles.chunks_mut(size) {
+            let count: usize = tiles.iter().map(|tile| tile.span().len()).sum();
             let (h_part, h_rest) = h.split_at_mut(count * length);
             let (c_part, c_rest) = c.split_at_mut(count * length);
             (h, c) = (h_rest, c_rest);
@@ -525,24 +601,23 @@ impl<T: Real> Gradient<T> {
             });
         }
         if parts.len() == 1 {
-            step.tiles(parts.remove(0), &mut self.sums);
-        } else {
-            let one = |(share, part): (&mut Share<T>, Part<T>)| {
-                let len = p.data.len();
-                step.tiles(part, &mut share.sums[..len]);
-            };
-            if threads {
-                self.shares.par_iter_mut().zip(parts).for_each(one);
-            } else {
-                self.shares.iter_mut().zip(parts).for_each(one);
-            }
-            for share in &mut self.shares {
-                add(&mut self.sums, &share.sums[..p.data.len()]);
-                share.sums.fill(0.0);
-            }
+            let lanes = &mut self.shares[0].lanes;
+            step.tiles(parts.remove(0), lanes, &mut self.sums);
+            return;
         }
-        self.lists = Some(plan);
-        check(cancel)
+        let one = |(share, part): (&mut Share<T>, Part<T, L>)| {
+            let len = p.data.len();
+            step.tiles(part, &mut share.lanes, &mut share.sums[..len]);
+        };
+        if threads {
+            self.shares.par_iter_mut().zip(parts).for_each(one);
+        } else {
+            self.shares.iter_mut().zip(parts).for_each(one);
+        }
+        for share in &mut self.shares {
+            add(&mut self.sums, &share.sums[..p.data.len()]);
+            share.sums.fill(0.0);
+        }
     }
 
     /// All references anew for the present h, and the lists too if `build`.
@@ -555,27 +630,54 @@ impl<T: Real> Gradient<T> {
         cancel: &AtomicBool,
         threads: bool,
     ) -> Result<()> {
-        let lists = match plan {
-            Plan::ByFeature(lists) => lists,
-            Plan::ByGroup(groups) => {
-                regroup(self.isa, groups, p, &self.h, pace, build);
-                return check(cancel);
+        match plan {
+            Plan::ByFeature(lists) => {
+                look(self.isa, &mut lists.features, p, pace);
+                self.renew_tiles(
+                    &lists.features,
+                    &mut lists.tiles,
+                    pace,
+                    build,
+                    cancel,
+                    threads,
+                );
             }
-        };
-        look(self.isa, &mut lists.features, p, pace);
-        let (isa, length, h, features) = (self.isa, self.length, &self.h, &lists.features);
-        let one = |tile: &mut Tile<T>| {
-            let rows = tile.first * length..(tile.first + tile.count) * length;
+            Plan::ByGroup(lists) => {
+                look_at_groups(self.isa, &mut lists.groups, p, pace);
+                self.renew_tiles(
+                    &lists.groups,
+                    &mut lists.tiles,
+                    pace,
+                    build,
+                    cancel,
+                    threads,
+                );
+            }
+        }
+        check(cancel)
+    }
+
+    fn renew_tiles<L: Listed<T>>(
+        &self,
+        features: &L::Features,
+        tiles: &mut [L],
+        pace: Pace,
+        build: bool,
+        cancel: &AtomicBool,
+        threads: bool,
+    ) {
+        let one = |tile: &mut L| {
+            let span = tile.span();
+            let h = &self.h[span.start * self.length..span.end * self.length];
             if !cancel.load(Ordering::Relaxed) {
-                refresh(isa, tile, features, &h[rows], pace, build);
+                tile.refresh(self.isa, features, h, pace, build);
             }
         };
         if threads {
-            lists.tiles.par_iter_mut().for_each(one);
+            tiles.par_iter_mut().for_each(one);
         } else {
-            lists.tiles.iter_mut().for_each(one);
+            tiles.iter_mut().for_each(one);
         }
-        check(cancel)
     }
 
     /// What the non-zeros add, feature by feature.
@@ -590,12 +692,10 @@ impl<T: Real> Gradient<T> {
         let (h, c) = (&self.h, &self.c);
         let (dw, db) = self.sums.split_at_mut(p.bias);
         let one = |(i, (dw, db)): (usize, (&mut [f64], &mut [f64]))| {
-            let range = i * FEATURES..p.n.min((i + 1) * FEATURES);
             if !cancel.load(Ordering::Relaxed) {
-                collect(isa, p, x, importance, range, length, h, c, dw, db);
+                collect(isa, p, x, importance, i, length, h, c, dw, db);
             }
         };
-        let dw = &mut dw[..p.n * p.m];
         let db = &mut db[..p.n];
         if threads {
             dw.par_chunks_mut(FEATURES * p.m)
@@ -612,52 +712,114 @@ impl<T: Real> Gradient<T> {
     }
 }
 
+/// A tile of examples with its lists.
+trait Listed<T>: Send {
+    /// The references of the features.
+    type Features: Sync;
+    /// Its examples.
+    fn span(&self) -> Range<usize>;
+    /// Take references anew where it is time, and with `build` make the lists that go with them.
+    fn refresh(&mut self, isa: Isa, features: &Self::Features, h: &[T], pace: Pace, build: bool);
+    /// Add what the pairs add.
+    fn run(&mut self, isa: Isa, pairs: Pairs<'_, T>);
+}
+
+impl<T: Real> Listed<T> for Tile<T> {
+    type Features = Features<T>;
+    fn span(&self) -> Range<usize> {
+        self.first..self.first + self.count
+    }
+    fn refresh(&mut self, isa: Isa, features: &Features<T>, h: &[T], pace: Pace, build: bool) {
+        refresh(isa, self, features, h, pace, build);
+    }
+    fn run(&mut self, isa: Isa, pairs: Pairs<'_, T>) {
+        tile(isa, self, pairs);
+    }
+}
+
+impl<T: Real> Listed<T> for GroupTile<T> {
+    type Features = Groups<T>;
+    fn span(&self) -> Range<usize> {
+        self.first..self.first + self.count
+    }
+    fn refresh(&mut self, isa: Isa, groups: &Groups<T>, h: &[T], pace: Pace, build: bool) {
+        refresh_groups(isa, self, groups, h, pace, build);
+    }
+    fn run(&mut self, isa: Isa, pairs: Pairs<'_, T>) {
+        group_tile(isa, self, pairs);
+    }
+}
+
 /// Tiles that follow one another, with their rows of h and C.
-struct Part<'a, T> {
-    tiles: &'a mut [Tile<T>],
+struct Part<'a, T, L> {
+    tiles: &'a mut [L],
     h: &'a mut [T],
     c: &'a mut [T],
 }
 
 /// A step through lists.
-struct TileStep<'a, T> {
+struct TileStep<'a, T, L: Listed<T>> {
     isa: Isa,
     p: &'a Params<T>,
     x: &'a Examples<T>,
     importance: &'a [T],
     importance64: &'a [f64],
-    features: &'a Features<T>,
+    features: &'a L::Features,
     length: usize,
     pace: Pace,
     cancel: &'a AtomicBool,
 }
 
-impl<T: Real> TileStep<'_, T> {
-    fn tiles(&self, part: Part<T>, sums: &mut [f64]) {
+impl<T: Real, L: Listed<T>> TileStep<'_, T, L> {
+    fn tiles(&self, part: Part<T, L>, lanes: &mut Aligned<T>, sums: &mut [f64]) {
         let Part { tiles, h, c } = part;
+        let (isa, p, importance, length) = (self.isa, self.p, self.importance, self.length);
         let mut at = 0;
         for tile in tiles {
             if self.cancel.load(Ordering::Relaxed) {
                 return;
             }
-            let rows = at..at + tile.count * self.length;
+            let span = tile.span();
+            let rows = at..at + span.len() * length;
             at = rows.end;
             let (h, c) = (&mut h[rows.clone()], &mut c[rows]);
-            let range = tile.first..tile.first + tile.count;
-            encode(
-                self.isa,
-                self.p,
-                self.x,
-                self.importance,
-                range,
-                self.length,
+            encode(isa, p, self.x, importance, span, length, h, c);
+            tile.refresh(isa, self.features, h, self.pace, true);
+            let pairs = Pairs {
+                p,
+                importance,
+                importance64: self.importance64,
                 h,
                 c,
-            );
-            refresh(self.isa, tile, self.features, h, self.pace, true);
-            pairs(self.isa, tile, self.p, self.importance64, h, c, sums);
+                lanes: &mut *lanes,
+                sums: &mut *sums,
+            };
+            tile.run(isa, pairs);
         }
     }
+}
+
+/// Whether a step is worth the cost of threads; outside of a pool there is nobody to share with.
+fn shared<T: Real>(p: &Params<T>, x: &Examples<T>) -> bool {
+    p.n * x.count >= PARALLEL && rayon::current_thread_index().is_some()
+}
+
+/// Where each is in `order`.
+fn inverse(order: &[u32]) -> Vec<u32> {
+    let mut places = vec![0; order.len()];
+    for (i, &j) in order.iter().enumerate() {
+        places[j as usize] = i as u32;
+    }
+    places
+}
+
+/// Put what is at `order[i]` at i; what lies behind the order, and nothing, stays.
+fn reorder<T: Copy>(values: &mut [T], order: &[u32]) {
+    let old = values.to_vec();
+    values
+        .iter_mut()
+        .zip(order)
+        .for_each(|(to, &j)| *to = old[j as usize]);
 }
 
 fn check(cancel: &AtomicBool) -> Result<()> {
@@ -680,7 +842,7 @@ fn share_size(count: usize, shares: usize, block: usize) -> usize {
 multiversion! {
     /// See [`nonzeros::encode`].
     fn encode = nonzeros_encode(
-        p: &Params<T>, x: &Examples<T>, importance: &[T], range: std::ops::Range<usize>,
+        p: &Params<T>, x: &Examples<T>, importance: &[T], range: Range<usize>,
         length: usize, h: &mut [T], c: &mut [T],
     )
 }
@@ -688,7 +850,7 @@ multiversion! {
 multiversion! {
     /// See [`nonzeros::collect`].
     fn collect = nonzeros_collect(
-        p: &Params<T>, x: &Examples<T>, importance: &[T], range: std::ops::Range<usize>,
+        p: &Params<T>, x: &Examples<T>, importance: &[T], part: usize,
         length: usize, h: &[T], c: &[T], dw: &mut [f64], db: &mut [f64],
     )
 }
@@ -734,26 +896,25 @@ multiversion! {
 }
 
 multiversion! {
-    /// See [`Groups::refresh`].
-    fn regroup = groups_refresh(
-        groups: &mut Groups<T>, p: &Params<T>, h: &[T], pace: Pace, build: bool,
+    /// See [`Groups::look`].
+    fn look_at_groups = groups_look(groups: &mut Groups<T>, p: &Params<T>, pace: Pace)
+}
+
+multiversion! {
+    /// See [`GroupTile::refresh`].
+    fn refresh_groups = group_tile_refresh(
+        tile: &mut GroupTile<T>, groups: &Groups<T>, h: &[T], pace: Pace, build: bool,
     )
 }
 
 multiversion! {
-    /// See [`Groups::run`].
-    fn grouped = groups_run(
-        groups: &mut Groups<T>, p: &Params<T>, importance: &[f64], h: &[T], c: &mut [T],
-        sums: &mut [f64],
-    )
+    /// See [`GroupTile::run`].
+    fn group_tile = group_tile_run(tile: &mut GroupTile<T>, pairs: Pairs<'_, T>)
 }
 
 multiversion! {
     /// See [`Tile::run`].
-    fn pairs = tile_run(
-        tile: &mut Tile<T>, p: &Params<T>, importance: &[f64], h: &[T], c: &mut [T],
-        sums: &mut [f64],
-    )
+    fn tile = tile_run(tile: &mut Tile<T>, pairs: Pairs<'_, T>)
 }
 
 #[inline(always)]
@@ -762,7 +923,7 @@ unsafe fn nonzeros_encode<V: Vector>(
     p: &Params<V::Scalar>,
     x: &Examples<V::Scalar>,
     importance: &[V::Scalar],
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
     length: usize,
     h: &mut [V::Scalar],
     c: &mut [V::Scalar],
@@ -777,14 +938,14 @@ unsafe fn nonzeros_collect<V: Vector>(
     p: &Params<V::Scalar>,
     x: &Examples<V::Scalar>,
     importance: &[V::Scalar],
-    range: std::ops::Range<usize>,
+    part: usize,
     length: usize,
     h: &[V::Scalar],
     c: &[V::Scalar],
     dw: &mut [f64],
     db: &mut [f64],
 ) {
-    unsafe { nonzeros::collect::<V>(p, x, importance, range, length, h, c, dw, db) }
+    unsafe { nonzeros::collect::<V>(p, x, importance, part, length, h, c, dw, db) }
 }
 
 #[inline(always)]
@@ -835,6 +996,7 @@ unsafe fn dense_blocks<V: Vector>(
         c: c64,
         sums,
         used,
+        ..
     } = share;
     let m = whole.m;
     let size = dense.examples * length;
@@ -883,37 +1045,31 @@ unsafe fn tile_refresh<V: Vector>(
 }
 
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-unsafe fn tile_run<V: Vector>(
-    tile: &mut Tile<V::Scalar>,
-    p: &Params<V::Scalar>,
-    importance: &[f64],
-    h: &[V::Scalar],
-    c: &mut [V::Scalar],
-    sums: &mut [f64],
-) {
-    unsafe { tile.run::<V>(p, importance, h, c, sums) }
+unsafe fn tile_run<V: Vector>(tile: &mut Tile<V::Scalar>, pairs: Pairs<'_, V::Scalar>) {
+    unsafe { tile.run::<V>(pairs.p, pairs.importance64, pairs.h, pairs.c, pairs.sums) }
 }
 
 #[inline(always)]
-unsafe fn groups_refresh<V: Vector>(
+unsafe fn groups_look<V: Vector>(
     groups: &mut Groups<V::Scalar>,
     p: &Params<V::Scalar>,
+    pace: Pace,
+) {
+    unsafe { groups.look::<V>(p, pace) }
+}
+
+#[inline(always)]
+unsafe fn group_tile_refresh<V: Vector>(
+    tile: &mut GroupTile<V::Scalar>,
+    groups: &Groups<V::Scalar>,
     h: &[V::Scalar],
     pace: Pace,
     build: bool,
 ) {
-    unsafe { groups.refresh::<V>(p, h, pace, build) }
+    unsafe { tile.refresh::<V>(groups, h, pace, build) }
 }
 
 #[inline(always)]
-unsafe fn groups_run<V: Vector>(
-    groups: &mut Groups<V::Scalar>,
-    p: &Params<V::Scalar>,
-    importance: &[f64],
-    h: &[V::Scalar],
-    c: &mut [V::Scalar],
-    sums: &mut [f64],
-) {
-    unsafe { groups.run::<V>(p, importance, h, c, sums) }
+unsafe fn group_tile_run<V: Vector>(tile: &mut GroupTile<V::Scalar>, pairs: Pairs<'_, V::Scalar>) {
+    unsafe { tile.run::<V>(pairs) }
 }

@@ -1,395 +1,145 @@
-//! Lists of examples for groups of LANES similar features.
+//! Lists of examples for groups of LANES similar features, tile by tile of similar examples.
 //!
-//! The bounds are those of [`crate::lists`]. With few examples and many features, groups of features
-//! are tighter than clusters of examples, and only C needs sums over lanes. Features
-//! are alike if the direction of (R w, b) is, R being the length of a hidden vector: that is what
-//! decides the signs of z. Groups that would list most examples list the exceptions from being linear
-//! instead, and are packed with the sign turned, so that kernels need not know.
+//! The bounds are those of [`crate::lists`]. For small m, vectors run over features. They are alike if the
+//! direction of (R w, b) is, R being the length of a hidden vector: that is what decides the signs of
+//! z. Features that are alike lie together in the parameters, so that groups are loaded as they are,
+//! and so do examples that are alike, so that for most tiles a group is dead or linear altogether.
+//! Groups that would list most examples of a tile list the exceptions from being linear instead, with
+//! the sign of w and b turned, so that kernels need not know.
 
 use crate::aligned::Aligned;
-use crate::lists::{BALANCE, LOOK, clusters, entries_limit};
-use crate::model::{Params, SMALL};
-use crate::moments::Moments;
+use crate::examples::Examples;
+use crate::lists::{BALANCE, LOOK, Pairs, clusters, entries_limit};
+use crate::model::{Params, at};
+use crate::moments::{add_linear, first_moments};
 use crate::rows::Rows;
 use crate::simd::{Real, Vector};
 use crate::tile::{Counts, Pace};
 
-/// Rows of a group's bounds: of |h'|, of d, fixed; and what of it rounding needs.
+/// Numbers of the bounds of a feature, as in [`crate::lists::Bound`].
 const BOUNDS: usize = 5;
-/// Entries whose A and B are summed in T's precision.
-const ENTRIES: usize = 1024;
 /// More than any product that underflows.
 const TINY: f64 = 1e-30;
-/// Pairs for which the bits that tell who is listed stay small: 32 MB.
-const PAIRS: usize = 1 << 31;
+/// Bytes of C of a tile: what the first cache holds beside the rest.
+const C_BYTES: usize = 1 << 15;
+/// Bytes that the bits that tell who is listed may take in any case.
+const BITS: usize = 1 << 26;
 
-/// W and b of a group's reference, and its bounds.
-struct Group<V, const M: usize> {
-    w: [V; M],
-    b: V,
-    bounds: [V; BOUNDS],
-}
-
-/// The lists of a run with few examples.
+/// The references of the groups.
 pub struct Groups<T> {
     n: usize,
-    m: usize,
     count: usize,
-    groups: usize,
-    /// Whether the order is to be made anew.
-    pub fresh: bool,
-    /// Features in groups of LANES.
-    order: Vec<u32>,
-    /// Where the w of each begins in the parameters.
-    places: Vec<u32>,
-    is_minus: Vec<bool>,
-    /// Number of groups that list exceptions from being linear.
-    minus: usize,
-    weighted: bool,
-    /// W and b now and at the reference, [group][0..=m][lane].
-    now: Aligned<T>,
+    /// w' and b', [group][0..=m][lane].
     reference: Aligned<T>,
-    /// C, [example][k][lane].
-    c: Aligned<T>,
-    /// Importance, with the sign, [group][lane].
-    weights: Aligned<T>,
+    /// What they add to skins, [group][bound][lane].
     bounds: Aligned<T>,
     /// Squares of how far w and b may go, [group][2][lane], and the factors of these budgets, by
     /// feature.
     limits: Aligned<T>,
     factors: Vec<[f32; 2]>,
     born: Vec<u64>,
-    /// Of the examples: h', |h'|, d, factor of d, step.
-    h: Vec<T>,
-    size: Vec<T>,
-    reach: Vec<T>,
-    factor: Vec<f32>,
-    h_born: Vec<u64>,
-    stale_groups: Vec<u32>,
+    /// Groups with new references in this step.
     stale: Vec<u32>,
-    rows: Rows,
-    scratch: Vec<u16>,
-    /// Which examples each group lists, a bit each in `words` words.
-    listed: Vec<u64>,
-    words: usize,
-    moments: Moments<T>,
-    built: u64,
-    life: f64,
-    last: Counts,
-    limit: usize,
 }
 
 impl<T: Real> Groups<T> {
-    /// Whether a problem of this shape can be listed so.
-    pub fn possible(n: usize, count: usize) -> bool {
-        n < i32::MAX as usize / SMALL && count < usize::from(u16::MAX) && n * count <= PAIRS
-    }
-
-    /// For `count` examples with `nonzeros` non-zeros.
-    pub fn new(p: &Params<T>, count: usize, nonzeros: usize) -> Self {
-        let (n, m) = (p.n, p.m);
+    fn new(n: usize, m: usize) -> Self {
         let lanes = T::Portable::LANES;
-        let groups = n.div_ceil(lanes);
-        let size = groups * (m + 1) * lanes;
+        let count = n.div_ceil(lanes);
         Groups {
             n,
-            m,
             count,
-            groups,
-            fresh: true,
-            order: Vec::new(),
-            places: Vec::new(),
-            is_minus: vec![false; groups],
-            minus: 0,
-            weighted: false,
-            now: Aligned::zeros(size),
-            reference: Aligned::zeros(size),
-            c: Aligned::zeros((count * m).next_multiple_of(lanes) * lanes),
-            weights: Aligned::zeros(groups * lanes),
-            bounds: Aligned::zeros(groups * BOUNDS * lanes),
-            limits: Aligned::zeros(groups * 2 * lanes),
+            reference: Aligned::zeros(count * (m + 1) * lanes),
+            bounds: Aligned::zeros(count * BOUNDS * lanes),
+            limits: Aligned::zeros(count * 2 * lanes),
             factors: vec![[0.5; 2]; n],
-            born: vec![0; groups],
-            h: vec![T::default(); count * m],
-            size: vec![T::default(); count],
-            reach: vec![T::default(); count],
-            factor: vec![0.5; count],
-            h_born: vec![0; count],
-            stale_groups: Vec::new(),
+            born: vec![0; count],
             stale: Vec::new(),
-            rows: Rows::new(groups),
-            scratch: vec![0; count + 1],
-            listed: vec![0; groups * count.div_ceil(64)],
-            words: count.div_ceil(64),
-            moments: Moments::new(m, m),
-            built: 0,
-            life: Pace::LIFE,
-            last: Counts::default(),
-            limit: entries_limit(p, count, nonzeros),
         }
     }
 
-    /// The pace at a step, for references that are too old.
-    pub fn pace(&self, step: u64, size: f64) -> Pace {
-        Pace {
-            step,
-            size,
-            life: self.life,
-            all: false,
-            adapt: true,
-        }
-    }
-
-    /// Counts.
-    pub fn counts(&self) -> Counts {
-        let (entries, bare, rows) = self.rows.totals();
-        Counts {
-            entries,
-            bare,
-            rows,
-            minus: self.minus as u64,
-            built: self.built,
-        }
-    }
-
-    /// Whether the lists take more memory than the rest of a run may.
-    pub fn too_large(&self) -> bool {
-        self.rows.size() > self.limit
-    }
-
-    /// How long lists shall last.
-    pub fn life(&self) -> f64 {
-        self.life
-    }
-
-    /// Every [`LOOK`] steps: set the life of lists; the cycles of a step, roughly.
-    pub fn review(&mut self) -> f64 {
-        self.rows.sort();
-        let counts = self.counts();
-        let m = self.m as f64;
-        // C of an entry is loaded and stored: from the first cache, the second, or barely that.
-        let traffic = match self.c.len() * size_of::<T>() {
-            0..=0x8000 => 2.0,
-            0x8001..=0x8_0000 => 3.0,
-            _ => 4.0,
-        };
-        let (entry, vector) = (traffic * m + 2.0, 0.6 * m + 4.0);
-        let built = (counts.built - self.last.built) as f64 * vector;
-        let extra = (counts.entries - counts.bare) as f64 * entry * LOOK as f64;
-        if self.last.built > 0 {
-            self.life = Pace::next_life(self.life, built, extra);
-        }
-        self.last = counts;
-        let pairs = (self.groups * self.count) as f64;
-        counts.entries as f64 * entry
-            + counts.rows as f64 * (20.0 + 9.0 * m)
-            + counts.minus as f64 * (20.0 + 1.5 * m * m)
-            + self.n as f64 * 2.0 * (m + 1.0)
-            + 2.0 * pairs * vector / self.life
-    }
-
-    /// Put similar features together.
-    pub fn arrange(&mut self, p: &Params<T>, h: &[T], importance: &[f64]) {
-        let (n, m, lanes) = (self.n, self.m, T::Portable::LANES);
-        let square = |h: &[T]| h.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>();
-        let radius = h.chunks_exact(m).map(square).fold(0.0, f64::max).sqrt();
-        let mut points = Vec::with_capacity(n * (m + 1));
-        for j in 0..n {
-            let w = p.w(j).iter().map(|x| x.to_f64() * radius);
-            let at = points.len();
-            points.extend(w.chain([p.b()[j].to_f64()]));
-            let norm = points[at..].iter().map(|x| x * x).sum::<f64>().sqrt();
-            if norm > 0.0 && norm.is_finite() {
-                points[at..].iter_mut().for_each(|x| *x /= norm);
-            } else {
-                points[at..].fill(0.0);
-            }
-        }
-        self.order = clusters(&points, m + 1, lanes);
-        self.places = self.order.iter().map(|&j| j * m as u32).collect();
-        // The last group may have lanes without a feature.
-        self.order.resize(self.groups * lanes, n as u32);
-        for (to, &j) in self.weights.iter_mut().zip(&self.order) {
-            let weight = importance.get(j as usize).copied().unwrap_or(1.0);
-            *to = T::from_f64(if j as usize == n { 0.0 } else { weight });
-        }
-        self.weighted = !importance.is_empty();
-        self.is_minus.fill(false);
-        self.minus = 0;
-        self.fresh = true;
-    }
-
-    /// W and b of all groups, with the sign. Lanes without a feature are 0 and stay 0.
-    #[inline(always)]
-    unsafe fn pack<V: Vector<Scalar = T>, const M: usize>(&mut self, p: &Params<T>) {
-        let (data, bias) = (p.data.as_ptr(), p.bias);
-        for g in 0..self.groups {
-            let sign = T::from_f64(if self.is_minus[g] { -1.0 } else { 1.0 });
-            let block = &mut self.now[g * (M + 1) * V::LANES..][..(M + 1) * V::LANES];
-            let features = &self.order[g * V::LANES..][..V::LANES];
-            if (g + 1) * V::LANES > self.n {
-                let known = self.n - g * V::LANES;
-                for (lane, &j) in features[..known].iter().enumerate() {
-                    for (k, &x) in p.w(j as usize).iter().enumerate() {
-                        block[k * V::LANES + lane] = sign * x;
-                    }
-                    block[M * V::LANES + lane] = sign * p.b()[j as usize];
-                }
-                continue;
-            }
-            // SAFETY: every lane has a feature, which `places` and `order` name.
-            unsafe {
-                let sign = V::splat(sign);
-                let block = block.as_mut_ptr();
-                let places = self.places.as_ptr().add(g * V::LANES);
-                for k in 0..M {
-                    let w = V::gather(data.add(k), places);
-                    w.mul(sign).store(block.add(k * V::LANES));
-                }
-                let b = V::gather(data.add(bias), features.as_ptr());
-                b.mul(sign).store(block.add(M * V::LANES));
-            }
-        }
-    }
-
-    /// Take W, b and h: references anew, all of them or those that are too old, and with `build` the
-    /// lists that go with them.
+    /// New references, of all groups or of those that have gone too far.
     ///
     /// # Safety
     /// The instruction set of `V` is available.
     #[inline(always)]
-    pub unsafe fn refresh<V: Vector<Scalar = T>>(
-        &mut self,
-        p: &Params<T>,
-        h: &[T],
-        pace: Pace,
-        build: bool,
-    ) {
-        assert!(h.len() == self.count * self.m && p.m == self.m && p.n == self.n);
+    pub unsafe fn look<V: Vector<Scalar = T>>(&mut self, p: &Params<T>, pace: Pace) {
         // SAFETY: the caller's promise.
         unsafe {
-            match self.m {
-                1 => self.refresh_m::<V, 1>(p, h, pace, build),
-                2 => self.refresh_m::<V, 2>(p, h, pace, build),
-                3 => self.refresh_m::<V, 3>(p, h, pace, build),
-                4 => self.refresh_m::<V, 4>(p, h, pace, build),
-                5 => self.refresh_m::<V, 5>(p, h, pace, build),
-                6 => self.refresh_m::<V, 6>(p, h, pace, build),
+            match p.m {
+                1 => self.look_m::<V, 1>(p, pace),
+                2 => self.look_m::<V, 2>(p, pace),
+                3 => self.look_m::<V, 3>(p, pace),
+                4 => self.look_m::<V, 4>(p, pace),
+                5 => self.look_m::<V, 5>(p, pace),
+                6 => self.look_m::<V, 6>(p, pace),
                 m => unreachable!("m = {m} is too large for groups"),
             }
         }
-        self.rows.compact();
     }
 
     #[inline(always)]
-    unsafe fn refresh_m<V: Vector<Scalar = T>, const M: usize>(
-        &mut self,
-        p: &Params<T>,
-        h: &[T],
-        pace: Pace,
-        build: bool,
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            self.pack::<V, M>(p);
-            self.find_stale::<V, M>(h, pace);
-            for i in 0..self.stale_groups.len() {
-                self.take_group::<V, M>(self.stale_groups[i] as usize, pace);
-            }
-            for i in 0..self.stale.len() {
-                self.take_example::<M>(self.stale[i] as usize, h, pace);
-            }
-            if !build {
-                return;
-            }
-            for i in 0..self.stale_groups.len() {
-                self.build_row::<V, M>(self.stale_groups[i] as usize);
-            }
-            self.built += (self.stale_groups.len() * self.count) as u64;
-            if !pace.all && !self.stale.is_empty() {
-                for g in 0..self.groups {
-                    self.add_examples::<V, M>(g);
-                }
-                self.built += (self.stale.len() * self.groups) as u64;
-            }
-        }
-    }
-
-    /// Note the groups and the examples that have gone too far, or all.
-    #[inline(always)]
-    unsafe fn find_stale<V: Vector<Scalar = T>, const M: usize>(&mut self, h: &[T], pace: Pace) {
-        self.stale_groups.clear();
+    unsafe fn look_m<V: Vector<Scalar = T>, const M: usize>(&mut self, p: &Params<T>, pace: Pace) {
         self.stale.clear();
-        if pace.all {
-            self.stale_groups.extend(0..self.groups as u32);
-            self.stale.extend(0..self.count as u32);
-            return;
-        }
-        for g in 0..self.groups {
-            // SAFETY: blocks of M + 1 whole vectors. Lanes without a feature are 0 and stay 0.
-            unsafe {
-                let at = g * (M + 1) * V::LANES;
-                let (now, old) = (self.now.as_ptr().add(at), self.reference.as_ptr().add(at));
-                let mut far = V::zero();
-                for k in 0..M {
-                    let d = V::load(now.add(k * V::LANES)).sub(V::load(old.add(k * V::LANES)));
-                    far = d.fma(d, far);
-                }
-                let d = V::load(now.add(M * V::LANES)).sub(V::load(old.add(M * V::LANES)));
-                let limits = self.limits.as_ptr().add(g * 2 * V::LANES);
-                let (w, b) = (V::load(limits), V::load(limits.add(V::LANES)));
-                let gone = far.sub(w).positive() | d.mul(d).sub(b).positive();
-                if gone != 0 || pace.aged(self.born[g]) {
-                    self.stale_groups.push(g as u32);
-                }
+        for g in 0..self.count {
+            // SAFETY: the caller's promise.
+            if pace.all || pace.aged(self.born[g]) || unsafe { self.is_far::<V, M>(p, g) } {
+                self.stale.push(g as u32);
             }
         }
-        let keep = T::from_f64(1.0 - 1e-3);
-        for (t, (now, old)) in h.chunks_exact(M).zip(self.h.chunks_exact(M)).enumerate() {
-            let mut far = T::default();
+        for i in 0..self.stale.len() {
+            self.take::<M>(p, self.stale[i] as usize, pace);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn is_far<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        p: &Params<T>,
+        g: usize,
+    ) -> bool {
+        // SAFETY: blocks of whole vectors. Lanes without a feature are 0 and stay 0.
+        unsafe {
+            let (now, b) = p_group::<V, M>(p, g);
+            let old = self.reference.as_ptr().add(g * (M + 1) * V::LANES);
+            let mut far = V::zero();
             for k in 0..M {
-                let d = now[k] - old[k];
+                let d = now[k].sub(V::load(old.add(k * V::LANES)));
                 far = d.fma(d, far);
             }
-            let reach = self.reach[t];
-            // Not `far > ...`: NaN counts.
-            let near = far <= reach * reach * keep;
-            if !near || pace.aged(self.h_born[t]) {
-                self.stale.push(t as u32);
-            }
+            let d = b.sub(V::load(old.add(M * V::LANES)));
+            let limits = self.limits.as_ptr().add(g * 2 * V::LANES);
+            let (w, b) = (V::load(limits), V::load(limits.add(V::LANES)));
+            far.sub(w).positive() | d.mul(d).sub(b).positive() != 0
         }
     }
 
     /// The reference of a group is where it is now.
     #[inline(always)]
-    fn take_group<V: Vector<Scalar = T>, const M: usize>(&mut self, g: usize, pace: Pace) {
-        let lanes = V::LANES;
-        let range = g * (M + 1) * lanes..(g + 1) * (M + 1) * lanes;
-        let (now, old) = (&self.now[range.clone()], &mut self.reference[range]);
+    fn take<const M: usize>(&mut self, p: &Params<T>, g: usize, pace: Pace) {
+        let lanes = T::Portable::LANES;
+        let old = &mut self.reference[g * (M + 1) * lanes..][..(M + 1) * lanes];
         let limits = &mut self.limits[g * 2 * lanes..][..2 * lanes];
         let bounds = &mut self.bounds[g * BOUNDS * lanes..][..BOUNDS * lanes];
         let rho = 8.0 * (M + 4) as f64 * T::EPSILON;
         let shrink = 1.0 - 1e-3;
-        for lane in 0..lanes {
-            let j = self.order[g * lanes + lane];
-            if j as usize == self.n {
-                // Bounds of 0: it is never listed.
-                continue;
-            }
+        // Lanes without a feature keep bounds of 0: they are never listed.
+        for lane in 0..lanes.min(self.n - g * lanes) {
+            let j = g * lanes + lane;
             let (mut size, mut far) = (0.0, 0.0);
             for k in 0..M {
-                let x = now[k * lanes + lane].to_f64();
-                let d = x - old[k * lanes + lane].to_f64();
-                size += x * x;
+                let x = p.data[at(M, j, k)];
+                let d = x.to_f64() - std::mem::replace(&mut old[k * lanes + lane], x).to_f64();
+                size += x.to_f64() * x.to_f64();
                 far += d * d;
             }
-            let b = now[M * lanes + lane].to_f64();
-            let [factor_w, factor_b] = &mut self.factors[j as usize];
+            let b = p.b()[j].to_f64();
+            let fall = (b - std::mem::replace(&mut old[M * lanes + lane], p.b()[j]).to_f64()).abs();
+            let [factor_w, factor_b] = &mut self.factors[j];
             if pace.adapt {
                 let used = (far / limits[lane].to_f64()).sqrt();
                 *factor_w = pace.next_factor(*factor_w, used, self.born[g]);
-                let far = (b - old[M * lanes + lane].to_f64()).abs();
-                let used = far / limits[lanes + lane].to_f64().sqrt();
+                let used = fall / limits[lanes + lane].to_f64().sqrt();
                 *factor_b = pace.next_factor(*factor_b, used, self.born[g]);
             }
             let radius = pace.budget(*factor_w) * (M as f64).sqrt();
@@ -409,12 +159,222 @@ impl<T: Real> Groups<T> {
             }
         }
         self.born[g] = pace.step;
-        old.copy_from_slice(now);
+    }
+
+    /// The reference of a group, with that sign.
+    #[inline(always)]
+    unsafe fn group<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        g: usize,
+        sign: V,
+    ) -> Reference<V, M> {
+        // SAFETY: blocks of whole vectors.
+        unsafe {
+            let from = self.reference.as_ptr().add(g * (M + 1) * V::LANES);
+            let mut w = [V::zero(); M];
+            for k in 0..M {
+                w[k] = V::load(from.add(k * V::LANES)).mul(sign);
+            }
+            let b = V::load(from.add(M * V::LANES)).mul(sign);
+            let mut bounds = [V::zero(); BOUNDS];
+            for i in 0..BOUNDS {
+                bounds[i] = V::load(self.bounds.as_ptr().add((g * BOUNDS + i) * V::LANES));
+            }
+            Reference { w, b, bounds }
+        }
+    }
+}
+
+/// W and b of group g, as they are.
+#[inline(always)]
+unsafe fn p_group<V: Vector, const M: usize>(p: &Params<V::Scalar>, g: usize) -> ([V; M], V) {
+    // SAFETY: g is a group; both parts of the parameters are padded to whole vectors.
+    unsafe {
+        let data = p.data.as_ptr();
+        let mut w = [V::zero(); M];
+        for k in 0..M {
+            w[k] = V::load(data.add(at(M, g * V::LANES, k)));
+        }
+        (w, V::load(data.add(p.bias + g * V::LANES)))
+    }
+}
+
+/// W and b of a group's reference, and its bounds.
+struct Reference<V, const M: usize> {
+    w: [V; M],
+    b: V,
+    bounds: [V; BOUNDS],
+}
+
+/// A tile of examples.
+pub struct GroupTile<T> {
+    /// First example and number of examples.
+    pub first: usize,
+    pub count: usize,
+    /// Of the examples: h', |h'|, d, factor of d, step.
+    h: Vec<T>,
+    size: Vec<T>,
+    reach: Vec<T>,
+    factor: Vec<f32>,
+    born: Vec<u64>,
+    stale: Vec<u32>,
+    /// By group: examples.
+    rows: Rows,
+    /// Which examples each group lists, a bit each in `words` words.
+    listed: Vec<u64>,
+    words: usize,
+    is_minus: Vec<bool>,
+    minus: usize,
+    scratch: Vec<u16>,
+    built: u64,
+}
+
+impl<T: Real> GroupTile<T> {
+    fn new(groups: usize, m: usize, first: usize, count: usize) -> Self {
+        let words = count.div_ceil(64);
+        GroupTile {
+            first,
+            count,
+            h: vec![T::default(); count * m],
+            size: vec![T::default(); count],
+            reach: vec![T::default(); count],
+            factor: vec![0.5; count],
+            born: vec![0; count],
+            stale: Vec::new(),
+            rows: Rows::new(groups),
+            listed: vec![0; groups * words],
+            words,
+            is_minus: vec![false; groups],
+            minus: 0,
+            scratch: vec![0; count + 1],
+            built: 0,
+        }
+    }
+
+    /// References anew, of all examples or of those that have gone too far from `h`, and with `build` the
+    /// lists that go with them and with the references of the groups.
+    ///
+    /// # Safety
+    /// The instruction set of `V` is available.
+    #[inline(always)]
+    pub unsafe fn refresh<V: Vector<Scalar = T>>(
+        &mut self,
+        groups: &Groups<T>,
+        h: &[T],
+        pace: Pace,
+        build: bool,
+    ) {
+        assert!(h.len() == self.h.len());
+        let m = h.len() / self.count;
+        // SAFETY: the caller's promise.
+        unsafe {
+            match m {
+                1 => self.refresh_m::<V, 1>(groups, h, pace, build),
+                2 => self.refresh_m::<V, 2>(groups, h, pace, build),
+                3 => self.refresh_m::<V, 3>(groups, h, pace, build),
+                4 => self.refresh_m::<V, 4>(groups, h, pace, build),
+                5 => self.refresh_m::<V, 5>(groups, h, pace, build),
+                6 => self.refresh_m::<V, 6>(groups, h, pace, build),
+                m => unreachable!("m = {m} is too large for groups"),
+            }
+        }
+    }
+
+    /// Add what all pairs add.
+    ///
+    /// # Safety
+    /// The instruction set of `V` is available.
+    #[inline(always)]
+    pub unsafe fn run<V: Vector<Scalar = T>>(&mut self, pairs: Pairs<'_, T>) {
+        let (p, groups) = (pairs.p, self.is_minus.len());
+        assert!(pairs.h.len() == self.count * p.m && pairs.c.len() == pairs.h.len());
+        assert!(pairs.sums.len() == p.data.len() && groups == p.n.div_ceil(V::LANES));
+        for len in [pairs.importance.len(), pairs.importance64.len()] {
+            assert!(len == 0 || len >= groups * V::LANES);
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            match p.m {
+                1 => self.run_m::<V, 1>(pairs),
+                2 => self.run_m::<V, 2>(pairs),
+                3 => self.run_m::<V, 3>(pairs),
+                4 => self.run_m::<V, 4>(pairs),
+                5 => self.run_m::<V, 5>(pairs),
+                6 => self.run_m::<V, 6>(pairs),
+                m => unreachable!("m = {m} is too large for groups"),
+            }
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let (entries, bare, rows) = self.rows.totals();
+        Counts {
+            entries,
+            bare,
+            rows,
+            minus: self.minus as u64,
+            built: self.built,
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn refresh_m<V: Vector<Scalar = T>, const M: usize>(
+        &mut self,
+        groups: &Groups<T>,
+        h: &[T],
+        pace: Pace,
+        build: bool,
+    ) {
+        self.find_stale::<M>(h, pace);
+        for i in 0..self.stale.len() {
+            self.take::<M>(self.stale[i] as usize, h, pace);
+        }
+        if !build {
+            return;
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            for &g in &groups.stale {
+                self.build_row::<V, M>(groups, g as usize);
+            }
+            self.built += (groups.stale.len() * self.count) as u64;
+            if !pace.all && !self.stale.is_empty() {
+                for g in 0..groups.count {
+                    self.add_examples::<V, M>(groups, g);
+                }
+                self.built += (self.stale.len() * groups.count) as u64;
+            }
+        }
+        self.rows.compact();
+    }
+
+    /// Note the examples that have gone too far, or all.
+    #[inline(always)]
+    fn find_stale<const M: usize>(&mut self, h: &[T], pace: Pace) {
+        self.stale.clear();
+        if pace.all {
+            self.stale.extend(0..self.count as u32);
+            return;
+        }
+        let keep = T::from_f64(1.0 - 1e-3);
+        for (t, (now, old)) in h.chunks_exact(M).zip(self.h.chunks_exact(M)).enumerate() {
+            let mut far = T::default();
+            for k in 0..M {
+                let d = now[k] - old[k];
+                far = d.fma(d, far);
+            }
+            let reach = self.reach[t];
+            // Not `far > ...`: NaN counts.
+            let near = far <= reach * reach * keep;
+            if !near || pace.aged(self.born[t]) {
+                self.stale.push(t as u32);
+            }
+        }
     }
 
     /// The reference of an example is where it is now.
     #[inline(always)]
-    fn take_example<const M: usize>(&mut self, t: usize, h: &[T], pace: Pace) {
+    fn take<const M: usize>(&mut self, t: usize, h: &[T], pace: Pace) {
         let (now, old) = (&h[t * M..][..M], &mut self.h[t * M..][..M]);
         let (mut size, mut far) = (0.0f64, 0.0f64);
         for k in 0..M {
@@ -426,37 +386,18 @@ impl<T: Real> Groups<T> {
         old.copy_from_slice(now);
         if pace.adapt {
             let used = far.sqrt() / self.reach[t].to_f64();
-            self.factor[t] = pace.next_factor(self.factor[t], used, self.h_born[t]);
+            self.factor[t] = pace.next_factor(self.factor[t], used, self.born[t]);
         }
-        self.h_born[t] = pace.step;
+        self.born[t] = pace.step;
         self.size[t] = T::from_f64(size.sqrt() * (1.0 + 1e-6));
         self.reach[t] = T::from_f64(pace.budget(self.factor[t]) * (M as f64).sqrt());
-    }
-
-    /// The reference of a group.
-    #[inline(always)]
-    unsafe fn group<V: Vector<Scalar = T>, const M: usize>(&self, g: usize) -> Group<V, M> {
-        // SAFETY: blocks of whole vectors.
-        unsafe {
-            let from = self.reference.as_ptr().add(g * (M + 1) * V::LANES);
-            let mut w = [V::zero(); M];
-            for k in 0..M {
-                w[k] = V::load(from.add(k * V::LANES));
-            }
-            let b = V::load(from.add(M * V::LANES));
-            let mut bounds = [V::zero(); BOUNDS];
-            for i in 0..BOUNDS {
-                bounds[i] = V::load(self.bounds.as_ptr().add((g * BOUNDS + i) * V::LANES));
-            }
-            Group { w, b, bounds }
-        }
     }
 
     /// z of the references of a group and an example, the skin and what rounding alone needs.
     #[inline(always)]
     unsafe fn pair<V: Vector<Scalar = T>, const M: usize>(
         &self,
-        group: &Group<V, M>,
+        group: &Reference<V, M>,
         t: usize,
     ) -> (V, V, V) {
         // SAFETY: t is an example.
@@ -473,37 +414,34 @@ impl<T: Real> Groups<T> {
         }
     }
 
-    /// Turn the sign of a group.
-    fn turn<V: Vector<Scalar = T>, const M: usize>(&mut self, g: usize) {
-        self.is_minus[g] = !self.is_minus[g];
-        if self.is_minus[g] {
-            self.minus += 1;
-        } else {
-            self.minus -= 1;
-        }
-        let lanes = g * (M + 1) * V::LANES..(g + 1) * (M + 1) * V::LANES;
-        self.now[lanes.clone()].iter_mut().for_each(|x| *x = -*x);
-        self.reference[lanes].iter_mut().for_each(|x| *x = -*x);
-        let lanes = g * V::LANES..(g + 1) * V::LANES;
-        self.weights[lanes].iter_mut().for_each(|x| *x = -*x);
-    }
-
+    /// 1, or -1 for a group that lists exceptions.
     #[inline(always)]
-    fn any_minus(&self) -> bool {
-        self.minus > 0
+    fn sign(&self, g: usize) -> T {
+        T::from_f64(if self.is_minus[g] { -1.0 } else { 1.0 })
     }
 
     /// The list of a group: of the examples where it may not be dead, or of those where it may not be
     /// linear if they are clearly fewer.
     #[inline(always)]
-    unsafe fn build_row<V: Vector<Scalar = T>, const M: usize>(&mut self, g: usize) {
+    unsafe fn build_row<V: Vector<Scalar = T>, const M: usize>(
+        &mut self,
+        groups: &Groups<T>,
+        g: usize,
+    ) {
         // SAFETY: the caller's promise.
         unsafe {
-            let (mut len, mut bare, other) = self.scan::<V, M>(g);
+            let (mut len, mut bare, other) = self.scan::<V, M>(groups, g);
+            let exceptions = if self.is_minus[g] { len } else { other };
             let minus = self.is_minus[g] != (other * 10 < len * 7);
-            if (minus && self.balanced::<V, M>(g)) != self.is_minus[g] {
-                self.turn::<V, M>(g);
-                (len, bare, _) = self.scan::<V, M>(g);
+            let minus = minus && (exceptions == 0 || self.balanced::<V, M>(groups, g));
+            if minus != self.is_minus[g] {
+                self.is_minus[g] = minus;
+                self.minus = if minus {
+                    self.minus + 1
+                } else {
+                    self.minus - 1
+                };
+                (len, bare, _) = self.scan::<V, M>(groups, g);
             }
             self.rows.set(g, &self.scratch[..len], bare);
         }
@@ -512,10 +450,14 @@ impl<T: Real> Groups<T> {
     /// Whether exceptions from being linear are small enough, all together, not to drown the rest in
     /// their rounding: see [`BALANCE`].
     #[inline(always)]
-    unsafe fn balanced<V: Vector<Scalar = T>, const M: usize>(&self, g: usize) -> bool {
+    unsafe fn balanced<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        groups: &Groups<T>,
+        g: usize,
+    ) -> bool {
         // SAFETY: the caller's promise.
         unsafe {
-            let group = self.group::<V, M>(g);
+            let group = groups.group::<V, M>(g, V::splat(T::from_f64(1.0)));
             let (mut up, mut down) = ([V::zero(); 2], [V::zero(); 2]);
             for t in 0..self.count {
                 let (z, _, _) = self.pair(&group, t);
@@ -523,9 +465,6 @@ impl<T: Real> Groups<T> {
                 let (y, exception) = (z.relu(), V::zero().sub(z).relu());
                 up = [up[0].add(y), y.fma(size, up[1])];
                 down = [down[0].add(exception), exception.fma(size, down[1])];
-            }
-            if self.is_minus[g] {
-                std::mem::swap(&mut up, &mut down);
             }
             let mut drowned = 0;
             for i in 0..2 {
@@ -541,12 +480,13 @@ impl<T: Real> Groups<T> {
     #[inline(always)]
     unsafe fn scan<V: Vector<Scalar = T>, const M: usize>(
         &mut self,
+        groups: &Groups<T>,
         g: usize,
     ) -> (usize, usize, usize) {
         let (mut len, mut bare, mut other) = (0, 0, 0);
         // SAFETY: the caller's promise; the scratch has room for every example.
         unsafe {
-            let group = self.group::<V, M>(g);
+            let group = groups.group::<V, M>(g, V::splat(self.sign(g)));
             let out = self.scratch.as_mut_ptr();
             for word in 0..self.words {
                 let first = word * 64;
@@ -568,10 +508,14 @@ impl<T: Real> Groups<T> {
 
     /// Add the examples with new references to the list of group g, where they now belong to it.
     #[inline(always)]
-    unsafe fn add_examples<V: Vector<Scalar = T>, const M: usize>(&mut self, g: usize) {
+    unsafe fn add_examples<V: Vector<Scalar = T>, const M: usize>(
+        &mut self,
+        groups: &Groups<T>,
+        g: usize,
+    ) {
         // SAFETY: the caller's promise; `stale` holds examples.
         unsafe {
-            let group = self.group::<V, M>(g);
+            let group = groups.group::<V, M>(g, V::splat(self.sign(g)));
             for i in 0..self.stale.len() {
                 let t = *self.stale.get_unchecked(i) as usize;
                 let (z, skin, _) = self.pair(&group, t);
@@ -585,175 +529,124 @@ impl<T: Real> Groups<T> {
         }
     }
 
-    /// Add what all pairs add to `sums`, in the layout of the parameters, and to C.
-    ///
-    /// # Safety
-    /// The instruction set of `V` is available.
     #[inline(always)]
-    pub unsafe fn run<V: Vector<Scalar = T>>(
-        &mut self,
-        p: &Params<T>,
-        importance: &[f64],
-        h: &[T],
-        c: &mut [T],
-        sums: &mut [f64],
-    ) {
-        assert!(h.len() == self.count * self.m && c.len() == h.len() && sums.len() == p.data.len());
+    unsafe fn run_m<V: Vector<Scalar = T>, const M: usize>(&mut self, pairs: Pairs<'_, T>) {
+        let Pairs {
+            p,
+            importance,
+            importance64,
+            h,
+            c,
+            lanes,
+            sums,
+        } = pairs;
+        let groups = self.is_minus.len();
+        let size = self.count.next_multiple_of(V::LANES) * M * V::LANES;
+        if lanes.len() < size {
+            *lanes = Aligned::zeros(size);
+        }
+        let sums = Sums {
+            importance: importance64,
+            bias: p.bias,
+            data: sums.as_mut_ptr(),
+        };
         // SAFETY: the caller's promise.
         unsafe {
-            match self.m {
-                1 => self.run_m::<V, 1>(p, importance, h, c, sums),
-                2 => self.run_m::<V, 2>(p, importance, h, c, sums),
-                3 => self.run_m::<V, 3>(p, importance, h, c, sums),
-                4 => self.run_m::<V, 4>(p, importance, h, c, sums),
-                5 => self.run_m::<V, 5>(p, importance, h, c, sums),
-                6 => self.run_m::<V, 6>(p, importance, h, c, sums),
-                m => unreachable!("m = {m} is too large for groups"),
+            if self.minus > 0 {
+                self.linear::<V, M>(p, importance, h, c, &sums);
             }
+            for g in 0..groups {
+                if self.rows.row(g).is_empty() {
+                    continue;
+                }
+                let ab = if importance.is_empty() {
+                    self.row::<V, M, false>(p, importance, g, h, lanes)
+                } else {
+                    self.row::<V, M, true>(p, importance, g, h, lanes)
+                };
+                sums.add::<V, M>(g, &ab);
+            }
+            empty::<V>(lanes, c);
         }
     }
 
-    #[inline(always)]
-    unsafe fn run_m<V: Vector<Scalar = T>, const M: usize>(
-        &mut self,
-        p: &Params<T>,
-        importance: &[f64],
-        h: &[T],
-        c: &mut [T],
-        sums: &mut [f64],
-    ) {
-        let weighted = self.weighted || self.any_minus();
-        // SAFETY: the caller's promise.
-        unsafe {
-            let linear = if self.any_minus() {
-                Some(self.linear::<V, M>(h, c))
-            } else {
-                None
-            };
-            for g in 0..self.groups {
-                if let (true, Some(linear)) = (self.is_minus[g], &linear) {
-                    let ab = self.linear_group::<V, M>(g, linear);
-                    self.unpack::<V, M>(g, p.bias, importance, &ab, sums);
-                }
-                for first in (0..self.rows.row(g).len()).step_by(ENTRIES) {
-                    let ab = if weighted {
-                        self.run_row::<V, M, true>(g, first, h)
-                    } else {
-                        self.run_row::<V, M, false>(g, first, h)
-                    };
-                    self.unpack::<V, M>(g, p.bias, importance, &ab, sums);
-                }
-            }
-        }
-        // SAFETY: as above; the lanes are padded to whole vectors of sums.
-        unsafe {
-            for (c, lanes) in c
-                .chunks_mut(V::LANES)
-                .zip(self.c.chunks_exact_mut(V::LANES * V::LANES))
-            {
-                let mut vectors = [V::zero(); 16];
-                for (i, vector) in vectors.iter_mut().enumerate().take(V::LANES) {
-                    *vector = V::load(lanes.as_ptr().add(i * V::LANES));
-                }
-                lanes.fill(T::default());
-                let mut totals = [T::default(); 16];
-                V::sums(vectors.as_ptr()).store(totals.as_mut_ptr());
-                c.iter_mut().zip(&totals).for_each(|(c, x)| *c = *c + *x);
-            }
-        }
-    }
-
-    /// What z of the groups that list exceptions adds to C; S0, S1 and S2 (see [`crate::moments`]).
+    /// What z of the groups that list exceptions adds: their A and B, and C.
     #[inline(always)]
     unsafe fn linear<V: Vector<Scalar = T>, const M: usize>(
-        &mut self,
+        &self,
+        p: &Params<T>,
+        importance: &[T],
         h: &[T],
         c: &mut [T],
-    ) -> (T, [T; M], [[T; M]; M]) {
-        // SAFETY: blocks of M + 1 whole vectors, weights of one.
+        sums: &Sums<'_>,
+    ) {
+        let (s1, s2) = first_moments::<T, M>(h);
+        let s0 = T::from_f64(self.count as f64);
+        // SAFETY: blocks of whole vectors; the importances are padded to them.
         unsafe {
             let (mut matrix, mut vector) = ([[V::zero(); M]; M], [V::zero(); M]);
-            for g in 0..self.groups {
+            for g in 0..self.is_minus.len() {
                 if !self.is_minus[g] {
                     continue;
                 }
-                let from = self.now.as_ptr().add(g * (M + 1) * V::LANES);
-                // The weights are -I here, and w and b have the sign too.
-                let weight = V::zero().sub(V::load(self.weights.as_ptr().add(g * V::LANES)));
-                let b = V::load(from.add(M * V::LANES));
+                let (w, b) = p_group::<V, M>(p, g);
+                let mut big_b = [V::zero(); M];
+                let mut a = b.mul(V::splat(s0));
                 for k in 0..M {
-                    let left = weight.mul(V::load(from.add(k * V::LANES)));
+                    big_b[k] = b.mul(V::splat(s1[k]));
+                    a = w[k].fma(V::splat(s1[k]), a);
+                    for l in 0..M {
+                        big_b[k] = w[l].fma(V::splat(s2[k][l]), big_b[k]);
+                    }
+                    let left = if importance.is_empty() {
+                        w[k]
+                    } else {
+                        w[k].mul(V::load(importance.as_ptr().add(g * V::LANES)))
+                    };
                     vector[k] = left.fma(b, vector[k]);
                     for l in 0..=k {
-                        matrix[k][l] = left.fma(V::load(from.add(l * V::LANES)), matrix[k][l]);
+                        matrix[k][l] = left.fma(w[l], matrix[k][l]);
                     }
                 }
+                sums.add::<V, M>(g, &(big_b, a));
             }
-            let (mut sums, mut sum) = ([[0.0; M]; M], [0.0; M]);
+            let (mut full, mut sum) = ([[T::default(); M]; M], [T::default(); M]);
             for k in 0..M {
-                sum[k] = vector[k].sum().to_f64();
+                sum[k] = vector[k].sum();
                 for l in 0..=k {
-                    sums[k][l] = matrix[k][l].sum().to_f64();
+                    full[k][l] = matrix[k][l].sum();
+                    full[l][k] = full[k][l];
                 }
             }
-            self.moments.set::<M>(&sums, &sum);
-            self.moments.apply::<V>(h, c);
+            add_linear(&full, &sum, h, c);
         }
-        self.moments.of_examples::<M>(h)
     }
 
-    /// B and A of a group of which every y is z.
+    /// The pairs of one list: its B and A.
     #[inline(always)]
-    unsafe fn linear_group<V: Vector<Scalar = T>, const M: usize>(
+    unsafe fn row<V: Vector<Scalar = T>, const M: usize, const WEIGHTED: bool>(
         &self,
+        p: &Params<T>,
+        importance: &[T],
         g: usize,
-        (s0, s1, s2): &(T, [T; M], [[T; M]; M]),
-    ) -> ([V; M], V) {
-        // SAFETY: blocks of M + 1 whole vectors.
-        unsafe {
-            let from = self.now.as_ptr().add(g * (M + 1) * V::LANES);
-            let b = V::zero().sub(V::load(from.add(M * V::LANES)));
-            let mut big_b = [V::zero(); M];
-            for l in 0..M {
-                big_b[l] = b.mul(V::splat(s1[l]));
-            }
-            let mut a = b.mul(V::splat(*s0));
-            for k in 0..M {
-                let w = V::zero().sub(V::load(from.add(k * V::LANES)));
-                a = w.fma(V::splat(s1[k]), a);
-                for l in 0..M {
-                    big_b[l] = w.fma(V::splat(s2[l][k]), big_b[l]);
-                }
-            }
-            (big_b, a)
-        }
-    }
-
-    /// The pairs of one group from entry `first` on: its B and A.
-    #[inline(always)]
-    unsafe fn run_row<V: Vector<Scalar = T>, const M: usize, const WEIGHTED: bool>(
-        &mut self,
-        g: usize,
-        first: usize,
         h: &[T],
+        lanes: &mut Aligned<T>,
     ) -> ([V; M], V) {
-        // SAFETY: entries are examples; blocks of M + 1 whole vectors.
+        // SAFETY: entries are examples; blocks of whole vectors.
         unsafe {
-            let from = self.now.as_ptr().add(g * (M + 1) * V::LANES);
-            let (mut w, mut weighted) = ([V::zero(); M], [V::zero(); M]);
+            let sign = V::splat(self.sign(g));
+            let (mut w, b) = p_group::<V, M>(p, g);
+            let b = b.mul(sign);
+            let mut weighted = w;
             for k in 0..M {
-                w[k] = V::load(from.add(k * V::LANES));
-                weighted[k] = if WEIGHTED {
-                    w[k].mul(V::load(self.weights.as_ptr().add(g * V::LANES)))
-                } else {
-                    w[k]
-                };
+                if WEIGHTED {
+                    weighted[k] = w[k].mul(V::load(importance.as_ptr().add(g * V::LANES)));
+                }
+                w[k] = w[k].mul(sign);
             }
-            let b = V::load(from.add(M * V::LANES));
             let (mut big_b, mut a) = ([V::zero(); M], V::zero());
-            let cs = self.c.as_mut_ptr();
-            let row = self.rows.row(g).get_unchecked(first..);
-            for &t in row.get_unchecked(..row.len().min(ENTRIES)) {
+            let cs = lanes.as_mut_ptr();
+            for &t in self.rows.row(g) {
                 let at = usize::from(t) * M;
                 let (mut z, mut hs) = (b, [V::zero(); M]);
                 for k in 0..M {
@@ -771,48 +664,226 @@ impl<T: Real> Groups<T> {
             (big_b, a)
         }
     }
+}
 
-    /// Add B and A of a group to the sums in their places.
+/// Add C by lanes to C, and set it to 0.
+#[inline(always)]
+unsafe fn empty<V: Vector>(lanes: &mut Aligned<V::Scalar>, c: &mut [V::Scalar]) {
+    let blocks = lanes.chunks_exact_mut(V::LANES * V::LANES);
+    for (c, lanes) in c.chunks_mut(V::LANES).zip(blocks) {
+        let mut vectors = [const { std::mem::MaybeUninit::<V>::uninit() }; 16];
+        let vectors = vectors.as_mut_ptr().cast::<V>();
+        let mut totals = [V::Scalar::default(); 16];
+        // SAFETY: LANES vectors of LANES lanes; LANES is at most 16.
+        unsafe {
+            for i in 0..V::LANES {
+                vectors
+                    .add(i)
+                    .write(V::load(lanes.as_ptr().add(i * V::LANES)));
+            }
+            V::sums(vectors).store(totals.as_mut_ptr());
+        }
+        lanes.fill(V::Scalar::default());
+        c.iter_mut().zip(&totals).for_each(|(c, x)| *c = *c + *x);
+    }
+}
+
+/// Where A and B go: half the gradient, in the layout of the parameters.
+struct Sums<'a> {
+    importance: &'a [f64],
+    bias: usize,
+    data: *mut f64,
+}
+
+impl Sums<'_> {
+    /// Add B and A of group g.
     #[inline(always)]
-    unsafe fn unpack<V: Vector<Scalar = T>, const M: usize>(
-        &self,
-        g: usize,
-        bias: usize,
-        importance: &[f64],
-        (big_b, a): &([V; M], V),
-        sums: &mut [f64],
-    ) {
-        let mut lanes = [[T::default(); 16]; M];
-        let mut last = [T::default(); 16];
-        // SAFETY: at most 16 lanes.
+    unsafe fn add<V: Vector, const M: usize>(&self, g: usize, (big_b, a): &([V; M], V)) {
+        let first = g * V::LANES;
+        // SAFETY: the sums and the importances are padded to whole vectors.
         unsafe {
             for k in 0..M {
-                big_b[k].store(lanes[k].as_mut_ptr());
+                self.add_lanes(big_b[k], first, at(M, first, k));
             }
-            a.store(last.as_mut_ptr());
+            self.add_lanes(*a, first, self.bias + first);
         }
-        // Where A and B are 0, no y was positive. So it is for lanes without a feature.
-        // SAFETY: the caller's promise.
-        let mut used = unsafe {
-            let mut used = a.positive() | V::zero().sub(*a).positive();
-            for k in 0..M {
-                used |= big_b[k].positive() | V::zero().sub(big_b[k]).positive();
+    }
+
+    #[inline(always)]
+    unsafe fn add_lanes<V: Vector>(&self, x: V, first: usize, to: usize) {
+        // SAFETY: as above; at most 16 lanes.
+        unsafe {
+            let to = self.data.add(to);
+            if self.importance.is_empty() {
+                return x.add_lanes(to);
             }
-            used
-        };
-        let features = &self.order[g * V::LANES..][..V::LANES];
-        while used != 0 {
-            let lane = used.trailing_zeros() as usize % V::LANES;
-            used &= used - 1;
-            let j = features[lane] as usize;
-            let weight = importance.get(j).copied().unwrap_or(1.0);
-            // SAFETY: `order` names features where a lane has one, and `run` checked the length.
-            unsafe {
-                for k in 0..M {
-                    *sums.get_unchecked_mut(j * M + k) += weight * lanes[k][lane].to_f64();
-                }
-                *sums.get_unchecked_mut(bias + j) += weight * last[lane].to_f64();
+            let mut lanes = [V::Scalar::default(); 16];
+            x.store(lanes.as_mut_ptr());
+            for i in 0..V::LANES {
+                *to.add(i) += *self.importance.get_unchecked(first + i) * lanes[i].to_f64();
             }
         }
     }
+}
+
+/// The lists of a run with groups of features.
+pub struct Grouped<T> {
+    n: usize,
+    m: usize,
+    /// References of the features.
+    pub groups: Groups<T>,
+    /// The examples in tiles.
+    pub tiles: Vec<GroupTile<T>>,
+    /// Whether the next step takes all references anew.
+    pub fresh: bool,
+    life: f64,
+    last: Counts,
+    limit: usize,
+    /// Entries without a skin when last sorted; cycles that more of them have cost since; and what it
+    /// would cost to sort anew.
+    sorted: Option<u64>,
+    excess: f64,
+    sort_cost: f64,
+}
+
+impl<T: Real> Grouped<T> {
+    /// Whether the bits that tell who is listed are small beside what a run keeps anyway.
+    pub fn fits(p: &Params<T>, count: usize, nonzeros: usize) -> bool {
+        let bytes = p.n.div_ceil(T::Portable::LANES) * count.div_ceil(8);
+        bytes <= BITS.max(8 * (nonzeros + (p.n + count) * (p.m + 1)))
+    }
+
+    /// For `count` examples with `nonzeros` non-zeros.
+    pub fn new(p: &Params<T>, count: usize, nonzeros: usize) -> Self {
+        let groups = Groups::new(p.n, p.m);
+        let row = p.m * T::Portable::LANES * size_of::<T>();
+        let size = (C_BYTES / row).next_multiple_of(64);
+        let tile = |t| GroupTile::new(groups.count, p.m, t, size.min(count - t));
+        Grouped {
+            n: p.n,
+            m: p.m,
+            tiles: (0..count).step_by(size).map(tile).collect(),
+            groups,
+            fresh: true,
+            life: Pace::LIFE,
+            last: Counts::default(),
+            limit: entries_limit(p, count, nonzeros),
+            sorted: None,
+            excess: 0.0,
+            sort_cost: sort_cost(p, count, nonzeros),
+        }
+    }
+
+    /// Whether it is worth while to sort features and examples anew.
+    pub fn is_unsorted(&self) -> bool {
+        self.excess > self.sort_cost
+    }
+
+    /// The pace at a step, for references that are too old.
+    pub fn pace(&self, step: u64, size: f64) -> Pace {
+        Pace {
+            step,
+            size,
+            life: self.life,
+            all: false,
+            adapt: true,
+        }
+    }
+
+    /// Sums over tiles.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        self.tiles
+            .iter()
+            .for_each(|tile| counts.add(&tile.counts()));
+        counts
+    }
+
+    /// Whether the lists take more memory than the rest of a run may.
+    pub fn too_large(&self) -> bool {
+        self.tiles
+            .iter()
+            .map(|tile| tile.rows.size())
+            .sum::<usize>()
+            > self.limit
+    }
+
+    /// How long lists shall last.
+    pub fn life(&self) -> f64 {
+        self.life
+    }
+
+    /// Every [`LOOK`] steps: set the life of lists; the cycles of a step, roughly.
+    pub fn review(&mut self) -> f64 {
+        let counts = self.counts();
+        let m = self.m as f64;
+        let (entry, vector) = (2.0 * m + 2.0, 0.6 * m + 4.0);
+        let built = (counts.built - self.last.built) as f64 * vector;
+        let extra = (counts.entries - counts.bare) as f64 * entry * LOOK as f64;
+        if self.last.built > 0 {
+            self.life = Pace::next_life(self.life, built, extra);
+        }
+        self.last = counts;
+        let sorted = *self.sorted.get_or_insert(counts.bare);
+        self.excess += counts.bare.saturating_sub(sorted) as f64 * entry * LOOK as f64;
+        let examples: usize = self.tiles.iter().map(|tile| tile.count).sum();
+        let pairs = (self.groups.count * examples) as f64;
+        counts.entries as f64 * entry
+            + counts.rows as f64 * (30.0 + 9.0 * m)
+            + counts.minus as f64 * (15.0 + 7.0 * m + 1.5 * m * m)
+            + (self.groups.count * self.tiles.len()) as f64 * 3.0
+            + self.n as f64 * (m + 1.0)
+            + 2.0 * pairs * vector / self.life
+    }
+
+    /// Orders in which similar features, and similar examples, lie together. In a tile, those with few
+    /// non-zeros come first, so that loops over them are predictable.
+    pub fn orders(&self, p: &Params<T>, h: &[T], x: &Examples<T>) -> (Vec<u32>, Vec<u32>) {
+        let (n, m, lanes) = (self.n, self.m, T::Portable::LANES);
+        let square = |h: &[T]| h.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>();
+        let radius = h.chunks_exact(m).map(square).fold(0.0, f64::max).sqrt();
+        let mut points = Vec::with_capacity(n * (m + 1));
+        for j in 0..n {
+            let at = points.len();
+            points.extend(p.w(j).map(|x| x.to_f64() * radius));
+            points.push(p.b()[j].to_f64());
+            let norm = points[at..].iter().map(|x| x * x).sum::<f64>().sqrt();
+            if norm > 0.0 && norm.is_finite() {
+                points[at..].iter_mut().for_each(|x| *x /= norm);
+            } else {
+                points[at..].fill(0.0);
+            }
+        }
+        let mut examples = clusters(h, m, self.tiles[0].count.next_multiple_of(64));
+        for tile in &self.tiles {
+            let examples = &mut examples[tile.first..][..tile.count];
+            examples.sort_unstable_by_key(|&t| (x.rows.group(t as usize).len(), t));
+        }
+        (clusters(&points, m + 1, lanes), examples)
+    }
+
+    /// Features and examples now lie in these orders: their budgets go with them, and the next step
+    /// takes all references anew.
+    pub fn reorder(&mut self, features: &[u32], examples: &[u32]) {
+        let old = std::mem::take(&mut self.groups.factors);
+        self.groups.factors = features.iter().map(|&j| old[j as usize]).collect();
+        let old: Vec<f32> = self
+            .tiles
+            .iter()
+            .flat_map(|tile| tile.factor.clone())
+            .collect();
+        for tile in &mut self.tiles {
+            let examples = &examples[tile.first..][..tile.count];
+            tile.factor = examples.iter().map(|&t| old[t as usize]).collect();
+        }
+        self.fresh = true;
+        (self.sorted, self.excess) = (None, 0.0);
+    }
+}
+
+/// Cycles of sorting n features and `count` examples, and of making all lists anew, roughly.
+fn sort_cost<T: Real>(p: &Params<T>, count: usize, nonzeros: usize) -> f64 {
+    let (n, m) = (p.n as f64, p.m as f64);
+    let points = n * (m + 1.0) * 20.0 * n.log2() + count as f64 * m * 20.0;
+    points + 30.0 * nonzeros as f64 + n / T::Portable::LANES as f64 * count as f64 * (m + 5.0)
 }

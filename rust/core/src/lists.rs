@@ -29,7 +29,8 @@
 //! making lists, against pairs that are listed for the skin alone. No clock is read, so the same run
 //! makes the same lists.
 
-use crate::model::{Params, SMALL};
+use crate::aligned::Aligned;
+use crate::model::Params;
 use crate::simd::{Real, Vector};
 use crate::tile::{Counts, Pace, Tile};
 
@@ -39,15 +40,29 @@ const TINY: f64 = 1e-30;
 const PARTS: u64 = 64;
 /// Steps between looks at the counts.
 pub const LOOK: u64 = 64;
-/// Tiles: their number is limited, and the bytes of hidden vectors of one (which are passed through
-/// if entries are vectors, and looked up if they are examples).
+/// Tiles: their number is limited, and the bytes of the hidden vectors of one.
 const TILES: usize = 64;
-const TILE_BYTES: (usize, usize) = (1 << 16, 1 << 18);
+const TILE_BYTES: usize = 1 << 18;
 
 /// A feature lists exceptions from being linear only if the sum of their -z is at most this many times
 /// the sum of the others' z, and the same with |h| as a factor: one is subtracted from the other.
 /// Nothing that is not a number fulfils that.
 pub const BALANCE: [f64; 2] = [4.0, 16.0];
+
+/// What the pairs of a tile read and what they add to.
+pub struct Pairs<'a, T> {
+    pub p: &'a Params<T>,
+    /// Empty when all are 1.
+    pub importance: &'a [T],
+    pub importance64: &'a [f64],
+    /// Rows of the tile.
+    pub h: &'a [T],
+    pub c: &'a mut [T],
+    /// Zeros, to be left as such.
+    pub lanes: &'a mut Aligned<T>,
+    /// Half the gradient, in the layout of the parameters.
+    pub sums: &'a mut [f64],
+}
 
 /// What a feature adds to the skin: of |h'|, of d, and by itself; and what of it rounding needs.
 #[derive(Clone, Copy, Default)]
@@ -66,7 +81,7 @@ pub struct Features<T> {
     pub b: Vec<T>,
     /// What they add to skins.
     pub bounds: Vec<Bound<T>>,
-    /// Squares of how far w may go: each of its coordinates if m is small, else the whole of it.
+    /// Squares of how far w may go.
     limit_w: Vec<T>,
     /// Squares of how far b may go.
     limit_b: Vec<T>,
@@ -79,13 +94,13 @@ pub struct Features<T> {
 
 impl<T: Real> Features<T> {
     fn new(p: &Params<T>) -> Self {
-        let (n, m) = (p.n, p.m);
+        let n = p.n;
         let padded = n.next_multiple_of(64);
         Features {
             w: vec![T::default(); p.bias],
             b: vec![T::default(); padded],
             bounds: vec![Bound::default(); n],
-            limit_w: vec![T::default(); if m <= SMALL { p.bias } else { padded }],
+            limit_w: vec![T::default(); padded],
             limit_b: vec![T::default(); padded],
             factor_w: vec![0.5; n],
             factor_b: vec![0.5; n],
@@ -106,14 +121,8 @@ impl<T: Real> Features<T> {
         } else {
             // SAFETY: the caller's promise.
             unsafe {
-                if p.m <= SMALL {
-                    let moved = &p.data[..p.bias];
-                    far::<V>(moved, &self.w, &self.limit_w, p.m, &mut self.rebuilt);
-                } else {
-                    self.look_at_rows::<V>(p);
-                }
-                let b = &p.data[p.bias..];
-                far::<V>(b, &self.b, &self.limit_b, 1, &mut self.rebuilt);
+                self.look_at_rows::<V>(p);
+                self.look_at_biases::<V>(&p.data[p.bias..]);
             }
             let part = (pace.step % PARTS) as usize;
             for j in (part..p.n).step_by(PARTS as usize) {
@@ -143,7 +152,7 @@ impl<T: Real> Features<T> {
                 for i in 0..V::LANES {
                     let mut sum = V::zero();
                     if i < count {
-                        let (new, old) = (p.w(j0 + i), &self.w[(j0 + i) * m..][..m]);
+                        let (new, old) = (p.row(j0 + i), &self.w[(j0 + i) * m..][..m]);
                         let whole = m / V::LANES * V::LANES;
                         for k in (0..whole).step_by(V::LANES) {
                             let d = V::load(new.as_ptr().add(k)).sub(V::load(old.as_ptr().add(k)));
@@ -170,42 +179,50 @@ impl<T: Real> Features<T> {
         }
     }
 
+    /// |b - b'|^2.
+    #[inline(always)]
+    unsafe fn look_at_biases<V: Vector<Scalar = T>>(&mut self, b: &[T]) {
+        assert!(b.len() == self.b.len() && b.len() == self.limit_b.len());
+        assert!(b.len().is_multiple_of(V::LANES));
+        for j0 in (0..b.len()).step_by(V::LANES) {
+            // SAFETY: whole vectors. What pads b is 0 and stays 0.
+            let mut mask = unsafe {
+                let d = V::load(b.as_ptr().add(j0)).sub(V::load(self.b.as_ptr().add(j0)));
+                let limit = V::load(self.limit_b.as_ptr().add(j0));
+                d.mul(d).sub(limit).positive()
+            };
+            while mask != 0 {
+                self.rebuilt.push(j0 as u32 + mask.trailing_zeros());
+                mask &= mask - 1;
+            }
+        }
+    }
+
     /// Feature j's reference is where it is now.
     fn take_reference(&mut self, p: &Params<T>, j: usize, pace: Pace) {
         let m = p.m;
-        let range = j * m..(j + 1) * m;
-        let (mut size, mut far, mut farthest): (f64, f64, f64) = (0.0, 0.0, 0.0);
-        for (x, old) in p.w(j).iter().zip(&self.w[range.clone()]) {
+        let (mut size, mut far): (f64, f64) = (0.0, 0.0);
+        let old = &mut self.w[j * m..][..m];
+        for (x, old) in p.row(j).iter().zip(old.iter_mut()) {
             let d = x.to_f64() - old.to_f64();
             size += x.to_f64() * x.to_f64();
             far += d * d;
-            farthest = farthest.max(d.abs());
+            *old = *x;
         }
         let b = p.b()[j].to_f64();
         if pace.adapt {
-            let (w_limit, used) = if m <= SMALL {
-                (self.limit_w[j * m], farthest)
-            } else {
-                (self.limit_w[j], far.sqrt())
-            };
-            let used_w = used / w_limit.to_f64().sqrt();
+            let used_w = (far / self.limit_w[j].to_f64()).sqrt();
             let used_b = (b - self.b[j].to_f64()).abs() / self.limit_b[j].to_f64().sqrt();
             self.factor_w[j] = pace.next_factor(self.factor_w[j], used_w, self.born[j]);
             self.factor_b[j] = pace.next_factor(self.factor_b[j], used_b, self.born[j]);
         }
         self.born[j] = pace.step;
-        self.w[range.clone()].copy_from_slice(p.w(j));
         self.b[j] = p.b()[j];
         // The squares that are compared with these limits are off by (m + 2) u.
         let shrink = 1.0 - 1e-3;
-        let coordinate = pace.budget(self.factor_w[j]);
-        let radius = coordinate * (m as f64).sqrt();
-        if m <= SMALL {
-            self.limit_w[range].fill(T::from_f64(coordinate * coordinate * shrink));
-        } else {
-            self.limit_w[j] = T::from_f64(radius * radius * shrink);
-        }
+        let radius = pace.budget(self.factor_w[j]) * (m as f64).sqrt();
         let fixed = pace.budget(self.factor_b[j]);
+        self.limit_w[j] = T::from_f64(radius * radius * shrink);
         self.limit_b[j] = T::from_f64(fixed * fixed * shrink);
         let rho = 8.0 * (m + 4) as f64 * T::EPSILON;
         let reach = size.sqrt() * (1.0 + 1e-6) + radius;
@@ -217,34 +234,6 @@ impl<T: Real> Features<T> {
             thin_size: up(rho * reach),
             thin_fixed: up(rho * b.abs() + TINY),
         };
-    }
-}
-
-/// Push `index / m` of the elements that are further apart than their limit allows; each once in a
-/// vector at most.
-#[inline(always)]
-unsafe fn far<V: Vector>(
-    new: &[V::Scalar],
-    old: &[V::Scalar],
-    limit: &[V::Scalar],
-    m: usize,
-    out: &mut Vec<u32>,
-) {
-    assert!(new.len() == old.len() && new.len() == limit.len());
-    assert!(new.len().is_multiple_of(V::LANES));
-    for i in (0..new.len()).step_by(V::LANES) {
-        // SAFETY: whole vectors.
-        let mut mask = unsafe {
-            let d = V::load(new.as_ptr().add(i)).sub(V::load(old.as_ptr().add(i)));
-            d.mul(d).sub(V::load(limit.as_ptr().add(i))).positive()
-        };
-        while mask != 0 {
-            let j = ((i + mask.trailing_zeros() as usize) / m) as u32;
-            if out.last() != Some(&j) {
-                out.push(j);
-            }
-            mask &= mask - 1;
-        }
     }
 }
 
@@ -273,10 +262,10 @@ impl<T: Real> Lists<T> {
     pub fn new(p: &Params<T>, count: usize, nonzeros: usize, length: usize) -> Self {
         let (n, m) = (p.n, p.m);
         let lanes = T::Portable::LANES;
-        let tile = tile_size(count, m, length * size_of::<T>());
+        let tile = tile_size(count, length * size_of::<T>());
         let tiles = (0..count)
             .step_by(tile)
-            .map(|t| Tile::new(n, m, length, m <= SMALL, t, tile.min(count - t)))
+            .map(|t| Tile::new(n, m, length, t, tile.min(count - t)))
             .collect();
         Lists {
             features: Features::new(p),
@@ -320,12 +309,7 @@ impl<T: Real> Lists<T> {
     fn prices(&self) -> (f64, f64) {
         let m = self.m as f64;
         let lanes = T::Portable::LANES;
-        let entry = if self.m <= SMALL {
-            1.8 * m + 3.0
-        } else {
-            11.0 + 4.0 * (self.length / lanes) as f64
-        };
-        (entry, 0.6 * m + 4.0)
+        (11.0 + 4.0 * (self.length / lanes) as f64, 0.6 * m + 4.0)
     }
 
     /// Every [`LOOK`] steps: set the life of lists; the cycles of a step, roughly.
@@ -359,17 +343,13 @@ pub fn entries_limit<T>(p: &Params<T>, count: usize, nonzeros: usize) -> usize {
 }
 
 /// Examples of a tile: a multiple of a vector, small enough for the caches, few enough in number.
-fn tile_size(count: usize, m: usize, row: usize) -> usize {
-    let bytes = if m <= SMALL {
-        TILE_BYTES.0
-    } else {
-        TILE_BYTES.1
-    };
-    let fit = (bytes / row).clamp(256, 8192).next_multiple_of(64);
+fn tile_size(count: usize, row: usize) -> usize {
+    let fit = (TILE_BYTES / row).clamp(256, 8192).next_multiple_of(64);
     fit.max(count.div_ceil(TILES).next_multiple_of(64))
 }
 
-/// An order of the points `h`, (count, m), in which each `lanes` of them are a compact cluster: the median along the widest side splits, down to one vector.
+/// An order of the points `h`, (count, m), in which each `lanes` of them are a compact cluster: the
+/// median along the widest side splits, down to that many.
 pub fn clusters<T: Real>(h: &[T], m: usize, lanes: usize) -> Vec<u32> {
     let mut order: Vec<u32> = (0..(h.len() / m) as u32).collect();
     let mut parts = Vec::from([std::ops::Range {

@@ -16,11 +16,13 @@ pub fn max_feature_dimensionality(params: &Params<f64>, cancel: &AtomicBool) -> 
     }
     let mut gram = vec![0.0; m * m];
     let mut w = vec![0.0; m];
-    for row in weights.chunks_exact(m) {
+    for j in 0..params.n {
         if cancel.load(Ordering::Relaxed) {
             return None;
         }
-        w.iter_mut().zip(row).for_each(|(w, x)| *w = x / largest);
+        w.iter_mut()
+            .zip(params.w(j))
+            .for_each(|(w, x)| *w = x / largest);
         for k in 0..m {
             let out = &mut gram[k * m..][..m];
             out.iter_mut().zip(&w).for_each(|(g, x)| *g += w[k] * x);
@@ -28,11 +30,13 @@ pub fn max_feature_dimensionality(params: &Params<f64>, cancel: &AtomicBool) -> 
     }
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
     let mut best: f64 = 0.0;
-    for row in weights.chunks_exact(m) {
+    for j in 0..params.n {
         if cancel.load(Ordering::Relaxed) {
             return None;
         }
-        w.iter_mut().zip(row).for_each(|(w, x)| *w = x / largest);
+        w.iter_mut()
+            .zip(params.w(j))
+            .for_each(|(w, x)| *w = x / largest);
         let square = dot(&w, &w);
         let form: f64 = (0..m).map(|k| w[k] * dot(&gram[k * m..][..m], &w)).sum();
         if form > 0.0 {

@@ -9,7 +9,21 @@ const PAD: usize = 64;
 /// Up to this m the kernels are compiled for each m, and hidden vectors are not padded.
 pub const SMALL: usize = 6;
 
-/// `W` feature by feature (n x m: row j is w_j), then `b`.
+/// Features of a tile, if m is small.
+pub const TILE: usize = 16;
+
+/// Where W_kj lies: if m is small in tiles of features, [tile][k][feature], so that a vector of
+/// features is loaded as it is; else feature by feature, [feature][k].
+#[inline(always)]
+pub fn at(m: usize, j: usize, k: usize) -> usize {
+    if m <= SMALL {
+        j / TILE * TILE * m + k * TILE + j % TILE
+    } else {
+        j * m + k
+    }
+}
+
+/// W as [`at`] says, then `b`.
 ///
 /// A vector that starts inside a row may be loaded whole: behind the last row lie the padding and b.
 /// What it holds beyond the row is multiplied by the zeros that pad hidden vectors.
@@ -27,7 +41,12 @@ pub struct Params<T> {
 impl<T: Real> Params<T> {
     /// All zeros.
     pub fn zeros(n: usize, m: usize) -> Self {
-        let bias = (n * m).next_multiple_of(PAD);
+        let rows = if m <= SMALL {
+            n.next_multiple_of(TILE)
+        } else {
+            n
+        };
+        let bias = (rows * m).next_multiple_of(PAD);
         Params {
             n,
             m,
@@ -38,13 +57,26 @@ impl<T: Real> Params<T> {
 
     /// w_j.
     #[inline(always)]
-    pub fn w(&self, j: usize) -> &[T] {
+    pub fn w(&self, j: usize) -> impl Iterator<Item = T> + '_ {
+        let (first, step) = if self.m <= SMALL {
+            (at(self.m, j, 0), TILE)
+        } else {
+            (j * self.m, 1)
+        };
+        let row = self.data[first..].iter().step_by(step);
+        row.take(self.m).copied()
+    }
+
+    /// w_j, if m is not small.
+    #[inline(always)]
+    pub fn row(&self, j: usize) -> &[T] {
+        debug_assert!(self.m > SMALL);
         &self.data[j * self.m..][..self.m]
     }
 
-    /// All w, row after row.
+    /// All of W, with its padding.
     pub fn weights(&self) -> &[T] {
-        &self.data[..self.n * self.m]
+        &self.data[..self.bias]
     }
 
     /// b.
@@ -65,12 +97,12 @@ impl<T: Real> Params<T> {
         let mut w = w.into_iter();
         for k in 0..m {
             for (j, x) in w.by_ref().take(n).enumerate() {
-                params.data[place(rank, j) * m + k] = x;
+                params.data[at(m, place(rank, j), k)] = x;
             }
         }
         for (j, &x) in b.iter().enumerate() {
-            let at = params.bias + place(rank, j);
-            params.data[at] = x;
+            let to = params.bias + place(rank, j);
+            params.data[to] = x;
         }
         params
     }
@@ -79,24 +111,41 @@ impl<T: Real> Params<T> {
     pub fn values(&self, rank: Option<&[u32]>) -> (Vec<T>, Vec<T>) {
         let mut w = Vec::with_capacity(self.n * self.m);
         for k in 0..self.m {
-            w.extend((0..self.n).map(|j| self.data[place(rank, j) * self.m + k]));
+            w.extend((0..self.n).map(|j| self.data[at(self.m, place(rank, j), k)]));
         }
         let b = (0..self.n).map(|j| self.b()[place(rank, j)]).collect();
         (w, b)
     }
 
-    /// The same in double precision; feature j is `rank[j]` here, if there is a `rank`.
-    pub fn to_f64(&self, rank: Option<&[u32]>) -> Params<f64> {
+    /// The same in another precision; feature j is `rank[j]` here, if there is a `rank`.
+    pub fn to<U: Real>(&self, rank: Option<&[u32]>) -> Params<U> {
         let mut params = Params::zeros(self.n, self.m);
         for j in 0..self.n {
             let from = place(rank, j);
-            for (out, x) in params.data[j * self.m..].iter_mut().zip(self.w(from)) {
-                *out = x.to_f64();
+            for (k, x) in self.w(from).enumerate() {
+                params.data[at(self.m, j, k)] = U::from_f64(x.to_f64());
             }
-            let at = params.bias + j;
-            params.data[at] = self.b()[from].to_f64();
+            let to = params.bias + j;
+            params.data[to] = U::from_f64(self.b()[from].to_f64());
         }
         params
+    }
+
+    /// `data`, which is laid out like the parameters, with what belongs to feature j at `places[j]`.
+    pub fn reordered(&self, data: &Aligned<T>, places: &[u32]) -> Aligned<T> {
+        let mut new = Aligned::zeros(data.len());
+        for (j, &to) in places.iter().enumerate() {
+            for k in 0..self.m {
+                new[at(self.m, to as usize, k)] = data[at(self.m, j, k)];
+            }
+            new[self.bias + to as usize] = data[self.bias + j];
+        }
+        new
+    }
+
+    /// Feature j becomes feature `places[j]`.
+    pub fn reorder(&mut self, places: &[u32]) {
+        self.data = self.reordered(&self.data, places);
     }
 
     /// Frobenius norm of W.

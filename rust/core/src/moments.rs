@@ -7,7 +7,7 @@
 //! sum_j I_j z_tj w_j = (sum_j I_j w_j w_j^T) h_t + sum_j I_j b_j w_j
 //! ```
 
-use crate::model::Params;
+use crate::model::{Params, at};
 use crate::simd::{Real, Vector};
 
 /// Examples whose S1 and S2 run in T's precision.
@@ -97,31 +97,6 @@ impl<T: Real> Moments<T> {
         self.finish();
     }
 
-    /// S1 and S2 of the unpadded hidden vectors `h`, in T; nothing else is kept.
-    #[inline(always)]
-    pub fn of_examples<const M: usize>(&mut self, h: &[T]) -> (T, [T; M], [[T; M]; M]) {
-        self.examples::<M>(h);
-        let (mut s1, mut s2) = ([T::default(); M], [[T::default(); M]; M]);
-        for k in 0..M {
-            s1[k] = T::from_f64(self.s1[k]);
-            for l in 0..M {
-                s2[k][l] = T::from_f64(self.s2[k * M + l]);
-            }
-        }
-        (T::from_f64(self.count), s1, s2)
-    }
-
-    /// Set what linear features add to C: sum_j I_j w_j w_j^T and sum_j I_j b_j w_j.
-    #[inline(always)]
-    pub fn set<const M: usize>(&mut self, matrix: &[[f64; M]; M], vector: &[f64; M]) {
-        self.any = true;
-        for k in 0..M {
-            self.vector[k] = vector[k];
-            self.matrix[k * M..(k + 1) * M].copy_from_slice(&matrix[k]);
-        }
-        self.finish();
-    }
-
     /// Round what C needs.
     #[inline(always)]
     fn finish(&mut self) {
@@ -198,7 +173,6 @@ impl<T: Real> Moments<T> {
             let weight = importance.get(j).copied().unwrap_or(1.0);
             let b = p.b()[j].to_f64();
             w.iter_mut().zip(p.w(j)).for_each(|(w, x)| *w = x.to_f64());
-            let out = &mut sums[j * m..][..m];
             let mut total = self.count * b;
             for k in 0..m {
                 let row = &self.s2[k * length..][..m];
@@ -206,7 +180,7 @@ impl<T: Real> Moments<T> {
                 for l in 0..m {
                     sum += row[l] * w[l];
                 }
-                out[k] += weight * sum;
+                sums[at(m, j, k)] += weight * sum;
                 total += w[k] * self.s1[k];
                 let left = weight * w[k];
                 self.vector[k] += left * b;
@@ -254,6 +228,42 @@ impl<T: Real> Moments<T> {
                     V::load(c).add(sum).store(c);
                 }
             }
+        }
+    }
+}
+
+/// S1 and S2 of the unpadded hidden vectors `h`.
+#[inline(always)]
+pub fn first_moments<T: Real, const M: usize>(h: &[T]) -> ([T; M], [[T; M]; M]) {
+    let (mut s1, mut s2) = ([0.0; M], [[0.0; M]; M]);
+    for h in h.chunks_exact(M) {
+        for k in 0..M {
+            let x = h[k].to_f64();
+            s1[k] += x;
+            for l in 0..=k {
+                s2[k][l] += x * h[l].to_f64();
+            }
+        }
+    }
+    let s2 = std::array::from_fn(|k| std::array::from_fn(|l| T::from_f64(s2[k.max(l)][k.min(l)])));
+    (s1.map(T::from_f64), s2)
+}
+
+/// Add `matrix` h + `vector` to every C; the matrix is symmetric, rows are not padded.
+#[inline(always)]
+pub fn add_linear<T: Real, const M: usize>(
+    matrix: &[[T; M]; M],
+    vector: &[T; M],
+    h: &[T],
+    c: &mut [T],
+) {
+    for (h, c) in h.chunks_exact(M).zip(c.chunks_exact_mut(M)) {
+        for k in 0..M {
+            let mut sum = vector[k];
+            for l in 0..M {
+                sum = h[l].fma(matrix[k][l], sum);
+            }
+            c[k] = c[k] + sum;
         }
     }
 }

@@ -9,10 +9,11 @@
 //! The first is a walk by example, done with h_t at hand; the others are a walk by feature, so that
 //! nothing is scattered and features can be shared out among threads.
 
+use std::hint::select_unpredictable;
 use std::ops::Range;
 
-use crate::examples::Examples;
-use crate::model::{Params, SMALL};
+use crate::examples::{Examples, FEATURES};
+use crate::model::{Params, SMALL, TILE, at};
 use crate::simd::{Real, Vector};
 
 /// Non-zeros of a feature whose sums run in T's precision.
@@ -21,8 +22,8 @@ const BLOCK: usize = 64;
 /// z = w . h + b. M is m if it is known when compiling, else 0.
 ///
 /// # Safety
-/// The instruction set of `V` is available; `w` and `h` hold m scalars, or whole vectors (`length`
-/// scalars, h with zeros behind m) if M is 0.
+/// The instruction set of `V` is available; `h` holds m scalars, and `w` too, a tile apart; or both hold
+/// whole vectors (`length` scalars, h with zeros behind m) if M is 0.
 #[inline(always)]
 unsafe fn preactivation<V: Vector, const M: usize>(
     w: *const V::Scalar,
@@ -35,7 +36,7 @@ unsafe fn preactivation<V: Vector, const M: usize>(
         if M > 0 {
             let mut z = b;
             for k in 0..M {
-                z = (*w.add(k)).fma(*h.add(k), z);
+                z = (*w.add(k * TILE)).fma(*h.add(k), z);
             }
             return z;
         }
@@ -115,7 +116,7 @@ impl<T: Real> Encode<'_, T> {
             for (&i, &v) in indices.iter().zip(values) {
                 for k in 0..M {
                     // SAFETY: features are below n.
-                    h[k] = v.fma(unsafe { *w.add(i as usize * M + k) }, h[k]);
+                    h[k] = v.fma(unsafe { *w.add(at(M, i as usize, k)) }, h[k]);
                 }
             }
             let mut c = [T::default(); M];
@@ -123,16 +124,13 @@ impl<T: Real> Encode<'_, T> {
                 let mut z = b[i as usize];
                 for k in 0..M {
                     // SAFETY: as above.
-                    z = unsafe { *w.add(i as usize * M + k) }.fma(h[k], z);
+                    z = unsafe { *w.add(at(M, i as usize, k)) }.fma(h[k], z);
                 }
-                let r = if z > T::default() {
-                    -self.weigh(i as usize, v)
-                } else {
-                    T::default()
-                };
+                let r = -self.weigh(i as usize, v);
+                let r = select_unpredictable(z > T::default(), r, T::default());
                 for k in 0..M {
                     // SAFETY: as above.
-                    c[k] = r.fma(unsafe { *w.add(i as usize * M + k) }, c[k]);
+                    c[k] = r.fma(unsafe { *w.add(at(M, i as usize, k)) }, c[k]);
                 }
             }
             for k in 0..M {
@@ -174,7 +172,7 @@ impl<T: Real> Encode<'_, T> {
                 for (&i, &v) in indices.iter().zip(values) {
                     let i = i as usize;
                     let z = preactivation::<V, 0>(w.add(i * m), b[i], h, self.length);
-                    active.push(if z > null { -self.weigh(i, v) } else { null });
+                    active.push(select_unpredictable(z > null, -self.weigh(i, v), null));
                 }
                 for k in (0..self.length).step_by(V::LANES) {
                     let mut sum = V::zero();
@@ -188,8 +186,8 @@ impl<T: Real> Encode<'_, T> {
     }
 }
 
-/// Add to `sums`, in the layout of the parameters, what the non-zeros of the features `range` add to
-/// dw and db; `dw` and `db` are the parts of the sums that belong to `range`.
+/// Add to `sums`, in the layout of the parameters, what the non-zeros of the part `part` of [`FEATURES`]
+/// features add to dw and db; `dw` and `db` are the parts of the sums that belong to it.
 ///
 /// # Safety
 /// The instruction set of `V` is available.
@@ -199,7 +197,7 @@ pub unsafe fn collect<V: Vector>(
     p: &Params<V::Scalar>,
     x: &Examples<V::Scalar>,
     importance: &[V::Scalar],
-    range: Range<usize>,
+    part: usize,
     length: usize,
     h: &[V::Scalar],
     c: &[V::Scalar],
@@ -207,72 +205,99 @@ pub unsafe fn collect<V: Vector>(
     db: &mut [f64],
 ) {
     assert!(h.len() >= x.count * length && c.len() >= x.count * length);
-    assert!(dw.len() >= range.len() * p.m && db.len() >= range.len() && range.end <= p.n);
     assert!(length >= p.m && (p.m <= SMALL || length.is_multiple_of(V::LANES)));
-    let first = range.start;
-    for j in first..range.end.min(x.used) {
-        let group = x.columns.group(j);
-        if group.is_empty() {
-            continue;
-        }
-        let walk = Collect {
-            w: p.w(j).as_ptr(),
-            b: p.b()[j],
-            weight: importance.get(j).copied(),
-            m: p.m,
-            length,
-            h: h.as_ptr(),
-            c: c.as_ptr(),
-        };
-        let dw = &mut dw[(j - first) * p.m..][..p.m];
-        let db = &mut db[j - first];
-        let mut start = group.start;
-        while start < group.end {
-            let block = start..group.end.min(start + BLOCK);
-            start = block.end;
-            let examples = &x.columns.indices[block.clone()];
-            let values = &x.columns.values[block];
-            // SAFETY: the assertions above; examples are below `count`.
-            unsafe {
-                match p.m {
-                    1 => walk.small::<V, 1>(examples, values, dw, db),
-                    2 => walk.small::<V, 2>(examples, values, dw, db),
-                    3 => walk.small::<V, 3>(examples, values, dw, db),
-                    4 => walk.small::<V, 4>(examples, values, dw, db),
-                    5 => walk.small::<V, 5>(examples, values, dw, db),
-                    6 => walk.small::<V, 6>(examples, values, dw, db),
-                    _ => walk.large::<V>(examples, values, dw, db),
-                }
-            }
+    let walk = Collect {
+        p,
+        x,
+        importance,
+        part,
+        length,
+        h: h.as_ptr(),
+        c: c.as_ptr(),
+    };
+    // SAFETY: the assertions above; examples are below `count`.
+    unsafe {
+        match p.m {
+            1 => walk.features::<V, 1>(dw, db),
+            2 => walk.features::<V, 2>(dw, db),
+            3 => walk.features::<V, 3>(dw, db),
+            4 => walk.features::<V, 4>(dw, db),
+            5 => walk.features::<V, 5>(dw, db),
+            6 => walk.features::<V, 6>(dw, db),
+            _ => walk.features::<V, 0>(dw, db),
         }
     }
 }
 
-/// One feature.
-struct Collect<T> {
-    w: *const T,
-    b: T,
-    weight: Option<T>,
-    m: usize,
+struct Collect<'a, T> {
+    p: &'a Params<T>,
+    x: &'a Examples<T>,
+    importance: &'a [T],
+    part: usize,
     length: usize,
     h: *const T,
     c: *const T,
 }
 
-impl<T: Real> Collect<T> {
+/// One feature.
+struct Feature<T> {
+    w: *const T,
+    b: T,
+    /// 1 where there are no importances, not an Option: a multiplication by what is in a None, done
+    /// ahead, is slow if that is subnormal.
+    weight: T,
+}
+
+impl<T: Real> Feature<T> {
     /// I v where z > 0, else 0; negated.
     #[inline(always)]
     fn active(&self, z: T, v: T) -> T {
-        if z > T::default() {
-            -self.weight.map_or(v, |weight| v * weight)
-        } else {
-            T::default()
+        select_unpredictable(z > T::default(), -(v * self.weight), T::default())
+    }
+}
+
+impl<T: Real> Collect<'_, T> {
+    /// Those of the part; M is m, or 0 if m is not small.
+    #[inline(always)]
+    unsafe fn features<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        dw: &mut [f64],
+        db: &mut [f64],
+    ) {
+        let (p, columns) = (self.p, &self.x.columns);
+        let first = self.part * FEATURES;
+        for &j in self.x.walk(self.part) {
+            let j = j as usize;
+            let feature = Feature {
+                w: p.data[at(p.m, j, 0)..].as_ptr(),
+                b: p.b()[j],
+                weight: self.importance.get(j).copied().unwrap_or(T::from_f64(1.0)),
+            };
+            let dw = &mut dw[at(p.m, j - first, 0)..];
+            let db = &mut db[j - first];
+            let group = columns.group(j);
+            let (mut examples, mut values) =
+                (&columns.indices[group.clone()], &columns.values[group]);
+            while !examples.is_empty() {
+                let (block, rest) = examples.split_at(examples.len().min(BLOCK));
+                let (v, others) = values.split_at(block.len());
+                (examples, values) = (rest, others);
+                // SAFETY: as `collect` says.
+                unsafe {
+                    if M > 0 {
+                        self.small::<V, M>(&feature, block, v, dw, db);
+                    } else {
+                        self.large::<V>(&feature, block, v, dw, db);
+                    }
+                }
+            }
         }
     }
 
     #[inline(always)]
     unsafe fn small<V: Vector<Scalar = T>, const M: usize>(
         &self,
+        feature: &Feature<T>,
         examples: &[u32],
         values: &[T],
         dw: &mut [f64],
@@ -284,8 +309,8 @@ impl<T: Real> Collect<T> {
             // SAFETY: as `collect` says.
             unsafe {
                 let (h, c) = (self.h.add(t as usize * M), self.c.add(t as usize * M));
-                let z = preactivation::<V, M>(self.w, self.b, h, M);
-                let r = self.active(z, v);
+                let z = preactivation::<V, M>(feature.w, feature.b, h, M);
+                let r = feature.active(z, v);
                 total = total + r;
                 for k in 0..M {
                     sum[k] = r.fma(*h.add(k), v.fma(*c.add(k), sum[k]));
@@ -293,7 +318,7 @@ impl<T: Real> Collect<T> {
             }
         }
         for k in 0..M {
-            dw[k] += sum[k].to_f64();
+            dw[k * TILE] += sum[k].to_f64();
         }
         *db += total.to_f64();
     }
@@ -301,6 +326,7 @@ impl<T: Real> Collect<T> {
     #[inline(always)]
     unsafe fn large<V: Vector<Scalar = T>>(
         &self,
+        feature: &Feature<T>,
         examples: &[u32],
         values: &[T],
         dw: &mut [f64],
@@ -312,8 +338,8 @@ impl<T: Real> Collect<T> {
         unsafe {
             for ((&t, &v), r) in examples.iter().zip(values).zip(&mut active) {
                 let h = self.h.add(t as usize * self.length);
-                let z = preactivation::<V, 0>(self.w, self.b, h, self.length);
-                *r = self.active(z, v);
+                let z = preactivation::<V, 0>(feature.w, feature.b, h, self.length);
+                *r = feature.active(z, v);
                 total = total + *r;
             }
             for k in (0..self.length).step_by(V::LANES) {
@@ -323,8 +349,12 @@ impl<T: Real> Collect<T> {
                     let from_c = V::splat(v).fma(V::load(self.c.add(at)), sum);
                     sum = V::splat(r).fma(V::load(self.h.add(at)), from_c);
                 }
-                let width = V::LANES.min(self.m - k);
-                sum.add_to(&mut dw[k..k + width]);
+                let dw = &mut dw[k..self.p.m.min(k + V::LANES)];
+                if dw.len() == V::LANES {
+                    sum.add_lanes(dw.as_mut_ptr());
+                } else {
+                    sum.add_to(dw);
+                }
             }
         }
         *db += total.to_f64();

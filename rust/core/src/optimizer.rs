@@ -93,6 +93,15 @@ impl<T: Real> Optimizer<T> {
         }
     }
 
+    /// Feature j of `params` becomes feature `places[j]`.
+    pub fn reorder(&mut self, params: &Params<T>, places: &[u32]) {
+        for moments in [&mut self.first, &mut self.second] {
+            if !moments.is_empty() {
+                *moments = params.reordered(moments, places);
+            }
+        }
+    }
+
     /// The learning rate of the next update.
     pub fn rate(&self) -> f64 {
         self.settings.rate(self.step)

@@ -138,6 +138,18 @@ pub unsafe trait Vector: Copy {
         // SAFETY: at most 16 lanes.
         unsafe { Self::load(out.as_ptr()) }
     }
+    /// Add all lanes to doubles.
+    #[inline(always)]
+    unsafe fn add_lanes(self, out: *mut f64) {
+        let mut lanes = [Self::Scalar::default(); 16];
+        // SAFETY: at most 16 lanes; the caller vouches for `out`.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            for i in 0..Self::LANES {
+                *out.add(i) += lanes[i].to_f64();
+            }
+        }
+    }
     /// Add the first lanes to the doubles of `out`, at most `LANES`.
     #[inline(always)]
     unsafe fn add_to(self, out: &mut [f64]) {

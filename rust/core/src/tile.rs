@@ -10,9 +10,6 @@ use crate::moments::Moments;
 use crate::rows::{Rows, SLACK};
 use crate::simd::{Real, Vector};
 
-/// Rows after which C in blocks is added to C in rows, to keep sums short.
-const ROWS: usize = 1024;
-
 /// What was done and what there is to do, as counts.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
@@ -39,12 +36,10 @@ impl Counts {
     }
 }
 
-/// A tile. A *vector* is LANES examples; a *unit* is what an entry names: a vector if `clusters`, else
-/// one example.
+/// A tile. A *vector* is LANES examples, an entry names one example.
 pub struct Tile<T> {
     m: usize,
     length: usize,
-    clusters: bool,
     /// First example and number of examples.
     pub first: usize,
     pub count: usize,
@@ -59,9 +54,7 @@ pub struct Tile<T> {
     factor: Vec<f32>,
     born: Vec<u64>,
     stale: Vec<u32>,
-    /// C as [vector][k][lane].
-    c: Aligned<T>,
-    /// By feature: units.
+    /// By feature: examples.
     rows: Rows,
     /// Whether a feature lists the exceptions from being linear, instead of from being dead.
     is_minus: Vec<bool>,
@@ -131,21 +124,13 @@ impl Pace {
 
 impl<T: Real> Tile<T> {
     /// For `count` examples from `first` on; all lists are empty, and none is valid.
-    pub fn new(
-        n: usize,
-        m: usize,
-        length: usize,
-        clusters: bool,
-        first: usize,
-        count: usize,
-    ) -> Self {
+    pub fn new(n: usize, m: usize, length: usize, first: usize, count: usize) -> Self {
         let lanes = T::Portable::LANES;
         let vectors = count.div_ceil(lanes);
         let blocks = vectors * m * lanes;
         Tile {
             m,
             length,
-            clusters,
             first,
             count,
             vectors,
@@ -156,14 +141,13 @@ impl<T: Real> Tile<T> {
             factor: vec![0.5; vectors],
             born: vec![0; vectors],
             stale: Vec::new(),
-            c: Aligned::zeros(if clusters { blocks } else { 0 }),
             rows: Rows::new(n),
             is_minus: vec![false; n],
             minus: Vec::new(),
             minus_changed: false,
             moments: Moments::new(m, length),
             scratch: vec![0; vectors * lanes + 32],
-            buffer: PairBuffer::new(if clusters { 0 } else { count }),
+            buffer: PairBuffer::new(count),
             built: 0,
         }
     }
@@ -288,14 +272,15 @@ impl<T: Real> Tile<T> {
     pub unsafe fn build<V: Vector<Scalar = T>>(&mut self, f: &Features<T>, rebuilt: &[u32]) {
         // SAFETY: the caller's promise.
         unsafe {
-            match self.m {
-                1 => self.build_m::<V, 1>(f, rebuilt),
-                2 => self.build_m::<V, 2>(f, rebuilt),
-                3 => self.build_m::<V, 3>(f, rebuilt),
-                4 => self.build_m::<V, 4>(f, rebuilt),
-                5 => self.build_m::<V, 5>(f, rebuilt),
-                6 => self.build_m::<V, 6>(f, rebuilt),
-                _ => self.build_m::<V, 0>(f, rebuilt),
+            for &j in rebuilt {
+                self.build_row::<V>(f, j as usize);
+            }
+            self.built += (rebuilt.len() * self.vectors) as u64;
+            if rebuilt.len() < self.rows.count() {
+                for i in 0..self.stale.len() {
+                    self.add_vector::<V>(f, self.stale[i] as usize);
+                }
+                self.built += (self.stale.len() * self.rows.count()) as u64;
             }
         }
         if std::mem::take(&mut self.minus_changed) {
@@ -309,41 +294,16 @@ impl<T: Real> Tile<T> {
         self.rows.compact();
     }
 
-    #[inline(always)]
-    unsafe fn build_m<V: Vector<Scalar = T>, const M: usize>(
-        &mut self,
-        f: &Features<T>,
-        rebuilt: &[u32],
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            for &j in rebuilt {
-                self.build_row::<V, M>(f, j as usize);
-            }
-            self.built += (rebuilt.len() * self.vectors) as u64;
-            if rebuilt.len() < self.rows.count() {
-                for i in 0..self.stale.len() {
-                    self.add_vector::<V, M>(f, self.stale[i] as usize);
-                }
-                self.built += (self.stale.len() * self.rows.count()) as u64;
-            }
-        }
-    }
-
     /// The list of feature j: of the exceptions from dead, or from linear if they are clearly fewer.
     #[inline(always)]
-    unsafe fn build_row<V: Vector<Scalar = T>, const M: usize>(
-        &mut self,
-        f: &Features<T>,
-        j: usize,
-    ) {
+    unsafe fn build_row<V: Vector<Scalar = T>>(&mut self, f: &Features<T>, j: usize) {
         // SAFETY: the caller's promise.
         unsafe {
             let old = self.is_minus[j];
-            let (mut len, mut bare, other) = self.scan::<V, M>(f, j, old);
-            let minus = old != (other * 10 < len * 7) && self.balanced::<V, M>(f, j);
+            let (mut len, mut bare, other) = self.scan::<V>(f, j, old);
+            let minus = old != (other * 10 < len * 7) && self.balanced::<V>(f, j);
             if minus != old {
-                (len, bare, _) = self.scan::<V, M>(f, j, minus);
+                (len, bare, _) = self.scan::<V>(f, j, minus);
             }
             self.minus_changed |= minus != old;
             self.is_minus[j] = minus;
@@ -354,18 +314,14 @@ impl<T: Real> Tile<T> {
     /// Whether exceptions from being linear are small enough, all together, not to drown the rest in
     /// their rounding: see [`BALANCE`].
     #[inline(always)]
-    unsafe fn balanced<V: Vector<Scalar = T>, const M: usize>(
-        &self,
-        f: &Features<T>,
-        j: usize,
-    ) -> bool {
-        let m = if M == 0 { self.m } else { M };
+    unsafe fn balanced<V: Vector<Scalar = T>>(&self, f: &Features<T>, j: usize) -> bool {
+        let m = self.m;
         let (mut up, mut down) = ([0.0; 2], [0.0; 2]);
         for v in 0..self.vectors {
             // SAFETY: the caller's promise; sizes of a whole vector. Lanes without an example have
             // z = b and size 0: they change little.
             unsafe {
-                let (z, _, _) = self.pair::<V, M>(&f.w[j * m..][..m], f.b[j], &f.bounds[j], v);
+                let (z, _, _) = self.pair::<V>(&f.w[j * m..][..m], f.b[j], &f.bounds[j], v);
                 let size = V::load(self.size.as_ptr().add(v * V::LANES));
                 let (y, exception) = (z.relu(), V::zero().sub(z).relu());
                 up[0] += y.sum().to_f64();
@@ -382,13 +338,13 @@ impl<T: Real> Tile<T> {
     /// Write the list of feature j to the scratch: its length, its length without a skin, and the
     /// length of the other kind of list.
     #[inline(always)]
-    unsafe fn scan<V: Vector<Scalar = T>, const M: usize>(
+    unsafe fn scan<V: Vector<Scalar = T>>(
         &mut self,
         f: &Features<T>,
         j: usize,
         minus: bool,
     ) -> (usize, usize, usize) {
-        let m = if M == 0 { self.m } else { M };
+        let m = self.m;
         let bound = &f.bounds[j];
         let w = &f.w[j * m..][..m];
         let out = self.scratch.as_mut_ptr();
@@ -396,7 +352,7 @@ impl<T: Real> Tile<T> {
         for v in 0..self.vectors {
             // SAFETY: whole vectors; the scratch has room for every example and a vector more.
             unsafe {
-                let (z, skin, thin) = self.pair::<V, M>(w, f.b[j], bound, v);
+                let (z, skin, thin) = self.pair::<V>(w, f.b[j], bound, v);
                 let valid = self.valid::<V>(v);
                 let (up, down) = (
                     skin.add(z).positive() & valid,
@@ -405,20 +361,13 @@ impl<T: Real> Tile<T> {
                 let (mask, opposite) = if minus { (down, up) } else { (up, down) };
                 let thin = if minus { thin.sub(z) } else { thin.add(z) };
                 let thin = thin.positive() & valid;
-                if self.clusters {
-                    *out.add(len) = v as u16;
-                    len += usize::from(mask != 0);
-                    bare += usize::from(thin != 0);
-                    other += usize::from(opposite != 0);
-                } else {
-                    bare += thin.count_ones() as usize;
-                    other += opposite.count_ones() as usize;
-                    let mut mask = mask;
-                    while mask != 0 {
-                        *out.add(len) = (v * V::LANES) as u16 + mask.trailing_zeros() as u16;
-                        len += 1;
-                        mask &= mask - 1;
-                    }
+                bare += thin.count_ones() as usize;
+                other += opposite.count_ones() as usize;
+                let mut mask = mask;
+                while mask != 0 {
+                    *out.add(len) = (v * V::LANES) as u16 + mask.trailing_zeros() as u16;
+                    len += 1;
+                    mask &= mask - 1;
                 }
             }
         }
@@ -427,14 +376,14 @@ impl<T: Real> Tile<T> {
 
     /// z of the references for a vector of examples, the skin around 0 and what rounding alone needs.
     #[inline(always)]
-    unsafe fn pair<V: Vector<Scalar = T>, const M: usize>(
+    unsafe fn pair<V: Vector<Scalar = T>>(
         &self,
         w: &[T],
         b: T,
         bound: &crate::lists::Bound<T>,
         v: usize,
     ) -> (V, V, V) {
-        let m = if M == 0 { self.m } else { M };
+        let m = self.m;
         // SAFETY: blocks of m whole vectors, sizes and reaches of one.
         unsafe {
             let h = self.reference.as_ptr().add(v * m * V::LANES);
@@ -451,19 +400,15 @@ impl<T: Real> Tile<T> {
         }
     }
 
-    /// Add the units of a vector with a new reference to every list that they now belong to.
+    /// Add the examples of a vector with a new reference to every list that they now belong to.
     #[inline(always)]
-    unsafe fn add_vector<V: Vector<Scalar = T>, const M: usize>(
-        &mut self,
-        f: &Features<T>,
-        v: usize,
-    ) {
-        let m = if M == 0 { self.m } else { M };
+    unsafe fn add_vector<V: Vector<Scalar = T>>(&mut self, f: &Features<T>, v: usize) {
+        let m = self.m;
         let valid = self.valid::<V>(v);
         for j in 0..self.rows.count() {
             // SAFETY: the caller's promise.
             let mut mask = unsafe {
-                let (z, skin, _) = self.pair::<V, M>(&f.w[j * m..][..m], f.b[j], &f.bounds[j], v);
+                let (z, skin, _) = self.pair::<V>(&f.w[j * m..][..m], f.b[j], &f.bounds[j], v);
                 let key = if self.is_minus[j] {
                     skin.sub(z)
                 } else {
@@ -471,16 +416,10 @@ impl<T: Real> Tile<T> {
                 };
                 key.positive() & valid
             };
-            if self.clusters {
-                if mask != 0 {
-                    self.rows.add(j, v as u16);
-                }
-            } else {
-                while mask != 0 {
-                    self.rows
-                        .add(j, (v * V::LANES) as u16 + mask.trailing_zeros() as u16);
-                    mask &= mask - 1;
-                }
+            while mask != 0 {
+                self.rows
+                    .add(j, (v * V::LANES) as u16 + mask.trailing_zeros() as u16);
+                mask &= mask - 1;
             }
         }
     }
@@ -506,116 +445,17 @@ impl<T: Real> Tile<T> {
             self.moments
                 .features::<V>(p, importance, &self.minus, h, sums);
             self.moments.apply::<V>(h, c);
-            match self.m {
-                1 => self.vectors_of::<V, 1>(p, importance, c, sums),
-                2 => self.vectors_of::<V, 2>(p, importance, c, sums),
-                3 => self.vectors_of::<V, 3>(p, importance, c, sums),
-                4 => self.vectors_of::<V, 4>(p, importance, c, sums),
-                5 => self.vectors_of::<V, 5>(p, importance, c, sums),
-                6 => self.vectors_of::<V, 6>(p, importance, c, sums),
-                _ if self.length == V::LANES => self.examples_of::<V, 1>(p, importance, h, c, sums),
-                _ => self.examples_of::<V, 0>(p, importance, h, c, sums),
+            if self.length == V::LANES {
+                self.pairs::<V, 1>(p, importance, h, c, sums);
+            } else {
+                self.pairs::<V, 0>(p, importance, h, c, sums);
             }
         }
     }
 
-    /// Entries are vectors of examples.
+    /// A vector runs over k. Q is the number of vectors of a row, or 0 if that is not 1.
     #[inline(always)]
-    unsafe fn vectors_of<V: Vector<Scalar = T>, const M: usize>(
-        &mut self,
-        p: &Params<T>,
-        importance: &[f64],
-        c: &mut [T],
-        sums: &mut [f64],
-    ) {
-        self.c.fill(T::default());
-        for i in 0..self.rows.order().len() {
-            let j = self.rows.order()[i] as usize;
-            // SAFETY: the caller's promise.
-            unsafe { self.row_of_vectors::<V, M>(p, importance, j, sums) };
-            if i % ROWS == ROWS - 1 {
-                self.empty_c::<V>(c);
-            }
-        }
-        self.empty_c::<V>(c);
-    }
-
-    /// Add C in blocks to C in rows.
-    #[inline(always)]
-    fn empty_c<V: Vector<Scalar = T>>(&mut self, c: &mut [T]) {
-        let (m, lanes) = (self.m, V::LANES);
-        for (t, row) in c.chunks_exact_mut(m).enumerate() {
-            let block = &self.c[t / lanes * m * lanes..][..m * lanes];
-            for k in 0..m {
-                row[k] = row[k] + block[k * lanes + t % lanes];
-            }
-        }
-        self.c.fill(T::default());
-    }
-
-    #[inline(always)]
-    unsafe fn row_of_vectors<V: Vector<Scalar = T>, const M: usize>(
-        &mut self,
-        p: &Params<T>,
-        importance: &[f64],
-        j: usize,
-        sums: &mut [f64],
-    ) {
-        let units = self.rows.row(j);
-        let weight = importance.get(j).copied().unwrap_or(1.0);
-        let sign = T::from_f64(if self.is_minus[j] { -1.0 } else { 1.0 });
-        let rounded = T::from_f64(weight);
-        let left = self.count % V::LANES;
-        let padded = if left == 0 {
-            usize::MAX
-        } else {
-            self.vectors - 1
-        };
-        // SAFETY: units are below `vectors`; blocks of M whole vectors.
-        unsafe {
-            let (mut w, mut wi) = ([V::zero(); M], [V::zero(); M]);
-            for k in 0..M {
-                let x = *p.data.as_ptr().add(j * M + k);
-                w[k] = V::splat(sign * x);
-                wi[k] = V::splat(rounded * x);
-            }
-            let b = V::splat(sign * p.b()[j]);
-            let (mut a, mut big_b) = (V::zero(), [V::zero(); M]);
-            for &unit in units {
-                let at = usize::from(unit) * M * V::LANES;
-                let from = self.now.as_ptr().add(at);
-                let to = self.c.as_mut_ptr().add(at);
-                let mut h = [V::zero(); M];
-                let mut z = b;
-                for k in 0..M {
-                    h[k] = V::load(from.add(k * V::LANES));
-                    z = w[k].fma(h[k], z);
-                }
-                let mut y = z.relu();
-                if usize::from(unit) == padded {
-                    let mut lanes = [T::default(); 16];
-                    y.store(lanes.as_mut_ptr());
-                    lanes[left..].fill(T::default());
-                    y = V::load(lanes.as_ptr());
-                }
-                a = a.add(y);
-                for k in 0..M {
-                    big_b[k] = y.fma(h[k], big_b[k]);
-                    let c = to.add(k * V::LANES);
-                    y.fma(wi[k], V::load(c)).store(c);
-                }
-            }
-            for k in 0..M {
-                sums[j * M + k] += weight * big_b[k].sum().to_f64();
-            }
-            sums[p.bias + j] += weight * a.sum().to_f64();
-        }
-    }
-
-    /// Entries are single examples, and a vector runs over k. Q is the number of vectors of a row, or
-    /// 0 if that is not 1.
-    #[inline(always)]
-    unsafe fn examples_of<V: Vector<Scalar = T>, const Q: usize>(
+    unsafe fn pairs<V: Vector<Scalar = T>, const Q: usize>(
         &mut self,
         p: &Params<T>,
         importance: &[f64],
@@ -654,10 +494,10 @@ impl<T: Real> Tile<T> {
                 let mut at = 0;
                 for i in from..to {
                     let j = self.rows.order()[i] as usize;
-                    let units = self.rows.row(j);
-                    let y = buffer.y.get_unchecked(at..at + units.len());
-                    pairs.spread::<V, Q>(j, units, y, sums);
-                    at += units.len();
+                    let examples = self.rows.row(j);
+                    let y = buffer.y.get_unchecked(at..at + examples.len());
+                    pairs.spread::<V, Q>(j, examples, y, sums);
+                    at += examples.len();
                 }
             }
             from = to;
@@ -767,14 +607,14 @@ impl<T: Real> Pairs<'_, T> {
     unsafe fn spread<V: Vector<Scalar = T>, const Q: usize>(
         &self,
         j: usize,
-        units: &[u16],
+        examples: &[u16],
         y: &[T],
         sums: &mut [f64],
     ) {
         let length = if Q == 0 { self.length } else { Q * V::LANES };
         let weight = self.importance.get(j).copied().unwrap_or(1.0);
         let rounded = T::from_f64(weight);
-        let w = self.p.w(j).as_ptr();
+        let w = self.p.row(j).as_ptr();
         let mut a = T::default();
         for &y in y {
             a = a + y;
@@ -785,7 +625,7 @@ impl<T: Real> Pairs<'_, T> {
             for k in (0..length).step_by(V::LANES) {
                 let wi = V::load(w.add(k)).mul(V::splat(rounded));
                 let mut sum = V::zero();
-                for (&t, &y) in units.iter().zip(y) {
+                for (&t, &y) in examples.iter().zip(y) {
                     let y = V::splat(y);
                     let at = usize::from(t) * length + k;
                     sum = y.fma(V::load(self.h.add(at)), sum);
@@ -795,7 +635,11 @@ impl<T: Real> Pairs<'_, T> {
                 let width = V::LANES.min(self.m - k);
                 let out = &mut sums[j * self.m + k..][..width];
                 if weight == 1.0 {
-                    sum.add_to(out);
+                    if width == V::LANES {
+                        sum.add_lanes(out.as_mut_ptr());
+                    } else {
+                        sum.add_to(out);
+                    }
                 } else {
                     let mut lanes = [T::default(); 16];
                     sum.store(lanes.as_mut_ptr());

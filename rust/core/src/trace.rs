@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use crate::aligned::Aligned;
 use crate::error::Result;
 use crate::examples::{Examples, Sparse};
 use crate::gradient::{Gradient, Kernel};
@@ -89,17 +90,13 @@ fn errors<T: Real>(
     let dense = dense::<T, T>(choice, params, x, importance, cancel)?;
     let size: f64 = exact.iter().map(|e| e * e).sum();
     let distance = |sums: &[f64]| {
-        let squares = sums.iter().zip(&exact).map(|(s, e)| (s - e) * (s - e));
+        let squares = sums
+            .iter()
+            .zip(exact.iter())
+            .map(|(s, e)| (s - e) * (s - e));
         (squares.sum::<f64>() / size).sqrt()
     };
-    let own = compact(&gradient.sums, params);
-    Ok((distance(&own), distance(&dense)))
-}
-
-/// Sums without the padding.
-fn compact<T: Real>(sums: &[f64], p: &Params<T>) -> Vec<f64> {
-    let (w, b) = (&sums[..p.n * p.m], &sums[p.bias..][..p.n]);
-    w.iter().chain(b).copied().collect()
+    Ok((distance(&gradient.sums), distance(&dense)))
 }
 
 /// The dense gradient in precision U. Importances other than 1 are not looked at: they take no part
@@ -110,23 +107,16 @@ fn dense<T: Real, U: Real>(
     x: &Examples<T>,
     importance: &[f64],
     cancel: &AtomicBool,
-) -> Result<Vec<f64>> {
+) -> Result<Aligned<f64>> {
     assert!(importance.iter().all(|&i| i == 1.0), "importance must be 1");
-    let mut params = Params::<U>::zeros(p.n, p.m);
-    let data = params.data.iter_mut().zip(p.data.iter());
-    data.for_each(|(to, from)| *to = U::from_f64(from.to_f64()));
+    let params = p.to::<U>(None);
     let copy = |s: &Sparse<T>| Sparse {
         starts: s.starts.clone(),
         indices: s.indices.clone(),
         values: s.values.iter().map(|v| U::from_f64(v.to_f64())).collect(),
     };
-    let mut examples = Examples {
-        count: x.count,
-        used: x.used,
-        rows: copy(&x.rows),
-        columns: copy(&x.columns),
-    };
+    let examples = Examples::of(copy(&x.rows), p.n);
     let mut gradient = Gradient::new(choice.isa, Kernel::Dense, &params, &[]);
-    gradient.compute(&params, &mut examples, 0.0, cancel)?;
-    Ok(compact(&gradient.sums, &params))
+    gradient.compute(&params, &examples, 0.0, cancel)?;
+    Ok(gradient.sums)
 }

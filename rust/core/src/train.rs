@@ -279,10 +279,15 @@ impl<'a, T: Real> Run<'a, T> {
                 break;
             }
             let (isa, cancel) = (self.choice.isa, self.cancel);
-            let params = &mut self.params;
+            let (params, x) = (&mut self.params, &mut batch.examples);
+            if let Some(places) = gradient.prepare(params, x, optimizer.rate(), cancel)? {
+                optimizer.reorder(params, &places);
+                params.reorder(&places);
+                follow(&mut self.rank, &places);
+            }
             let mut update = || {
-                gradient.compute(params, &mut batch.examples, optimizer.rate(), cancel)?;
-                watch(&gradient, params, &batch.examples);
+                gradient.compute(params, x, optimizer.rate(), cancel)?;
+                watch(&gradient, params, x);
                 optimizer.update(isa, params, &mut gradient.sums, scale);
                 Ok(())
             };
@@ -314,7 +319,7 @@ impl<'a, T: Real> Run<'a, T> {
 
     /// Append a point of the history; false if something is not finite.
     fn measure(&mut self, step: u64, batch: &Csr) -> Result<bool> {
-        let params = self.params.to_f64(Some(&self.rank));
+        let params = self.params.to::<f64>(Some(&self.rank));
         let mut point = Point {
             step,
             train_loss: f64::NAN,
@@ -343,7 +348,7 @@ impl<'a, T: Real> Run<'a, T> {
 
     /// The loss on the whole test set, which passes through in parts.
     fn test_loss(&self) -> Result<f64> {
-        let params = self.params.to_f64(Some(&self.rank));
+        let params = self.params.to::<f64>(Some(&self.rank));
         let size = self.spec.test_size;
         let mut total = 0.0;
         for low in (0..size).step_by(TEST_PART as usize) {
@@ -392,6 +397,11 @@ fn often_first(x: &Csr, n: usize) -> Vec<u32> {
     rank
 }
 
+/// Who was to be at i is to be at `places[i]`.
+fn follow(rank: &mut [u32], places: &[u32]) {
+    rank.iter_mut().for_each(|i| *i = places[*i as usize]);
+}
+
 /// Importances, or nothing when all are 1.
 fn unless_all_one(importance: &[f64]) -> Vec<f64> {
     if importance.iter().all(|&i| i == 1.0) {
@@ -429,7 +439,7 @@ pub fn loss_and_grad<T: Real>(
     )?;
     let (dw, db) = all.remove(0);
     let importance = unless_all_one(importance);
-    let loss = squared_error(isa, &params.to_f64(None), x, &importance, cancel);
+    let loss = squared_error(isa, &params.to::<f64>(None), x, &importance, cancel);
     let scale = 1.0 / (x.rows() as f64 * features);
     Ok((loss.ok_or(Error::Cancelled)? * scale, dw, db))
 }
@@ -458,13 +468,20 @@ pub fn gradients<T: Real>(
     let mut gradient = Gradient::new(choice.isa, choice.kernel, first, &importance);
     let scale = 2.0 / (x.rows() as f64 * features);
     let mut all = Vec::with_capacity(sequence.len());
+    let mut rank: Vec<u32> = (0..first.n as u32).collect();
     for params in sequence {
-        gradient.compute(params, &mut examples, pace, cancel)?;
+        let mut params = params.to::<T>(None);
+        params.reorder(&rank);
+        if let Some(places) = gradient.prepare(&params, &mut examples, pace, cancel)? {
+            params.reorder(&places);
+            follow(&mut rank, &places);
+        }
+        gradient.compute(&params, &examples, pace, cancel)?;
         let mut out = Params::<T>::zeros(params.n, params.m);
         for (out, sum) in out.data.iter_mut().zip(gradient.sums.iter_mut()) {
             *out = T::from_f64(scale * std::mem::take(sum));
         }
-        all.push(out.values(None));
+        all.push(out.values(Some(&rank)));
     }
     Ok(all)
 }

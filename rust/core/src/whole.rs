@@ -11,7 +11,7 @@
 
 use crate::aligned::Aligned;
 use crate::dense::Features;
-use crate::model::Params;
+use crate::model::{Params, at};
 use crate::simd::Real;
 
 /// Fewer examples than this are not worth the look at every feature.
@@ -61,13 +61,13 @@ impl<T: Real> Whole<T> {
         }
         let reach = h
             .chunks_exact(length)
-            .map(square)
+            .map(|h| square(h.iter().copied()))
             .fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a });
         // Squares of bounds are compared, so the margin on z is half of this.
         let margin = 1.0 - 1e-6 * (m + 1) as f64;
-        for (j, (w, b)) in p.weights().chunks_exact(m).zip(p.b()).enumerate() {
+        for (j, b) in p.b().iter().enumerate() {
             // A square may underflow; the smallest normal number makes up for it.
-            let size = square(w) + f64::MIN_POSITIVE;
+            let size = square(p.w(j)) + f64::MIN_POSITIVE;
             let b = b.to_f64();
             // False for anything that is not finite: such a feature is active.
             if size * reach < b * b * margin {
@@ -91,7 +91,7 @@ impl<T: Real> Whole<T> {
             let block = &mut self.params[j0 * (m + 1)..][..width * (m + 1)];
             let features = &self.active[j0.min(count)..count.min(j0 + width)];
             for (i, &j) in features.iter().enumerate() {
-                for (k, &x) in p.w(j as usize).iter().enumerate() {
+                for (k, x) in p.w(j as usize).enumerate() {
                     block[k * width + i] = x;
                 }
                 block[m * width + i] = p.b()[j as usize];
@@ -138,9 +138,8 @@ impl<T: Real> Whole<T> {
             let block = &packed[j0 * (m + 1)..][..width * (m + 1)];
             let features = &self.active[j0.min(count)..count.min(j0 + width)];
             for (i, &j) in features.iter().enumerate() {
-                let out = &mut sums[j as usize * m..][..m];
-                for (k, out) in out.iter_mut().enumerate() {
-                    *out = block[k * width + i];
+                for k in 0..m {
+                    sums[at(m, j as usize, k)] = block[k * width + i];
                 }
                 sums[bias + j as usize] = block[m * width + i];
             }
@@ -149,7 +148,7 @@ impl<T: Real> Whole<T> {
 }
 
 #[inline(always)]
-fn square<T: Real>(v: &[T]) -> f64 {
+fn square<T: Real>(v: impl Iterator<Item = T>) -> f64 {
     let mut sum = 0.0;
     for x in v {
         sum += x.to_f64() * x.to_f64();
