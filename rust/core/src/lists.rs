@@ -337,9 +337,9 @@ impl<T: Real> Lists<T> {
     }
 }
 
-/// Entries that lists may have: some for each number that a run keeps anyway, and 64 MB in any case.
+/// Entries that lists may have: some for each number that a run keeps anyway, and 128 MB in any case.
 pub fn entries_limit<T>(p: &Params<T>, count: usize, nonzeros: usize) -> usize {
-    (8 * (nonzeros + (p.n + count) * (p.m + 1))).max(1 << 25)
+    (8 * (nonzeros + (p.n + count) * (p.m + 1))).max(1 << 26)
 }
 
 /// Examples of a tile: a multiple of a vector, small enough for the caches, few enough in number.

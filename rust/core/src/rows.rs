@@ -158,7 +158,7 @@ impl Rows {
 
     /// Drop what rows that moved have left behind, if that is much.
     pub fn compact(&mut self) {
-        if self.pool.len() <= 3 * self.live + 8 * self.rows.len() {
+        if self.pool.len() <= 2 * self.live + 8 * self.rows.len() {
             return;
         }
         let mut pool = Vec::with_capacity(2 * self.live + 2 * self.rows.len());
