@@ -7,6 +7,8 @@ use crate::stream::Csr;
 
 /// Features of a part: what one thread collects at a time.
 pub const FEATURES: usize = 512;
+/// Examples whose h and C the second cache holds, if m is small.
+const EXAMPLES: usize = 1 << 16;
 
 /// Non-zeros grouped by example or by feature.
 #[derive(Debug, Default)]
@@ -26,20 +28,22 @@ impl<T: Real> Sparse<T> {
         self.starts[i]..self.starts[i + 1]
     }
 
-    /// The same non-zeros grouped the other way; `count` is the number of new groups. Inside a group
-    /// the order is that of the old groups.
-    fn transposed(&self, count: usize) -> Self {
+    /// The non-zeros of the groups `range` grouped the other way; `count` is the number of new groups.
+    /// Inside a group the order is that of the old groups.
+    fn transposed(&self, range: Range<usize>, count: usize) -> Self {
+        let first = self.starts[range.start];
+        let nonzeros = &self.indices[first..self.starts[range.end]];
         let mut starts = vec![0; count + 1];
-        for &i in &self.indices {
+        for &i in nonzeros {
             starts[i as usize + 1] += 1;
         }
         for i in 0..count {
             starts[i + 1] += starts[i];
         }
         let mut next = starts.clone();
-        let mut indices = vec![0; self.indices.len()];
-        let mut values = vec![T::default(); self.values.len()];
-        for group in 0..self.starts.len() - 1 {
+        let mut indices = vec![0; nonzeros.len()];
+        let mut values = vec![T::default(); nonzeros.len()];
+        for group in range {
             for e in self.group(group) {
                 let at = &mut next[self.indices[e] as usize];
                 indices[*at] = group as u32;
@@ -55,6 +59,44 @@ impl<T: Real> Sparse<T> {
     }
 }
 
+/// The non-zeros of some examples by feature.
+#[derive(Debug)]
+pub struct Columns<T> {
+    /// By feature: examples.
+    pub features: Sparse<T>,
+    /// Features that have examples; of each [`FEATURES`] those with few first, so that loops over their
+    /// examples are predictable.
+    walk: Vec<u32>,
+    /// Where the walk through each [`FEATURES`] begins, and the end of the last.
+    walks: Vec<usize>,
+}
+
+impl<T: Real> Columns<T> {
+    fn new(features: Sparse<T>) -> Self {
+        let n = features.starts.len() - 1;
+        let (mut walk, mut walks) = (Vec::new(), vec![0]);
+        for first in (0..n).step_by(FEATURES) {
+            let from = walk.len();
+            let known = first..n.min(first + FEATURES);
+            let known = known.filter(|&j| !features.group(j).is_empty());
+            walk.extend(known.map(|j| j as u32));
+            walk[from..].sort_by_key(|&j| features.group(j as usize).len());
+            walks.push(walk.len());
+        }
+        Columns {
+            features,
+            walk,
+            walks,
+        }
+    }
+
+    /// The features of part `i` of [`FEATURES`] features that have examples.
+    #[inline(always)]
+    pub fn walk(&self, i: usize) -> &[u32] {
+        &self.walk[self.walks[i]..self.walks[i + 1]]
+    }
+}
+
 /// A set of examples.
 #[derive(Debug)]
 pub struct Examples<T> {
@@ -62,13 +104,8 @@ pub struct Examples<T> {
     pub count: usize,
     /// By example: features.
     pub rows: Sparse<T>,
-    /// By feature: examples.
-    pub columns: Sparse<T>,
-    /// Features that have examples; of each [`FEATURES`] those with few first, so that loops over their
-    /// examples are predictable.
-    walk: Vec<u32>,
-    /// Where the walk through each [`FEATURES`] begins, and the end of the last.
-    walks: Vec<usize>,
+    /// The same by feature, for [`EXAMPLES`] examples after [`EXAMPLES`] examples.
+    pub columns: Vec<Columns<T>>,
 }
 
 impl<T: Real> Examples<T> {
@@ -89,37 +126,20 @@ impl<T: Real> Examples<T> {
 
     /// Those of `rows`.
     pub fn of(rows: Sparse<T>, n: usize) -> Self {
-        let columns = rows.transposed(n);
-        let (mut walk, mut walks) = (Vec::new(), vec![0]);
-        for first in (0..n).step_by(FEATURES) {
-            let from = walk.len();
-            let features = first..n.min(first + FEATURES);
-            walk.extend(
-                features
-                    .filter(|&j| !columns.group(j).is_empty())
-                    .map(|j| j as u32),
-            );
-            walk[from..].sort_by_key(|&j| columns.group(j as usize).len());
-            walks.push(walk.len());
-        }
+        let count = rows.starts.len() - 1;
+        let columns = (0..count).step_by(EXAMPLES).map(|first| {
+            let range = first..count.min(first + EXAMPLES);
+            Columns::new(rows.transposed(range, n))
+        });
         Examples {
-            count: rows.starts.len() - 1,
+            count,
+            columns: columns.collect(),
             rows,
-            columns,
-            walk,
-            walks,
         }
-    }
-
-    /// The features of part `i` of [`FEATURES`] features that have examples.
-    #[inline(always)]
-    pub fn walk(&self, i: usize) -> &[u32] {
-        &self.walk[self.walks[i]..self.walks[i + 1]]
     }
 
     /// Example `order[t]` becomes example t, and feature j becomes `places[j]`.
     pub fn reorder(&mut self, order: &[u32], places: &[u32]) {
-        let n = self.columns.starts.len() - 1;
         let mut rows = Sparse {
             starts: Vec::with_capacity(self.count + 1),
             indices: Vec::with_capacity(self.rows.indices.len()),
@@ -134,6 +154,6 @@ impl<T: Real> Examples<T> {
             rows.values.extend_from_slice(&self.rows.values[group]);
             rows.starts.push(rows.indices.len());
         }
-        *self = Examples::of(rows, n);
+        *self = Examples::of(rows, places.len());
     }
 }

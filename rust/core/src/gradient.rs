@@ -23,7 +23,7 @@ use crate::aligned::Aligned;
 use crate::dense::Dense;
 use crate::dispatch::multiversion;
 use crate::error::{Error, Result};
-use crate::examples::{Examples, FEATURES};
+use crate::examples::{Columns, Examples, FEATURES};
 use crate::groups::{GroupTile, Grouped, Groups};
 use crate::isa::Isa;
 use crate::lists::{Features, LOOK, Lists, Pairs};
@@ -691,22 +691,24 @@ impl<T: Real> Gradient<T> {
         let (isa, importance, length) = (self.isa, &self.importance, self.length);
         let (h, c) = (&self.h, &self.c);
         let (dw, db) = self.sums.split_at_mut(p.bias);
-        let one = |(i, (dw, db)): (usize, (&mut [f64], &mut [f64]))| {
-            if !cancel.load(Ordering::Relaxed) {
-                collect(isa, p, x, importance, i, length, h, c, dw, db);
-            }
-        };
         let db = &mut db[..p.n];
-        if threads {
-            dw.par_chunks_mut(FEATURES * p.m)
-                .zip(db.par_chunks_mut(FEATURES))
-                .enumerate()
-                .for_each(one);
-        } else {
-            dw.chunks_mut(FEATURES * p.m)
-                .zip(db.chunks_mut(FEATURES))
-                .enumerate()
-                .for_each(one);
+        for columns in &x.columns {
+            let one = |(i, (dw, db)): (usize, (&mut [f64], &mut [f64]))| {
+                if !cancel.load(Ordering::Relaxed) {
+                    collect(isa, p, columns, importance, i, length, h, c, dw, db);
+                }
+            };
+            if threads {
+                dw.par_chunks_mut(FEATURES * p.m)
+                    .zip(db.par_chunks_mut(FEATURES))
+                    .enumerate()
+                    .for_each(one);
+            } else {
+                dw.chunks_mut(FEATURES * p.m)
+                    .zip(db.chunks_mut(FEATURES))
+                    .enumerate()
+                    .for_each(one);
+            }
         }
         check(cancel)
     }
@@ -850,7 +852,7 @@ multiversion! {
 multiversion! {
     /// See [`nonzeros::collect`].
     fn collect = nonzeros_collect(
-        p: &Params<T>, x: &Examples<T>, importance: &[T], part: usize,
+        p: &Params<T>, x: &Columns<T>, importance: &[T], part: usize,
         length: usize, h: &[T], c: &[T], dw: &mut [f64], db: &mut [f64],
     )
 }
@@ -936,7 +938,7 @@ unsafe fn nonzeros_encode<V: Vector>(
 #[allow(clippy::too_many_arguments)]
 unsafe fn nonzeros_collect<V: Vector>(
     p: &Params<V::Scalar>,
-    x: &Examples<V::Scalar>,
+    x: &Columns<V::Scalar>,
     importance: &[V::Scalar],
     part: usize,
     length: usize,

@@ -12,7 +12,7 @@
 use std::hint::select_unpredictable;
 use std::ops::Range;
 
-use crate::examples::{Examples, FEATURES};
+use crate::examples::{Columns, Examples, FEATURES};
 use crate::model::{Params, SMALL, TILE, at};
 use crate::simd::{Real, Vector};
 
@@ -190,12 +190,12 @@ impl<T: Real> Encode<'_, T> {
 /// features add to dw and db; `dw` and `db` are the parts of the sums that belong to it.
 ///
 /// # Safety
-/// The instruction set of `V` is available.
+/// The instruction set of `V` is available; h and c have a row of `length` for every example of x.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub unsafe fn collect<V: Vector>(
     p: &Params<V::Scalar>,
-    x: &Examples<V::Scalar>,
+    x: &Columns<V::Scalar>,
     importance: &[V::Scalar],
     part: usize,
     length: usize,
@@ -204,7 +204,7 @@ pub unsafe fn collect<V: Vector>(
     dw: &mut [f64],
     db: &mut [f64],
 ) {
-    assert!(h.len() >= x.count * length && c.len() >= x.count * length);
+    assert!(h.len() == c.len());
     assert!(length >= p.m && (p.m <= SMALL || length.is_multiple_of(V::LANES)));
     let walk = Collect {
         p,
@@ -231,7 +231,7 @@ pub unsafe fn collect<V: Vector>(
 
 struct Collect<'a, T> {
     p: &'a Params<T>,
-    x: &'a Examples<T>,
+    x: &'a Columns<T>,
     importance: &'a [T],
     part: usize,
     length: usize,
@@ -264,7 +264,7 @@ impl<T: Real> Collect<'_, T> {
         dw: &mut [f64],
         db: &mut [f64],
     ) {
-        let (p, columns) = (self.p, &self.x.columns);
+        let (p, columns) = (self.p, &self.x.features);
         let first = self.part * FEATURES;
         for &j in self.x.walk(self.part) {
             let j = j as usize;
