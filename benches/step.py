@@ -99,12 +99,17 @@ def obstacle(contestant: Contestant, job: Job) -> str | None:
     return None
 
 
-def verdict(answer: dict[str, Any], goal: dict[str, Any], way: float = WAY_TOLERANCE) -> str | None:
-    """What is wrong with an answer, if anything; ``way`` is the tolerance of the way."""
+def verdict(
+    answer: dict[str, Any],
+    goal: dict[str, Any],
+    loss: float = LOSS_TOLERANCE,
+    way: float = WAY_TOLERANCE,
+) -> str | None:
+    """What is wrong with an answer, if anything; ``loss`` and ``way`` are tolerances."""
     if "error" in answer:
         return f"failed: {answer['error']}"
     off = abs(answer["loss"] - goal["loss"]) / goal["loss"]
-    if not off <= LOSS_TOLERANCE:
+    if not off <= loss:
         return f"LOSS DIFFERS by {off:.1e} of it"
     if not answer["distance"] <= way:
         return f"WEIGHTS DIFFER by {answer['distance']:.1e} of the way"

@@ -27,8 +27,7 @@ Array = npt.NDArray[Any]
 
 DTYPES = ("float32", "float64")
 KERNELS = ("dense", "lists", "auto")
-# Groups of features, clusters of examples (the same m, more examples), single examples in rows of
-# one vector, of several, and with remainders.
+# Groups of features (m up to 6); rows of one vector, of several, and with remainders.
 HIDDEN = (1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 33)
 
 
@@ -252,8 +251,7 @@ def test_lists_give_the_gradient_of_all_pairs(native, reference, path):
 
 @settings(max_examples=25)
 @given(path=paths(steps=12), few=st.integers(1, 9), sign=st.sampled_from([-1.0, 1.0]))
-def test_clusters_of_examples_give_the_gradient_of_all_pairs(native, reference, path, few, sign):
-    """Few features: more than twice as many examples, also for small m."""
+def test_few_features_with_many_examples(native, reference, path, few, sign):
     few = min(few + 2, 9)
     path = replace(path, n=few, m=min(few, path.m), T=2 * few + 1 + path.T, bias=sign * path.bias)
     assert_right(reference, path)
@@ -276,6 +274,13 @@ def test_numbers_of_examples_with_every_remainder(native, reference, dtype, m):
         for n in (max(m, 8), 40):
             path = Path(n=n, m=m, T=T, kind="walk", steps=3, move=0.01, dtype=dtype, bias=0.5)
             assert_right(reference, path, ("lists",))
+
+
+@pytest.mark.parametrize("m", [2, 7])
+def test_more_examples_than_a_block_of_columns(native, reference, m):
+    """Non-zeros are collected 65,536 examples at a time; there are many tiles, too."""
+    path = Path(n=8, m=m, T=2**16 + 70, kind="walk", steps=3, move=1e-3, sparsity=0.5)
+    assert_right(reference, path)
 
 
 @pytest.mark.parametrize("pace", [0.0, 1e-12, 1e-3, 1e3])

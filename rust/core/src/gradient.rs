@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::examples::{Columns, Examples, FEATURES};
 use crate::groups::{GroupTile, Grouped, Groups};
 use crate::isa::Isa;
-use crate::lists::{Features, LOOK, Lists, Pairs};
+use crate::lists::{Features, LOOK, Lists, Work};
 use crate::model::{Params, SMALL, row_length};
 use crate::moments::Moments;
 use crate::nonzeros;
@@ -408,12 +408,13 @@ impl<T: Real> Gradient<T> {
         let active = self.whole.active.len().min(n);
         let pairs = (count * active) as f64 / T::Portable::LANES as f64;
         let m = self.whole.m as f64;
-        pairs
-            * if self.whole.m <= 3 {
-                1.8 * m + 1.2
-            } else {
-                2.5 * m + 4.0
-            }
+        let vector = if self.whole.m <= 3 {
+            1.8 * m + 1.2
+        } else {
+            2.5 * m + 4.0
+        };
+        // Every feature is looked at, packed and unpacked, however few examples there are.
+        pairs * vector + n as f64 * 6.0 * (m + 1.0)
     }
 
     /// New lists; for small m what goes together is sorted first.
@@ -428,7 +429,8 @@ impl<T: Real> Gradient<T> {
         let mut places = None;
         if let Plan::ByGroup(lists) = &mut plan {
             self.encode(p, x, cancel, shared(p, x))?;
-            let (features, examples) = lists.orders(p, &self.h, x);
+            let (features, examples) = lists.orders(p, &self.h, x, cancel);
+            check(cancel)?;
             lists.reorder(&features, &examples);
             let to = places.insert(inverse(&features));
             x.reorder(&examples, to);
@@ -723,7 +725,7 @@ trait Listed<T>: Send {
     /// Take references anew where it is time, and with `build` make the lists that go with them.
     fn refresh(&mut self, isa: Isa, features: &Self::Features, h: &[T], pace: Pace, build: bool);
     /// Add what the pairs add.
-    fn run(&mut self, isa: Isa, pairs: Pairs<'_, T>);
+    fn run(&mut self, isa: Isa, work: Work<'_, T>);
 }
 
 impl<T: Real> Listed<T> for Tile<T> {
@@ -734,8 +736,8 @@ impl<T: Real> Listed<T> for Tile<T> {
     fn refresh(&mut self, isa: Isa, features: &Features<T>, h: &[T], pace: Pace, build: bool) {
         refresh(isa, self, features, h, pace, build);
     }
-    fn run(&mut self, isa: Isa, pairs: Pairs<'_, T>) {
-        tile(isa, self, pairs);
+    fn run(&mut self, isa: Isa, work: Work<'_, T>) {
+        tile(isa, self, work);
     }
 }
 
@@ -747,8 +749,8 @@ impl<T: Real> Listed<T> for GroupTile<T> {
     fn refresh(&mut self, isa: Isa, groups: &Groups<T>, h: &[T], pace: Pace, build: bool) {
         refresh_groups(isa, self, groups, h, pace, build);
     }
-    fn run(&mut self, isa: Isa, pairs: Pairs<'_, T>) {
-        group_tile(isa, self, pairs);
+    fn run(&mut self, isa: Isa, work: Work<'_, T>) {
+        group_tile(isa, self, work);
     }
 }
 
@@ -787,7 +789,7 @@ impl<T: Real, L: Listed<T>> TileStep<'_, T, L> {
             let (h, c) = (&mut h[rows.clone()], &mut c[rows]);
             encode(isa, p, self.x, importance, span, length, h, c);
             tile.refresh(isa, self.features, h, self.pace, true);
-            let pairs = Pairs {
+            let work = Work {
                 p,
                 importance,
                 importance64: self.importance64,
@@ -796,7 +798,7 @@ impl<T: Real, L: Listed<T>> TileStep<'_, T, L> {
                 lanes: &mut *lanes,
                 sums: &mut *sums,
             };
-            tile.run(isa, pairs);
+            tile.run(isa, work);
         }
     }
 }
@@ -911,12 +913,12 @@ multiversion! {
 
 multiversion! {
     /// See [`GroupTile::run`].
-    fn group_tile = group_tile_run(tile: &mut GroupTile<T>, pairs: Pairs<'_, T>)
+    fn group_tile = group_tile_run(tile: &mut GroupTile<T>, work: Work<'_, T>)
 }
 
 multiversion! {
     /// See [`Tile::run`].
-    fn tile = tile_run(tile: &mut Tile<T>, pairs: Pairs<'_, T>)
+    fn tile = tile_run(tile: &mut Tile<T>, work: Work<'_, T>)
 }
 
 #[inline(always)]
@@ -1047,8 +1049,8 @@ unsafe fn tile_refresh<V: Vector>(
 }
 
 #[inline(always)]
-unsafe fn tile_run<V: Vector>(tile: &mut Tile<V::Scalar>, pairs: Pairs<'_, V::Scalar>) {
-    unsafe { tile.run::<V>(pairs.p, pairs.importance64, pairs.h, pairs.c, pairs.sums) }
+unsafe fn tile_run<V: Vector>(tile: &mut Tile<V::Scalar>, work: Work<'_, V::Scalar>) {
+    unsafe { tile.run::<V>(work.p, work.importance64, work.h, work.c, work.sums) }
 }
 
 #[inline(always)]
@@ -1072,6 +1074,6 @@ unsafe fn group_tile_refresh<V: Vector>(
 }
 
 #[inline(always)]
-unsafe fn group_tile_run<V: Vector>(tile: &mut GroupTile<V::Scalar>, pairs: Pairs<'_, V::Scalar>) {
-    unsafe { tile.run::<V>(pairs) }
+unsafe fn group_tile_run<V: Vector>(tile: &mut GroupTile<V::Scalar>, work: Work<'_, V::Scalar>) {
+    unsafe { tile.run::<V>(work) }
 }

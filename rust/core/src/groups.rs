@@ -1,15 +1,17 @@
 //! Lists of examples for groups of LANES similar features, tile by tile of similar examples.
 //!
-//! The bounds are those of [`crate::lists`]. For small m, vectors run over features. They are alike if the
-//! direction of (R w, b) is, R being the length of a hidden vector: that is what decides the signs of
-//! z. Features that are alike lie together in the parameters, so that groups are loaded as they are,
-//! and so do examples that are alike, so that for most tiles a group is dead or linear altogether.
-//! Groups that would list most examples of a tile list the exceptions from being linear instead, with
-//! the sign of w and b turned, so that kernels need not know.
+//! The bounds are those of [`crate::lists`]; here vectors run over features, and m is small. Features
+//! are alike if the direction of (R w, b) is, R being the length of a hidden vector: that is what
+//! decides the signs of z. Features that are alike lie together in the parameters, so that groups are
+//! loaded as they are, and so do examples that are alike, so that for most tiles a group is dead or
+//! linear altogether. Groups that would list most examples of a tile list the exceptions from being
+//! linear instead, with the sign of w and b turned, so that kernels need not know.
+
+use std::sync::atomic::AtomicBool;
 
 use crate::aligned::Aligned;
 use crate::examples::Examples;
-use crate::lists::{BALANCE, LOOK, Pairs, clusters, entries_limit};
+use crate::lists::{BALANCE, LOOK, Work, clusters, entries_limit};
 use crate::model::{Params, at};
 use crate::moments::{add_linear, first_moments};
 use crate::rows::Rows;
@@ -285,22 +287,22 @@ impl<T: Real> GroupTile<T> {
     /// # Safety
     /// The instruction set of `V` is available.
     #[inline(always)]
-    pub unsafe fn run<V: Vector<Scalar = T>>(&mut self, pairs: Pairs<'_, T>) {
-        let (p, groups) = (pairs.p, self.is_minus.len());
-        assert!(pairs.h.len() == self.count * p.m && pairs.c.len() == pairs.h.len());
-        assert!(pairs.sums.len() == p.data.len() && groups == p.n.div_ceil(V::LANES));
-        for len in [pairs.importance.len(), pairs.importance64.len()] {
+    pub unsafe fn run<V: Vector<Scalar = T>>(&mut self, work: Work<'_, T>) {
+        let (p, groups) = (work.p, self.is_minus.len());
+        assert!(work.h.len() == self.count * p.m && work.c.len() == work.h.len());
+        assert!(work.sums.len() == p.data.len() && groups == p.n.div_ceil(V::LANES));
+        for len in [work.importance.len(), work.importance64.len()] {
             assert!(len == 0 || len >= groups * V::LANES);
         }
         // SAFETY: the caller's promise.
         unsafe {
             match p.m {
-                1 => self.run_m::<V, 1>(pairs),
-                2 => self.run_m::<V, 2>(pairs),
-                3 => self.run_m::<V, 3>(pairs),
-                4 => self.run_m::<V, 4>(pairs),
-                5 => self.run_m::<V, 5>(pairs),
-                6 => self.run_m::<V, 6>(pairs),
+                1 => self.run_m::<V, 1>(work),
+                2 => self.run_m::<V, 2>(work),
+                3 => self.run_m::<V, 3>(work),
+                4 => self.run_m::<V, 4>(work),
+                5 => self.run_m::<V, 5>(work),
+                6 => self.run_m::<V, 6>(work),
                 m => unreachable!("m = {m} is too large for groups"),
             }
         }
@@ -530,8 +532,8 @@ impl<T: Real> GroupTile<T> {
     }
 
     #[inline(always)]
-    unsafe fn run_m<V: Vector<Scalar = T>, const M: usize>(&mut self, pairs: Pairs<'_, T>) {
-        let Pairs {
+    unsafe fn run_m<V: Vector<Scalar = T>, const M: usize>(&mut self, work: Work<'_, T>) {
+        let Work {
             p,
             importance,
             importance64,
@@ -539,7 +541,7 @@ impl<T: Real> GroupTile<T> {
             c,
             lanes,
             sums,
-        } = pairs;
+        } = work;
         let groups = self.is_minus.len();
         let size = self.count.next_multiple_of(V::LANES) * M * V::LANES;
         if lanes.len() < size {
@@ -838,7 +840,13 @@ impl<T: Real> Grouped<T> {
 
     /// Orders in which similar features, and similar examples, lie together. In a tile, those with few
     /// non-zeros come first, so that loops over them are predictable.
-    pub fn orders(&self, p: &Params<T>, h: &[T], x: &Examples<T>) -> (Vec<u32>, Vec<u32>) {
+    pub fn orders(
+        &self,
+        p: &Params<T>,
+        h: &[T],
+        x: &Examples<T>,
+        cancel: &AtomicBool,
+    ) -> (Vec<u32>, Vec<u32>) {
         let (n, m, lanes) = (self.n, self.m, T::Portable::LANES);
         let square = |h: &[T]| h.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>();
         let radius = h.chunks_exact(m).map(square).fold(0.0, f64::max).sqrt();
@@ -854,12 +862,12 @@ impl<T: Real> Grouped<T> {
                 points[at..].fill(0.0);
             }
         }
-        let mut examples = clusters(h, m, self.tiles[0].count.next_multiple_of(64));
+        let mut examples = clusters(h, m, self.tiles[0].count.next_multiple_of(64), cancel);
         for tile in &self.tiles {
             let examples = &mut examples[tile.first..][..tile.count];
             examples.sort_unstable_by_key(|&t| (x.rows.group(t as usize).len(), t));
         }
-        (clusters(&points, m + 1, lanes), examples)
+        (clusters(&points, m + 1, lanes, cancel), examples)
     }
 
     /// Features and examples now lie in these orders: their budgets go with them, and the next step

@@ -14,8 +14,8 @@
 //! (for each example, [`crate::tile`]) hold. So a pair with w'.h' + b' < -skin is *dead*: y = 0, and
 //! one with w'.h' + b' > skin is *linear*: y = z. A feature lists the pairs that may not be dead; or,
 //! where that is shorter, those that may not be linear, which take part with relu(-z), since
-//! y = z + relu(-z), and z comes from moments for all examples at once. Who has moved too far gets a
-//! new reference, and only his lists are made anew. Both references enter alike, so it does not matter
+//! y = z + relu(-z), and z comes from moments for many examples at once. What has moved too far gets a
+//! new reference, and only its lists are made anew. Both references enter alike, so it does not matter
 //! which of the two was taken first.
 //!
 //! Rounding: each of the two z is off by at most (m + 2) u (|b| + |w| |h|), and the comparison by
@@ -28,6 +28,8 @@
 //! last budget was used; the number of steps they shall last is set from counts: of pairs looked at in
 //! making lists, against pairs that are listed for the skin alone. No clock is read, so the same run
 //! makes the same lists.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::aligned::Aligned;
 use crate::model::Params;
@@ -50,7 +52,7 @@ const TILE_BYTES: usize = 1 << 18;
 pub const BALANCE: [f64; 2] = [4.0, 16.0];
 
 /// What the pairs of a tile read and what they add to.
-pub struct Pairs<'a, T> {
+pub struct Work<'a, T> {
     pub p: &'a Params<T>,
     /// Empty when all are 1.
     pub importance: &'a [T],
@@ -349,15 +351,15 @@ fn tile_size(count: usize, row: usize) -> usize {
 }
 
 /// An order of the points `h`, (count, m), in which each `lanes` of them are a compact cluster: the
-/// median along the widest side splits, down to that many.
-pub fn clusters<T: Real>(h: &[T], m: usize, lanes: usize) -> Vec<u32> {
+/// median along the widest side splits, down to that many. Less good if `cancel` was set meanwhile.
+pub fn clusters<T: Real>(h: &[T], m: usize, lanes: usize, cancel: &AtomicBool) -> Vec<u32> {
     let mut order: Vec<u32> = (0..(h.len() / m) as u32).collect();
     let mut parts = Vec::from([std::ops::Range {
         start: 0,
         end: order.len(),
     }]);
     while let Some(part) = parts.pop() {
-        if part.len() <= lanes {
+        if part.len() <= lanes || cancel.load(Ordering::Relaxed) {
             continue;
         }
         let k = widest(h, m, &order[part.clone()]);
