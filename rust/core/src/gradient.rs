@@ -130,22 +130,22 @@ impl<T: Real> Plan<T> {
 
     fn pace(&self, step: u64, size: f64) -> Pace {
         match self {
-            Plan::ByFeature(lists) => lists.pace(step, size),
-            Plan::ByGroup(groups) => groups.pace(step, size),
+            Plan::ByFeature(lists) => lists.life.pace(step, size),
+            Plan::ByGroup(lists) => lists.life.pace(step, size),
         }
     }
 
     fn fresh(&mut self) -> &mut bool {
         match self {
             Plan::ByFeature(lists) => &mut lists.fresh,
-            Plan::ByGroup(groups) => &mut groups.fresh,
+            Plan::ByGroup(lists) => &mut lists.fresh,
         }
     }
 
     fn review(&mut self) -> f64 {
         match self {
             Plan::ByFeature(lists) => lists.review(),
-            Plan::ByGroup(groups) => groups.review(),
+            Plan::ByGroup(lists) => lists.review(),
         }
     }
 
@@ -159,14 +159,14 @@ impl<T: Real> Plan<T> {
     fn too_large(&self) -> bool {
         match self {
             Plan::ByFeature(lists) => lists.too_large(),
-            Plan::ByGroup(groups) => groups.too_large(),
+            Plan::ByGroup(lists) => lists.too_large(),
         }
     }
 
     fn look(&self) -> Look {
         let (counts, life) = match self {
-            Plan::ByFeature(lists) => (lists.counts(), lists.life()),
-            Plan::ByGroup(groups) => (groups.counts(), groups.life()),
+            Plan::ByFeature(lists) => (lists.counts(), lists.life.steps),
+            Plan::ByGroup(lists) => (lists.counts(), lists.life.steps),
         };
         Look {
             lists: true,

@@ -16,7 +16,7 @@ use crate::model::{Params, at};
 use crate::moments::{add_linear, first_moments};
 use crate::rows::Rows;
 use crate::simd::{Real, Vector};
-use crate::tile::{Counts, Pace};
+use crate::tile::{Counts, Lifetime, Pace};
 
 /// Numbers of the bounds of a feature, as in [`crate::lists::Bound`].
 const BOUNDS: usize = 5;
@@ -738,8 +738,8 @@ pub struct Grouped<T> {
     pub tiles: Vec<GroupTile<T>>,
     /// Whether the next step takes all references anew.
     pub fresh: bool,
-    life: f64,
-    last: Counts,
+    /// How long the lists shall last.
+    pub life: Lifetime,
     limit: usize,
     /// Entries without a skin when last sorted; cycles that more of them have cost since; and what it
     /// would cost to sort anew.
@@ -767,8 +767,7 @@ impl<T: Real> Grouped<T> {
             tiles: (0..count).step_by(size).map(tile).collect(),
             groups,
             fresh: true,
-            life: Pace::LIFE,
-            last: Counts::default(),
+            life: Lifetime::new(),
             limit: entries_limit(p, count, nonzeros),
             sorted: None,
             excess: 0.0,
@@ -781,24 +780,9 @@ impl<T: Real> Grouped<T> {
         self.excess > self.sort_cost
     }
 
-    /// The pace at a step, for references that are too old.
-    pub fn pace(&self, step: u64, size: f64) -> Pace {
-        Pace {
-            step,
-            size,
-            life: self.life,
-            all: false,
-            adapt: true,
-        }
-    }
-
     /// Sums over tiles.
     pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        self.tiles
-            .iter()
-            .for_each(|tile| counts.add(&tile.counts()));
-        counts
+        self.tiles.iter().map(GroupTile::counts).sum()
     }
 
     /// Whether the lists take more memory than the rest of a run may.
@@ -810,22 +794,12 @@ impl<T: Real> Grouped<T> {
             > self.limit
     }
 
-    /// How long lists shall last.
-    pub fn life(&self) -> f64 {
-        self.life
-    }
-
     /// Every [`LOOK`] steps: set the life of lists; the cycles of a step, roughly.
     pub fn review(&mut self) -> f64 {
         let counts = self.counts();
         let m = self.m as f64;
         let (entry, vector) = (2.0 * m + 2.0, 0.6 * m + 4.0);
-        let built = (counts.built - self.last.built) as f64 * vector;
-        let extra = (counts.entries - counts.bare) as f64 * entry * LOOK as f64;
-        if self.last.built > 0 {
-            self.life = Pace::next_life(self.life, built, extra);
-        }
-        self.last = counts;
+        self.life.review(counts, entry, vector);
         let sorted = *self.sorted.get_or_insert(counts.bare);
         self.excess += counts.bare.saturating_sub(sorted) as f64 * entry * LOOK as f64;
         let examples: usize = self.tiles.iter().map(|tile| tile.count).sum();
@@ -835,7 +809,7 @@ impl<T: Real> Grouped<T> {
             + counts.minus as f64 * (15.0 + 7.0 * m + 1.5 * m * m)
             + (self.groups.count * self.tiles.len()) as f64 * 3.0
             + self.n as f64 * (m + 1.0)
-            + 2.0 * pairs * vector / self.life
+            + 2.0 * pairs * vector / self.life.steps
     }
 
     /// Orders in which similar features, and similar examples, lie together. In a tile, those with few

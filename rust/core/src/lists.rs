@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::aligned::Aligned;
 use crate::model::Params;
 use crate::simd::{Real, Vector};
-use crate::tile::{Counts, Pace, Tile};
+use crate::tile::{Counts, Lifetime, Pace, Tile};
 
 /// More than any product that underflows.
 const TINY: f64 = 1e-30;
@@ -254,8 +254,8 @@ pub struct Lists<T> {
     m: usize,
     length: usize,
     vectors: usize,
-    life: f64,
-    last: Counts,
+    /// How long the lists shall last.
+    pub life: Lifetime,
     limit: usize,
 }
 
@@ -276,30 +276,14 @@ impl<T: Real> Lists<T> {
             m,
             length,
             vectors: count.div_ceil(lanes),
-            life: Pace::LIFE,
-            last: Counts::default(),
+            life: Lifetime::new(),
             limit: entries_limit(p, count, nonzeros),
-        }
-    }
-
-    /// The pace at a step, for references that are too old.
-    pub fn pace(&self, step: u64, size: f64) -> Pace {
-        Pace {
-            step,
-            size,
-            life: self.life,
-            all: false,
-            adapt: true,
         }
     }
 
     /// Sums over tiles.
     pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        self.tiles
-            .iter()
-            .for_each(|tile| counts.add(&tile.counts()));
-        counts
+        self.tiles.iter().map(Tile::counts).sum()
     }
 
     /// Whether the lists take more memory than the rest of a run may.
@@ -319,23 +303,13 @@ impl<T: Real> Lists<T> {
         self.tiles.iter_mut().for_each(Tile::sort);
         let counts = self.counts();
         let (entry, vector) = self.prices();
-        let built = (counts.built - self.last.built) as f64 * vector;
-        let extra = (counts.entries - counts.bare) as f64 * entry * LOOK as f64;
-        if self.last.built > 0 {
-            self.life = Pace::next_life(self.life, built, extra);
-        }
-        self.last = counts;
+        self.life.review(counts, entry, vector);
         let m = self.m as f64;
         let pairs = (self.vectors * self.features.born.len()) as f64;
         counts.entries as f64 * entry
             + counts.rows as f64 * (25.0 + 5.0 * m.min(16.0))
             + counts.minus as f64 * (8.0 + 1.5 * m * m)
-            + 2.0 * pairs * vector / self.life
-    }
-
-    /// How long lists shall last.
-    pub fn life(&self) -> f64 {
-        self.life
+            + 2.0 * pairs * vector / self.life.steps
     }
 }
 

@@ -4,7 +4,7 @@
 //! features' references alone, so tiles can be worked on at the same time.
 
 use crate::aligned::Aligned;
-use crate::lists::{BALANCE, Features};
+use crate::lists::{BALANCE, Features, LOOK};
 use crate::model::Params;
 use crate::moments::Moments;
 use crate::rows::{Rows, SLACK};
@@ -25,14 +25,56 @@ pub struct Counts {
     pub built: u64,
 }
 
-impl Counts {
-    /// Sum.
-    pub fn add(&mut self, other: &Counts) {
-        self.entries += other.entries;
-        self.bare += other.bare;
-        self.rows += other.rows;
-        self.minus += other.minus;
-        self.built += other.built;
+impl std::iter::Sum for Counts {
+    fn sum<I: Iterator<Item = Counts>>(all: I) -> Counts {
+        all.fold(Counts::default(), |a, b| Counts {
+            entries: a.entries + b.entries,
+            bare: a.bare + b.bare,
+            rows: a.rows + b.rows,
+            minus: a.minus + b.minus,
+            built: a.built + b.built,
+        })
+    }
+}
+
+/// How long the lists of a run shall last.
+pub struct Lifetime {
+    /// Steps.
+    pub steps: f64,
+    last: Counts,
+}
+
+impl Lifetime {
+    /// That of the first lists.
+    pub fn new() -> Self {
+        Lifetime {
+            steps: 16.0,
+            last: Counts::default(),
+        }
+    }
+
+    /// The pace at a step, for references that are too old.
+    pub fn pace(&self, step: u64, size: f64) -> Pace {
+        Pace {
+            step,
+            size,
+            life: self.steps,
+            all: false,
+            adapt: true,
+        }
+    }
+
+    /// Every [`LOOK`] steps, from the counts so far and the cycles of an entry and of a vector of pairs
+    /// looked at: the sum of what it takes to make lists and of what entries take that are there for the
+    /// skin alone is least where both are equal.
+    pub fn review(&mut self, counts: Counts, entry: f64, vector: f64) {
+        let built = (counts.built - self.last.built) as f64 * vector;
+        let extra = (counts.entries - counts.bare) as f64 * entry * LOOK as f64;
+        let change = (built / extra.max(1.0)).sqrt().clamp(0.5, 2.0);
+        if self.last.built > 0 && !(0.8..1.25).contains(&change) {
+            self.steps = (self.steps * change).clamp(8.0, 1024.0);
+        }
+        self.last = counts;
     }
 }
 
@@ -86,20 +128,6 @@ impl Pace {
     pub fn budget(&self, factor: f32) -> f64 {
         // Squares of these have to be normal numbers.
         (f64::from(factor) * self.life * self.size).clamp(1e-15, 1e15)
-    }
-
-    /// The life of the first lists.
-    pub const LIFE: f64 = 16.0;
-
-    /// The next life, of lists that took `built` cycles to make while entries that are there for the
-    /// skin alone took `extra`: the sum of both is least where they are equal.
-    pub fn next_life(life: f64, built: f64, extra: f64) -> f64 {
-        let change = (built / extra.max(1.0)).sqrt().clamp(0.5, 2.0);
-        if (0.8..1.25).contains(&change) {
-            life
-        } else {
-            (life * change).clamp(8.0, 1024.0)
-        }
     }
 
     /// The next factor, of something that used that share of its budget since step `born`.
