@@ -7,6 +7,7 @@ each. The answer goes to ``FOLDER/train.json`` or ``FOLDER/gradient.json``.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -62,11 +63,12 @@ def train(folder: Path) -> dict[str, Any]:
     points: list[tuple[float, float]] = []
     ended: list[Any] = []
 
-    def poll(steps: float) -> bool:
+    def poll(steps: float, running: object) -> bool:
         points.append((time.perf_counter(), steps))
         return False
 
-    _native.train_many([work], job.threads, lambda _, raw: ended.append(raw), poll)
+    ends = lambda _, raw: ended.append(raw)  # noqa: E731
+    _native.train_many([work], job.threads, 2**62, ends, poll, lambda *_: None, math.inf)
     if ended[0]["status"] != "ok":
         raise RuntimeError(f"the training ended as {ended[0]['status']}")
     np.savez(folder / "shots.npz", W=ended[0]["snapshot_W"], b=ended[0]["snapshot_b"])

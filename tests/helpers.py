@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 import toysup
-from toysup._types import Backend
+from toysup._types import Backend, RawRun
 from toysup.training import Run
 
 Array = npt.NDArray[Any]
@@ -166,6 +166,14 @@ def run_bits(run: Run) -> bytes:
     """Everything that a run computes."""
     history = [run.history[name].values for name in sorted(run.history)]
     return bits(run.W, run.b, run.train_loss, run.test_loss, *history)
+
+
+def raw_bits(raw: RawRun) -> bytes:
+    """Everything that a backend computes."""
+    history = [raw["history_step"], *(raw["history"][name] for name in sorted(raw["history"]))]
+    shots = [raw["snapshot_step"], raw["snapshot_W"], raw["snapshot_b"]]
+    losses = (raw["train_loss"], raw["test_loss"], raw["steps_done"])
+    return bits(raw["W"], raw["b"], *losses, *history, *shots) + raw["status"].encode()
 
 
 def digest(data: bytes) -> str:

@@ -343,7 +343,7 @@ def test_runs_that_ended_beside_a_failure_are_kept(
 ) -> None:
     from toysup import _sweep
 
-    def ended(configs: list[TrainConfig], jobs: int, on_result: object, poll: object) -> None:
+    def ended(configs: list[TrainConfig], jobs: int, on_result: object, *rest: object) -> None:
         """A backend that hands over a failure first, and a finished run after it."""
         from toysup._types import failed_run
 

@@ -39,14 +39,14 @@ def doomed(monkeypatch: pytest.MonkeyPatch, backend: Any, seed: int) -> list[int
     """Let runs of that seed fail; returns the list of the seeds that are trained."""
     real, trained = backend.train_many, []
 
-    def train_many(configs, n_jobs, on_result, poll):
+    def train_many(configs, n_jobs, on_result, poll, *rest):
         trained.extend(config.seed for config in configs)
 
         def on(i, raw):
             bad = configs[i].seed == seed
             on_result(i, failed_run(configs[i], "ValueError: doomed") if bad else raw)
 
-        real(configs, n_jobs, on, poll)
+        real(configs, n_jobs, on, poll, *rest)
 
     monkeypatch.setattr(backend, "train_many", train_many)
     return trained

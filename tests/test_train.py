@@ -238,7 +238,7 @@ def test_a_run_that_diverges_ends_with_a_warning(backend, dtype, tmp_path):
 
 
 def test_a_run_that_fails_raises_its_reason(backend, monkeypatch):
-    def fail(configs, n_jobs, on_result, poll):
+    def fail(configs, n_jobs, on_result, poll, options=None):
         on_result(0, failed_run(configs[0], "the disk is on fire"))
 
     monkeypatch.setattr(backend, "train_many", fail)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 __all__ = [
     "__version__",
     "available_isas",
+    "check",
     "gradients",
     "isa",
     "loss_and_grad",
@@ -22,6 +23,7 @@ __all__ = [
 __version__: str
 
 def available_isas() -> list[str]: ...
+def check(job: Mapping[str, Any]) -> None: ...
 def gradients(
     w: npt.NDArray[np.floating[Any]],
     b: npt.NDArray[np.floating[Any]],
@@ -51,6 +53,9 @@ def trace(
 def train_many(
     jobs: Sequence[Mapping[str, Any]],
     n_jobs: int,
+    memory: int,
     on_result: Callable[[int, Any], object],
-    poll: Callable[[float], bool],
+    poll: Callable[[float, Sequence[tuple[int, int]]], bool],
+    on_state: Callable[[int, dict[str, Any]], object],
+    interval: float,
 ) -> None: ...

@@ -19,11 +19,31 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._stream import ROLES, cospi, initial_weights, sample
-from toysup._types import CSR, HISTORY, HISTORY_TEST, Array, OnResult, Poll, RawRun, failed_run
+from toysup._types import (
+    CSR,
+    HISTORY,
+    HISTORY_TEST,
+    Array,
+    OnResult,
+    Options,
+    Poll,
+    RawRun,
+    State,
+    failed_run,
+)
+from toysup._version import __version__
 from toysup.config import TrainConfig
 from toysup.metrics import dimensionality
 
-__all__ = ["isa", "learning_rate", "loss_and_grad", "name", "sample", "train_many"]
+__all__ = [
+    "check_state",
+    "isa",
+    "learning_rate",
+    "loss_and_grad",
+    "name",
+    "sample",
+    "train_many",
+]
 
 name = "numpy"
 
@@ -173,6 +193,36 @@ class _Run:
         self.test_set = self._sample(0, min(config.test_size, HISTORY_TEST), "test")
         self.history: list[tuple[float, ...]] = []
         self.snapshots: list[tuple[Array, Array]] = []
+        self.optimizer = Optimizer(config, (self.W, self.b))
+        self.step = 0
+
+    def state(self) -> dict[str, Array]:
+        """Copies of all arrays that change; the rest follows from the config and the step."""
+        W, b = zip(*self.snapshots, strict=True) if self.snapshots else ((), ())
+        first, second = self.optimizer.first, self.optimizer.second
+        arrays = {
+            "W": self.W,
+            "b": self.b,
+            "first_W": first[0],
+            "first_b": first[1],
+            "second_W": second[0],
+            "second_b": second[1],
+            "powers": np.array(self.optimizer.powers),
+            "history": np.array(self.history).reshape(-1, len(HISTORY)),
+            "snapshot_W": np.array(W, self.W.dtype).reshape(-1, *self.W.shape),
+            "snapshot_b": np.array(b, self.W.dtype).reshape(-1, *self.b.shape),
+        }
+        return {name: array.copy() for name, array in arrays.items()}
+
+    def resume(self, state: State) -> None:
+        """The inverse of :meth:`state`."""
+        self.W[:], self.b[:] = state["W"], state["b"]
+        self.optimizer.first = [state["first_W"].copy(), state["first_b"].copy()]
+        self.optimizer.second = [state["second_W"].copy(), state["second_b"].copy()]
+        self.optimizer.powers = state["powers"].tolist()
+        self.history = [tuple(point) for point in state["history"].tolist()]
+        self.snapshots = list(zip(state["snapshot_W"], state["snapshot_b"], strict=True))
+        self.step = state["step"]
 
     def _check(self) -> None:
         if self.stop():
@@ -223,35 +273,101 @@ class _Run:
         return total / c.test_size if c.test_size else math.nan
 
     def train(self, progress: Callable[[int], None]) -> str:
-        """Run all updates; returns the status."""
+        """Run all updates that are left; returns the status."""
         c = self.config
         scale = 1.0 / (c.batch * (c.n if c.loss_reduction == "mean" else 1))
-        optimizer = Optimizer(c, (self.W, self.b))
-        records, snapshots = set(c.record_steps().tolist()), set(c.snapshot_steps().tolist())
-        for step in range(c.steps + 1):
-            if step in records:
+        records, snapshots = c.record_steps().tolist(), c.snapshot_steps().tolist()
+        for step in range(self.step, c.steps + 1):
+            progress(step)
+            # What has been measured at this step before an interruption is there already.
+            if step in records[len(self.history) :][:1]:
                 self.measure(step)
                 if not math.isfinite(self.history[-1][0]):
                     return "diverged"
-            if step in snapshots:
+            if step in snapshots[len(self.snapshots) :][:1]:
                 self.snapshots.append((self.W.copy(), self.b.copy()))
             if step < c.steps:
                 X = self.batch(step)
                 grads = gradient(self.W, self.b, X, self.importance, scale, self.stop)
-                optimizer.step(learning_rate(c, step), grads)
-                progress(step + 1)
+                self.optimizer.step(learning_rate(c, step), grads)
+                self.step = step + 1
         return "ok"
 
 
+def _maker() -> str:
+    """What a state depends on besides its run."""
+    return f"toysup {__version__} numpy {np.__version__}"
+
+
+def check_state(config: TrainConfig, state: State) -> None:
+    """Raise ``ValueError``, saying why, if a run cannot go on from there to the same bits."""
+    if state.get("maker") != _maker():
+        raise ValueError(f"it was made by {state.get('maker')}, this is {_maker()}")
+    m, n = config.m, config.n
+    points, shots = (np.shape(state.get(name))[:1] for name in ("history", "snapshot_W"))  # type: ignore[arg-type]
+    shapes = {"W": (m, n), "b": (n,), "powers": (2,), "history": (*points, len(HISTORY))}
+    shapes |= {f"{k}_{name}": shapes[name] for k in ("first", "second") for name in ("W", "b")}
+    shapes |= {"snapshot_W": (*shots, m, n), "snapshot_b": (*shots, n)}
+    for name, shape in shapes.items():
+        dtype = np.dtype("float64" if name in ("powers", "history") else config.dtype)
+        array = state.get(name)
+        if not isinstance(array, np.ndarray) or (array.shape, array.dtype) != (shape, dtype):
+            raise ValueError(f"the state does not fit the run: {name}")
+    step, seconds = state.get("step"), state.get("seconds")
+    if not isinstance(step, int) or not 0 < step <= config.steps:
+        raise ValueError(f"the state does not fit the run: step {step}")
+    if not isinstance(seconds, float) or not 0 <= seconds < math.inf:
+        raise ValueError(f"the state does not fit the run: seconds {seconds}")
+    for name, found, steps in (
+        ("history", points, config.record_steps()),
+        ("snapshots", shots, config.snapshot_steps()),
+    ):
+        # Those of the step itself are there or not.
+        if not np.sum(steps < step) <= found[0] <= np.sum(steps <= step):
+            raise ValueError(f"the state does not fit the run: {name}")
+
+
 def train_one(
-    config: TrainConfig, stop: Callable[[], bool], progress: Callable[[int], None]
+    config: TrainConfig,
+    stop: Callable[[], bool],
+    progress: Callable[[int], None],
+    state: State | None = None,
+    keep: Callable[[State], None] = lambda state: None,
+    interval: float = math.inf,
 ) -> RawRun:
-    """Train one config to the end. Raises :class:`Stopped` when ``stop`` says so."""
-    began = time.perf_counter()
+    """Train one config to the end, from ``state`` if there is one.
+
+    ``keep`` is given a state every ``interval`` seconds, and one before :class:`Stopped` is raised
+    because ``stop`` says so.
+    """
+    began = last = time.perf_counter()
     run = _Run(config, stop)
+    earlier = 0.0
+    if state is not None:
+        run.resume(state)
+        earlier = state["seconds"]
+
+    def seconds() -> float:
+        return earlier + time.perf_counter() - began
+
+    def show() -> None:
+        keep({**run.state(), "step": run.step, "seconds": seconds(), "maker": _maker()})
+
+    def tick(step: int) -> None:
+        nonlocal last
+        progress(step)
+        if time.perf_counter() - last >= interval and step > 0:
+            last = time.perf_counter()
+            show()
+
     with np.errstate(over="ignore", invalid="ignore"):
-        status = run.train(progress)
-        test = run.test_loss() if status == "ok" else math.nan
+        try:
+            status = run.train(tick)
+            test = run.test_loss() if status == "ok" else math.nan
+        except Stopped:
+            if run.step > 0:
+                show()
+            raise
     points = len(run.history)
     done = config.record_steps()[:points]
     shots = len(run.snapshots)
@@ -262,7 +378,7 @@ def train_one(
         "b": run.b,
         "train_loss": run.history[-1][0],
         "test_loss": test,
-        "seconds": time.perf_counter() - began,
+        "seconds": seconds(),
         "steps_done": int(done[-1]),
         "history": dict(zip(HISTORY, np.array(run.history).T, strict=True)),
         "history_step": done,
@@ -274,38 +390,80 @@ def train_one(
     }
 
 
-def train_many(
-    configs: Sequence[TrainConfig], n_jobs: int, on_result: OnResult, poll: Poll
-) -> None:
-    """Train every config in a pool of threads, longest first; see ``_types.Backend``."""
-    stop = threading.Event()
-    work = [0.0] * len(configs)
-    costs = [config.step_cost() for config in configs]
+class _Pool:
+    """Runs in a pool of threads, the longest first, as many at a time as fit in memory."""
 
-    def one(i: int) -> RawRun:
-        def progress(steps: int) -> None:
-            work[i] = steps * costs[i]
+    def __init__(self, configs: Sequence[TrainConfig], options: Options) -> None:
+        self.configs, self.options = configs, options
+        self.stop = threading.Event()
+        self.costs = [config.step_cost() for config in configs]
+        self.steps = [0] * len(configs)
+        self.states: dict[int, State] = {}
+        self.running: dict[Future[RawRun], int] = {}
+        self.waiting = sorted(range(len(configs)), key=lambda i: -self.costs[i] * configs[i].steps)
 
+    def one(self, i: int) -> RawRun:
+        """Run i, in a thread of the pool."""
+
+        def progress(step: int) -> None:
+            self.steps[i] = step
+
+        def keep(state: State) -> None:
+            self.states[i] = state
+
+        state = self.options.states.get(i)
         try:
-            return train_one(configs[i], stop.is_set, progress)
+            return train_one(
+                self.configs[i], self.stop.is_set, progress, state, keep, self.options.interval
+            )
         except Stopped:
             raise
         except Exception as error:  # noqa: BLE001  recorded, and raised again by the caller
-            return failed_run(configs[i], f"{type(error).__name__}: {error}")
+            text = f"{type(error).__name__}: {error}"
+            return failed_run(self.configs[i], text, self.steps[i])
 
-    order = sorted(range(len(configs)), key=lambda i: -costs[i] * configs[i].steps)
-    with ThreadPoolExecutor(n_jobs) as pool:
-        futures: dict[Future[RawRun], int] = {pool.submit(one, i): i for i in order}
-        try:
-            while futures and not stop.is_set():
-                done, _ = wait(futures, timeout=0.05, return_when=FIRST_COMPLETED)
-                for future in done:
-                    on_result(futures.pop(future), future.result())
-                if poll(sum(work)):
-                    stop.set()
-        finally:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-        for future, i in futures.items():
-            if not future.cancelled() and future.exception() is None:
+    def admit(self, pool: ThreadPoolExecutor, n_jobs: int) -> None:
+        """Start the runs that there are threads and memory for."""
+        limit = math.inf if self.options.memory is None else self.options.memory
+        used = sum(self.configs[i].memory() for i in self.running.values())
+        for i in list(self.waiting):
+            if len(self.running) >= n_jobs:
+                return
+            if not self.running or used + self.configs[i].memory() <= limit:
+                used += self.configs[i].memory()
+                self.waiting.remove(i)
+                self.running[pool.submit(self.one, i)] = i
+
+    def hand_over(self, on_result: OnResult) -> None:
+        """The results of the runs that have ended, and the states of those that have not."""
+        for future in [future for future in self.running if future.done()]:
+            i = self.running.pop(future)
+            if not isinstance(future.exception(), Stopped):
+                self.states.pop(i, None)
                 on_result(i, future.result())
+        for i in list(self.states):
+            self.options.on_state(i, self.states.pop(i))
+
+
+def train_many(
+    configs: Sequence[TrainConfig],
+    n_jobs: int,
+    on_result: OnResult,
+    poll: Poll,
+    options: Options | None = None,
+) -> None:
+    """Train every config in a pool of threads, longest first; see ``_types.Backend``."""
+    work = _Pool(configs, options or Options())
+    with ThreadPoolExecutor(n_jobs) as pool:
+        try:
+            while work.waiting or work.running:
+                work.admit(pool, n_jobs)
+                wait(work.running, timeout=0.05, return_when=FIRST_COMPLETED)
+                work.hand_over(on_result)
+                work.options.on_running([(i, work.steps[i]) for i in work.running.values()])
+                if poll(sum(c * s for c, s in zip(work.costs, work.steps, strict=True))):
+                    break
+        finally:
+            work.stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+    work.hand_over(on_result)

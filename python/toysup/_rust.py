@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +11,24 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup import _native
-from toysup._types import CSR, HISTORY_TEST, Array, OnResult, Poll, RawRun, failed_run
+from toysup._types import (
+    CSR,
+    HISTORY_TEST,
+    Array,
+    OnResult,
+    Options,
+    Poll,
+    RawRun,
+    State,
+    failed_run,
+)
+from toysup._version import __version__
 from toysup.config import TrainConfig
 
-__all__ = ["isa", "loss_and_grad", "name", "sample", "train_many"]
+__all__ = ["check_state", "isa", "loss_and_grad", "name", "sample", "train_many"]
+
+# More memory than there is.
+_ANY = 2**63 - 1
 
 name = "native"
 isa = _native.isa
@@ -28,7 +43,7 @@ def loss_and_grad(
     return _native.loss_and_grad(W, b, X, importance, W.shape[1] if reduction == "mean" else 1)
 
 
-def _job(config: TrainConfig) -> dict[str, Any]:
+def _job(config: TrainConfig, state: State | None = None) -> dict[str, Any]:
     """What the core needs to know of a config."""
     return {
         **config.to_dict(),
@@ -42,16 +57,54 @@ def _job(config: TrainConfig) -> dict[str, Any]:
         "record_steps": config.record_steps(),
         "snapshot_steps": config.snapshot_steps(),
         "cost": config.step_cost(),
+        "memory": min(_ANY, config.memory()),
+        "state": state,
     }
 
 
+def _maker() -> str:
+    """What a state depends on besides its run."""
+    return f"toysup {__version__} native {os.environ.get('TOYSUP_KERNEL') or 'auto'}"
+
+
+def check_state(config: TrainConfig, state: State) -> None:
+    """Raise ``ValueError``, saying why, if a run cannot go on from there to the same bits."""
+    if state.get("maker") != _maker():
+        raise ValueError(f"it was made by {state.get('maker')}, this is {_maker()}")
+    try:
+        _native.check(_job(config, state))
+    except (TypeError, OverflowError) as error:
+        raise ValueError(str(error)) from error
+
+
 def train_many(
-    configs: Sequence[TrainConfig], n_jobs: int, on_result: OnResult, poll: Poll
+    configs: Sequence[TrainConfig],
+    n_jobs: int,
+    on_result: OnResult,
+    poll: Poll,
+    options: Options | None = None,
 ) -> None:
     """Train every config in a pool of threads, longest first."""
+    options = options or Options()
 
     def finish(i: int, raw: RawRun) -> None:
-        failed = raw["status"] == "failed"
-        on_result(i, failed_run(configs[i], raw["error"]) if failed else raw)
+        if raw["status"] == "failed":
+            raw = failed_run(configs[i], raw["error"], raw["steps_done"])
+        on_result(i, raw)
 
-    _native.train_many([_job(config) for config in configs], n_jobs, finish, poll)
+    def tick(work: float, running: Sequence[tuple[int, int]]) -> bool:
+        options.on_running(running)
+        return poll(work)
+
+    def keep(i: int, state: State) -> None:
+        options.on_state(i, {**state, "maker": _maker()})
+
+    _native.train_many(
+        [_job(config, options.states.get(i)) for i, config in enumerate(configs)],
+        n_jobs,
+        _ANY if options.memory is None else options.memory,
+        finish,
+        tick,
+        keep,
+        options.interval,
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict
 
 import numpy as np
@@ -39,8 +40,8 @@ HISTORY = ("train_loss", "test_loss", "W_norm", "b_norm", "max_feature_dimension
 HISTORY_TEST = 2048
 
 
-def failed_run(config: TrainConfig, error: str) -> RawRun:
-    """The record of a run that raised an error."""
+def failed_run(config: TrainConfig, error: str, steps_done: int = 0) -> RawRun:
+    """The record of a run that raised an error after that many updates."""
     m, n, dtype = config.m, config.n, config.dtype
     return {
         "status": "failed",
@@ -50,7 +51,7 @@ def failed_run(config: TrainConfig, error: str) -> RawRun:
         "train_loss": math.nan,
         "test_loss": math.nan,
         "seconds": math.nan,
-        "steps_done": 0,
+        "steps_done": steps_done,
         "history": {name: np.zeros(0) for name in HISTORY},
         "history_step": np.zeros(0, np.int64),
         "snapshot_step": np.zeros(0, np.int64),
@@ -61,6 +62,42 @@ def failed_run(config: TrainConfig, error: str) -> RawRun:
 
 OnResult = Callable[[int, RawRun], None]
 Poll = Callable[[float], bool]
+
+
+# A run between two steps, from which it goes on to the same bits: "step", "seconds" and "maker",
+# and arrays whose names are the backend's own affair.
+State = dict[str, Any]
+
+
+def _nothing(*_: object) -> None:
+    """The callback of who does not ask."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What else can be asked of ``train_many``.
+
+    Attributes
+    ----------
+    memory : int or None
+        Bytes that the runs at one time may take together, by ``TrainConfig.memory``. A run that
+        alone takes more is trained by itself.
+    states : mapping of int to State
+        Where runs go on; those that are not named begin.
+    on_state : callable
+        ``on_state(i, state)`` is called in this thread about every ``interval`` seconds of run i,
+        and once for a run that is dropped, if it has got anywhere since.
+    interval : float
+        Seconds.
+    on_running : callable
+        ``on_running([(i, steps), ...])`` is called before ``poll`` with the runs under way.
+    """
+
+    memory: int | None = None
+    states: Mapping[int, State] = field(default_factory=dict)
+    on_state: Callable[[int, State], object] = _nothing
+    interval: float = math.inf
+    on_running: Callable[[Sequence[tuple[int, int]]], object] = _nothing
 
 
 class Backend(Protocol):
@@ -81,8 +118,16 @@ class Backend(Protocol):
     ) -> tuple[float, Array, Array]:
         """The loss and its gradient with respect to W and b."""
 
+    def check_state(self, config: TrainConfig, state: State) -> None:
+        """Raise ``ValueError``, saying why, if a run cannot go on from there to the same bits."""
+
     def train_many(
-        self, configs: Sequence[TrainConfig], n_jobs: int, on_result: OnResult, poll: Poll
+        self,
+        configs: Sequence[TrainConfig],
+        n_jobs: int,
+        on_result: OnResult,
+        poll: Poll,
+        options: Options | None = None,
     ) -> None:
         """Train every config; call ``on_result(i, run)`` in this thread as soon as run i ends.
 

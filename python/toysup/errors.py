@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = ["BackendError", "RunFailedError", "StoreError", "ToysupError"]
 
@@ -21,7 +22,15 @@ class BackendError(ToysupError, ImportError):
 
 
 class StoreError(ToysupError, OSError):
-    """A store or a run file cannot be read or written."""
+    """A store or a run file cannot be read or written.
+
+    Attributes
+    ----------
+    runs : tuple of Run
+        Runs of a sweep that had finished and could not be written, so that they are not lost.
+    """
+
+    runs: tuple[Any, ...] = ()
 
 
 class RunFailedError(ToysupError, RuntimeError):

@@ -102,6 +102,8 @@ impl<T: Real> Columns<T> {
 pub struct Examples<T> {
     /// Number of examples.
     pub count: usize,
+    /// Which example of the data set each is; empty while they are in their own order.
+    pub order: Vec<u32>,
     /// By example: features.
     pub rows: Sparse<T>,
     /// The same by feature, for [`EXAMPLES`] examples after [`EXAMPLES`] examples.
@@ -133,6 +135,7 @@ impl<T: Real> Examples<T> {
         });
         Examples {
             count,
+            order: Vec::new(),
             columns: columns.collect(),
             rows,
         }
@@ -154,6 +157,12 @@ impl<T: Real> Examples<T> {
             rows.values.extend_from_slice(&self.rows.values[group]);
             rows.starts.push(rows.indices.len());
         }
-        *self = Examples::of(rows, places.len());
+        let known = &self.order;
+        let own = |&t: &u32| known.get(t as usize).copied().unwrap_or(t);
+        let order = order.iter().map(own).collect();
+        *self = Examples {
+            order,
+            ..Examples::of(rows, places.len())
+        };
     }
 }

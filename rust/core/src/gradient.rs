@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use crate::aligned::Aligned;
+use crate::checkpoint::{Budgets, Kept};
 use crate::dense::Dense;
 use crate::dispatch::multiversion;
 use crate::error::{Error, Result};
@@ -135,6 +136,20 @@ impl<T: Real> Plan<T> {
         }
     }
 
+    fn budgets(&self) -> Budgets {
+        match self {
+            Plan::ByFeature(lists) => lists.budgets(),
+            Plan::ByGroup(lists) => lists.budgets(),
+        }
+    }
+
+    fn resume(&mut self, budgets: &Budgets) {
+        match self {
+            Plan::ByFeature(lists) => lists.resume(budgets),
+            Plan::ByGroup(lists) => lists.resume(budgets),
+        }
+    }
+
     fn fresh(&mut self) -> &mut bool {
         match self {
             Plan::ByFeature(lists) => &mut lists.fresh,
@@ -203,6 +218,8 @@ pub struct Gradient<T> {
     retry: u64,
     /// The step of the next sort at the latest.
     sort: u64,
+    /// Features that needed their pairs when last counted.
+    active: usize,
 }
 
 impl<T: Real> Gradient<T> {
@@ -232,7 +249,32 @@ impl<T: Real> Gradient<T> {
             step: 0,
             retry: FIRST,
             sort: 0,
+            active: 0,
         }
+    }
+
+    /// What is to be kept between steps, lists aside.
+    pub fn kept(&self) -> Kept {
+        Kept {
+            budgets: self.lists.as_ref().map(Plan::budgets),
+            retry: self.retry,
+            sort: self.sort,
+            active: self.active as u64,
+        }
+    }
+
+    /// Go on from what was kept before a step; lists are made anew.
+    pub fn resume(&mut self, p: &Params<T>, x: &Examples<T>, kept: &Kept, step: u64) {
+        self.fit(p, x);
+        self.trial = None;
+        self.lists = kept.budgets.as_ref().map(|budgets| {
+            let mut plan = Plan::new(p, x, self.length);
+            plan.resume(budgets);
+            plan
+        });
+        self.step = step;
+        (self.retry, self.sort) = (kept.retry, kept.sort);
+        self.active = kept.active as usize;
     }
 
     /// Get ready for [`Gradient::compute`], which follows. If the features shall lie in another order:
@@ -300,9 +342,8 @@ impl<T: Real> Gradient<T> {
 
     /// What the last step did.
     pub fn look(&self) -> Look {
-        let active = self.whole.active.len() as u64;
         Look {
-            active,
+            active: self.active as u64,
             ..self.lists.as_ref().map(Plan::look).unwrap_or_default()
         }
     }
@@ -392,6 +433,7 @@ impl<T: Real> Gradient<T> {
         self.encode(p, x, cancel, shared(p, x))?;
         self.renew(&mut lists, p, pace, true, cancel, shared(p, x))?;
         classify(self.isa, &mut self.whole, p, &self.h, self.length);
+        self.active = self.whole.active.len();
         let cost = lists.review();
         if cost < 0.75 * self.dense_cost(p.n, x.count) && !lists.too_large() {
             self.lists = Some(lists);
@@ -405,8 +447,7 @@ impl<T: Real> Gradient<T> {
 
     /// Cycles of a step through all pairs, roughly: as many features were active as in the last one.
     fn dense_cost(&self, n: usize, count: usize) -> f64 {
-        let active = self.whole.active.len().min(n);
-        let pairs = (count * active) as f64 / T::Portable::LANES as f64;
+        let pairs = (count * self.active.min(n)) as f64 / T::Portable::LANES as f64;
         let m = self.whole.m as f64;
         let vector = if self.whole.m <= 3 {
             1.8 * m + 1.2
@@ -485,6 +526,7 @@ impl<T: Real> Gradient<T> {
     ) -> Result<()> {
         let (isa, length) = (self.isa, self.length);
         classify(isa, &mut self.whole, p, &self.h, length);
+        self.active = self.whole.active.len();
         pack(
             isa,
             &mut self.whole,

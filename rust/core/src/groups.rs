@@ -10,6 +10,7 @@
 use std::sync::atomic::AtomicBool;
 
 use crate::aligned::Aligned;
+use crate::checkpoint::Budgets;
 use crate::examples::Examples;
 use crate::lists::{BALANCE, LOOK, Work, clusters, entries_limit};
 use crate::model::{Params, at};
@@ -773,6 +774,29 @@ impl<T: Real> Grouped<T> {
             excess: 0.0,
             sort_cost: sort_cost(p, count, nonzeros),
         }
+    }
+
+    /// What is kept when the lists are made anew.
+    pub fn budgets(&self) -> Budgets {
+        let examples = self.tiles.iter().flat_map(|tile| &tile.factor);
+        Budgets {
+            features: self.groups.factors.clone(),
+            examples: examples.copied().collect(),
+            life: self.life.steps,
+            sorted: self.sorted,
+            excess: self.excess,
+        }
+    }
+
+    /// The inverse, for lists without entries.
+    pub fn resume(&mut self, budgets: &Budgets) {
+        self.groups.factors.clone_from(&budgets.features);
+        for tile in &mut self.tiles {
+            let these = tile.first..tile.first + tile.count;
+            tile.factor.copy_from_slice(&budgets.examples[these]);
+        }
+        self.life = Lifetime::resumed(budgets.life);
+        (self.sorted, self.excess) = (budgets.sorted, budgets.excess);
     }
 
     /// Whether it is worth while to sort features and examples anew.

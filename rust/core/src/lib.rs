@@ -6,6 +6,7 @@
 #![allow(clippy::needless_range_loop)]
 
 mod aligned;
+mod checkpoint;
 mod dense;
 mod dispatch;
 mod error;
@@ -32,12 +33,13 @@ mod trace;
 mod train;
 mod whole;
 
+pub use checkpoint::{Budgets, Kept, State};
 pub use error::{Error, Result};
 pub use gradient::Kernel;
 pub use isa::Isa;
 pub use model::Params;
-pub use optimizer::{Kind, Schedule, Settings};
-pub use pool::{AnyOutcome, Control, Dtype, Job, on_threads, train_many};
+pub use optimizer::{Kind, Memory, Schedule, Settings};
+pub use pool::{AnyOutcome, AnyState, Control, Dtype, Job, on_threads, train_many};
 pub use simd::Real;
 pub use stream::{Csr, Init, Stream, philox, role};
 pub use trace::{Look, trace};

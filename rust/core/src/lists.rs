@@ -32,6 +32,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::aligned::Aligned;
+use crate::checkpoint::Budgets;
 use crate::model::Params;
 use crate::simd::{Real, Vector};
 use crate::tile::{Counts, Lifetime, Pace, Tile};
@@ -279,6 +280,43 @@ impl<T: Real> Lists<T> {
             life: Lifetime::new(),
             limit: entries_limit(p, count, nonzeros),
         }
+    }
+
+    /// What is kept when the lists are made anew.
+    pub fn budgets(&self) -> Budgets {
+        let Features {
+            factor_w, factor_b, ..
+        } = &self.features;
+        Budgets {
+            features: factor_w
+                .iter()
+                .zip(factor_b)
+                .map(|(&w, &b)| [w, b])
+                .collect(),
+            examples: self.tiles.iter().flat_map(Tile::factors).copied().collect(),
+            life: self.life.steps,
+            sorted: None,
+            excess: 0.0,
+        }
+    }
+
+    /// The inverse, for lists without entries.
+    pub fn resume(&mut self, budgets: &Budgets) {
+        let Features {
+            factor_w, factor_b, ..
+        } = &mut self.features;
+        let factors = factor_w.iter_mut().zip(factor_b);
+        factors
+            .zip(&budgets.features)
+            .for_each(|((w, b), &[new_w, new_b])| (*w, *b) = (new_w, new_b));
+        let mut from = &budgets.examples[..];
+        for tile in &mut self.tiles {
+            let factors = tile.factors_mut();
+            let (these, rest) = from.split_at(factors.len());
+            factors.copy_from_slice(these);
+            from = rest;
+        }
+        self.life = Lifetime::resumed(budgets.life);
     }
 
     /// Sums over tiles.

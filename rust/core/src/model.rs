@@ -109,12 +109,17 @@ impl<T: Real> Params<T> {
 
     /// `W` in row-major order (m x n) and `b`; feature j is `rank[j]` here, if there is a `rank`.
     pub fn values(&self, rank: Option<&[u32]>) -> (Vec<T>, Vec<T>) {
+        self.values_of(&self.data, rank)
+    }
+
+    /// The same of `data`, which is laid out like the parameters.
+    pub fn values_of(&self, data: &[T], rank: Option<&[u32]>) -> (Vec<T>, Vec<T>) {
         let mut w = Vec::with_capacity(self.n * self.m);
         for k in 0..self.m {
-            w.extend((0..self.n).map(|j| self.data[at(self.m, place(rank, j), k)]));
+            w.extend((0..self.n).map(|j| data[at(self.m, place(rank, j), k)]));
         }
-        let b = (0..self.n).map(|j| self.b()[place(rank, j)]).collect();
-        (w, b)
+        let b = (0..self.n).map(|j| data[self.bias + place(rank, j)]);
+        (w, b.collect())
     }
 
     /// The same in another precision; feature j is `rank[j]` here, if there is a `rank`.

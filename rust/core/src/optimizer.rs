@@ -67,6 +67,18 @@ impl Settings {
     }
 }
 
+/// What an optimizer keeps between steps: moments of W (row-major) and of b, in the features' own
+/// order, and the powers of the betas.
+#[derive(Debug, Clone)]
+pub struct Memory<T> {
+    /// The first moments, or the momentum of SGD.
+    pub first: (Vec<T>, Vec<T>),
+    /// The second moments; SGD has none.
+    pub second: Option<(Vec<T>, Vec<T>)>,
+    /// The betas to the power of the number of steps.
+    pub powers: (f64, f64),
+}
+
 /// The state of an optimizer.
 pub struct Optimizer<T> {
     settings: Settings,
@@ -91,6 +103,32 @@ impl<T: Real> Optimizer<T> {
             powers: (1.0, 1.0),
             step: 0,
         }
+    }
+
+    /// What is kept of it between steps; feature j is `rank[j]` in `params`.
+    pub fn memory(&self, params: &Params<T>, rank: &[u32]) -> Memory<T> {
+        let own = |moments: &Aligned<T>| {
+            (!moments.is_empty()).then(|| params.values_of(moments, Some(rank)))
+        };
+        Memory {
+            first: own(&self.first).expect("there is always one"),
+            second: own(&self.second),
+            powers: self.powers,
+        }
+    }
+
+    /// The inverse, at that step.
+    pub fn recall(&mut self, memory: &Memory<T>, params: &Params<T>, rank: &[u32], step: u64) {
+        let laid_out = |(w, b): &(Vec<T>, Vec<T>)| {
+            let w = w.iter().copied();
+            Params::from_values(params.n, params.m, w, b, Some(rank)).data
+        };
+        self.first = laid_out(&memory.first);
+        if let Some(second) = &memory.second {
+            self.second = laid_out(second);
+        }
+        self.powers = memory.powers;
+        self.step = step;
     }
 
     /// Feature j of `params` becomes feature `places[j]`.

@@ -1,12 +1,18 @@
 //! Many runs at once: one run a thread, the longest first.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::checkpoint::State;
 use crate::error::{Error, Result};
 use crate::train::{Choice, Outcome, Spec, train};
+
+/// How long a thread waits for memory before it looks again.
+const WAIT: Duration = Duration::from_millis(2);
 
 /// The type of the parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +32,35 @@ pub struct Job {
     pub dtype: Dtype,
     /// Work of one update, in any unit: orders the runs and weighs progress.
     pub cost: f64,
+    /// Bytes that the run may take.
+    pub memory: u64,
+    /// Where to go on, in the same precision; from the beginning if there is none.
+    pub state: Option<AnyState>,
+}
+
+impl Job {
+    /// Refuse what cannot be done.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with what is wrong.
+    pub fn check(&self) -> Result<()> {
+        self.spec.check()?;
+        match (&self.state, self.dtype) {
+            (None, _) => Ok(()),
+            (Some(AnyState::F32(state)), Dtype::F32) => state.check(&self.spec),
+            (Some(AnyState::F64(state)), Dtype::F64) => state.check(&self.spec),
+            _ => Err(Error::Invalid("the state is of another precision".into())),
+        }
+    }
+}
+
+/// A state in either precision.
+#[derive(Debug, Clone)]
+pub enum AnyState {
+    /// Single precision.
+    F32(State<f32>),
+    /// Double precision.
+    F64(State<f64>),
 }
 
 /// An outcome in either precision.
@@ -37,40 +72,114 @@ pub enum AnyOutcome {
     F64(Outcome<f64>),
 }
 
+/// What the caller and a run share.
+#[derive(Debug, Default)]
+struct Slot {
+    steps_done: AtomicU64,
+    running: AtomicBool,
+    /// The last state that nobody has taken.
+    state: Mutex<Option<AnyState>>,
+}
+
+impl Slot {
+    fn keep(&self, state: AnyState) {
+        *self.state.lock().unwrap() = Some(state);
+    }
+}
+
 /// What the caller and the runs share.
 #[derive(Debug)]
 pub struct Control {
     /// Set to stop: runs end within a block of examples.
     pub cancel: AtomicBool,
-    steps_done: Vec<AtomicU64>,
+    slots: Vec<Slot>,
 }
 
 impl Control {
     /// For that many runs.
     pub fn new(runs: usize) -> Self {
-        let steps_done = (0..runs).map(|_| AtomicU64::new(0)).collect();
         Control {
             cancel: AtomicBool::new(false),
-            steps_done,
+            slots: (0..runs).map(|_| Slot::default()).collect(),
         }
+    }
+
+    /// The runs under way, with the number of their updates so far.
+    pub fn running(&self) -> Vec<(usize, u64)> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter(|(_, slot)| slot.running.load(Ordering::Relaxed))
+            .map(|(i, slot)| (i, slot.steps_done.load(Ordering::Relaxed)))
+            .collect()
+    }
+
+    /// Number of updates of a run so far.
+    pub fn steps(&self, run: usize) -> u64 {
+        self.slots[run].steps_done.load(Ordering::Relaxed)
+    }
+
+    /// The last state of a run, unless it was taken before.
+    pub fn take_state(&self, run: usize) -> Option<AnyState> {
+        self.slots[run].state.lock().unwrap().take()
     }
 
     /// Work done so far, in the unit of [`Job::cost`].
     pub fn work(&self, jobs: &[Job]) -> f64 {
         let one =
-            |(job, steps): (&Job, &AtomicU64)| job.cost * steps.load(Ordering::Relaxed) as f64;
-        jobs.iter().zip(&self.steps_done).map(one).sum()
+            |(job, slot): (&Job, &Slot)| job.cost * slot.steps_done.load(Ordering::Relaxed) as f64;
+        jobs.iter().zip(&self.slots).map(one).sum()
     }
 }
 
-/// Do all jobs on `threads` threads of a pool of their own. `on_end` is called, on those threads,
-/// when a run ends; a run that panics ends with [`Error::Panicked`], and the others go on.
+/// The jobs that have not begun, in order, and the memory of those under way.
+struct Queue {
+    waiting: Vec<usize>,
+    memory: u64,
+    limit: u64,
+    running: usize,
+}
+
+impl Queue {
+    /// The first that there is memory for. One is always let in: whoever calls has seen to it that
+    /// each alone can be done.
+    fn next(&mut self, jobs: &[Job]) -> Option<usize> {
+        let fits = |&i: &usize| self.running == 0 || self.memory + jobs[i].memory <= self.limit;
+        let at = self.waiting.iter().position(fits)?;
+        let job = self.waiting.remove(at);
+        self.memory += jobs[job].memory;
+        self.running += 1;
+        Some(job)
+    }
+}
+
+/// The next job, as soon as there is memory for it; None if there is none left.
+fn next(queue: &Mutex<Queue>, jobs: &[Job], cancel: &AtomicBool) -> Option<usize> {
+    loop {
+        let mut queue = queue.lock().unwrap();
+        if queue.waiting.is_empty() || cancel.load(Ordering::Relaxed) {
+            return None;
+        }
+        if let Some(job) = queue.next(jobs) {
+            return Some(job);
+        }
+        drop(queue);
+        // Meanwhile this thread helps with the steps of others.
+        if rayon::yield_now() != Some(rayon::Yield::Executed) {
+            std::thread::sleep(WAIT);
+        }
+    }
+}
+
+/// Do all jobs on `threads` threads of a pool of their own, as many at a time as fit in `memory`
+/// bytes. `on_end` is called, on those threads, when a run ends; a run that panics ends with
+/// [`Error::Panicked`], and the others go on.
 ///
 /// # Errors
 /// If the threads cannot be made.
 pub fn train_many(
     jobs: &[Job],
     threads: usize,
+    memory: u64,
     choice: Choice,
     control: &Control,
     on_end: &(dyn Fn(usize, Result<AnyOutcome>) + Sync),
@@ -79,18 +188,26 @@ pub fn train_many(
     let total = |i: usize| jobs[i].cost * jobs[i].spec.optimizer.steps as f64;
     order.sort_by(|&a, &b| total(b).total_cmp(&total(a)));
     let pool = pool(threads)?;
-    let next = AtomicUsize::new(0);
+    let queue = Mutex::new(Queue {
+        waiting: order,
+        memory: 0,
+        limit: memory,
+        running: 0,
+    });
     pool.broadcast(|_| {
-        while let Some(&i) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if control.cancel.load(Ordering::Relaxed) {
-                break;
-            }
-            let run = || one(&jobs[i], choice, &control.cancel, &control.steps_done[i]);
+        while let Some(i) = next(&queue, jobs, &control.cancel) {
+            let slot = &control.slots[i];
+            slot.running.store(true, Ordering::Relaxed);
+            let run = || one(&jobs[i], choice, &control.cancel, slot);
             let ended = catch_unwind(AssertUnwindSafe(run));
+            slot.running.store(false, Ordering::Relaxed);
             on_end(
                 i,
                 ended.unwrap_or_else(|panic| Err(Error::Panicked(message(&*panic)))),
             );
+            let mut queue = queue.lock().unwrap();
+            queue.memory -= jobs[i].memory;
+            queue.running -= 1;
         }
     });
     Ok(())
@@ -112,10 +229,26 @@ fn pool(threads: usize) -> Result<ThreadPool> {
         .map_err(|error| Error::Invalid(format!("cannot start {threads} threads: {error}")))
 }
 
-fn one(job: &Job, choice: Choice, cancel: &AtomicBool, steps: &AtomicU64) -> Result<AnyOutcome> {
+fn one(job: &Job, choice: Choice, cancel: &AtomicBool, slot: &Slot) -> Result<AnyOutcome> {
+    job.check()?;
+    let (spec, steps) = (&job.spec, &slot.steps_done);
     Ok(match job.dtype {
-        Dtype::F32 => AnyOutcome::F32(train(&job.spec, choice, cancel, steps)?),
-        Dtype::F64 => AnyOutcome::F64(train(&job.spec, choice, cancel, steps)?),
+        Dtype::F32 => {
+            let state = match &job.state {
+                Some(AnyState::F32(state)) => Some(state),
+                _ => None,
+            };
+            let mut keep = |state| slot.keep(AnyState::F32(state));
+            AnyOutcome::F32(train(spec, choice, state, cancel, steps, &mut keep)?)
+        }
+        Dtype::F64 => {
+            let state = match &job.state {
+                Some(AnyState::F64(state)) => Some(state),
+                _ => None,
+            };
+            let mut keep = |state| slot.keep(AnyState::F64(state));
+            AnyOutcome::F64(train(spec, choice, state, cancel, steps, &mut keep)?)
+        }
     })
 }
 

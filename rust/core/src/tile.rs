@@ -53,6 +53,14 @@ impl Lifetime {
         }
     }
 
+    /// That of lists which are made anew.
+    pub fn resumed(steps: f64) -> Self {
+        Lifetime {
+            steps,
+            ..Lifetime::new()
+        }
+    }
+
     /// The pace at a step, for references that are too old.
     pub fn pace(&self, step: u64, size: f64) -> Pace {
         Pace {
@@ -178,6 +186,16 @@ impl<T: Real> Tile<T> {
             buffer: PairBuffer::new(count),
             built: 0,
         }
+    }
+
+    /// Factors of the budgets of the examples, a vector each.
+    pub fn factors(&self) -> &[f32] {
+        &self.factor
+    }
+
+    /// The same, to be set.
+    pub fn factors_mut(&mut self) -> &mut [f32] {
+        &mut self.factor
     }
 
     /// Counts of this tile.

@@ -54,7 +54,7 @@ pub fn trace<T: Real>(
     let (mut looks, mut step) = (Vec::new(), 0);
     let (mut began, mut failed) = (None, None);
     let importance = &spec.importance;
-    watched::<T>(spec, choice, cancel, &mut |gradient, params, examples| {
+    let mut watch = |gradient: &Gradient<T>, params: &Params<T>, examples: &Examples<T>| {
         let now = Instant::now();
         let began = began.get_or_insert(now);
         if step % every == 0 && failed.is_none() {
@@ -73,7 +73,8 @@ pub fn trace<T: Real>(
             *began += now.elapsed();
         }
         step += 1;
-    })?;
+    };
+    watched::<T>(spec, choice, None, cancel, &mut watch, &mut |_| {})?;
     failed.map_or(Ok(looks), Err)
 }
 

@@ -1,8 +1,10 @@
 //! One run, from its specification to its outcome.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::checkpoint::State;
 use crate::error::{Error, Result};
 use crate::evaluate::squared_error;
 use crate::examples::Examples;
@@ -55,6 +57,11 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// The first example of an update.
+    fn start(&self, step: u64) -> u64 {
+        if self.infinite { step * self.batch } else { 0 }
+    }
+
     /// Refuse what would make no sense below.
     ///
     /// # Errors
@@ -81,6 +88,12 @@ impl Spec {
                 "importance must have n = {} values, got {}",
                 self.n,
                 self.importance.len()
+            ));
+        }
+        if self.batch > u64::from(u32::MAX) {
+            return refuse(format!(
+                "at most 2^32 - 1 examples a step, got {}",
+                self.batch
             ));
         }
         if self.record_steps.last() != Some(&self.optimizer.steps) {
@@ -133,7 +146,7 @@ pub struct Outcome<T> {
     /// The history; its last point is the final state.
     pub history: Vec<Point>,
     /// The snapshots.
-    pub snapshots: Vec<Snapshot<T>>,
+    pub snapshots: Vec<Arc<Snapshot<T>>>,
     /// Wall time.
     pub seconds: f64,
 }
@@ -181,22 +194,30 @@ struct Run<'a, T> {
     importance: Vec<f64>,
     history_test: Csr,
     history: Vec<Point>,
-    snapshots: Vec<Snapshot<T>>,
+    snapshots: Vec<Arc<Snapshot<T>>>,
+    began: Instant,
+    /// Wall time before `began`.
+    earlier: f64,
 }
 
-/// Train to the end. `steps_done` follows the number of updates.
+/// Train to the end, from `state` or from the beginning. `steps_done` follows the number of updates,
+/// and `keep` is given the states from which the run may be resumed.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a bad specification, [`Error::Cancelled`] when `cancel` was set.
+/// [`Error::Invalid`] for a bad specification or state, [`Error::Cancelled`] when `cancel` was set.
 pub fn train<T: Real>(
     spec: &Spec,
     choice: Choice,
+    state: Option<&State<T>>,
     cancel: &AtomicBool,
     steps_done: &AtomicU64,
+    keep: &mut (dyn FnMut(State<T>) + Send),
 ) -> Result<Outcome<T>> {
-    watched(spec, choice, cancel, &mut |_, _, _| {
+    steps_done.store(state.map_or(0, |state| state.step), Ordering::Relaxed);
+    let mut watch = |_: &Gradient<T>, _: &Params<T>, _: &Examples<T>| {
         steps_done.fetch_add(1, Ordering::Relaxed);
-    })
+    };
+    watched(spec, choice, state, cancel, &mut watch, keep)
 }
 
 /// What is called after every gradient and before its update.
@@ -206,39 +227,53 @@ pub(crate) type Watch<'a, T> = &'a mut (dyn FnMut(&Gradient<T>, &Params<T>, &Exa
 pub(crate) fn watched<T: Real>(
     spec: &Spec,
     choice: Choice,
+    state: Option<&State<T>>,
     cancel: &AtomicBool,
     watch: Watch<'_, T>,
+    keep: &mut (dyn FnMut(State<T>) + Send),
 ) -> Result<Outcome<T>> {
-    let began = Instant::now();
     spec.check()?;
-    let (mut run, batch) = Run::<T>::new(spec, choice, cancel)?;
-    let diverged = run.updates(batch, watch)?;
+    if let Some(state) = state {
+        state.check(spec)?;
+    }
+    let (mut run, batch) = Run::<T>::new(spec, choice, state, cancel)?;
+    let diverged = run.updates(batch, state, watch, keep)?;
     let test_loss = if diverged { f64::NAN } else { run.test_loss()? };
     Ok(Outcome {
         diverged,
         last: run.snapshot(run.history.last().map_or(0, |p| p.step)),
         test_loss,
+        seconds: run.seconds(),
         history: run.history,
         snapshots: run.snapshots,
-        seconds: began.elapsed().as_secs_f64(),
     })
 }
 
 impl<'a, T: Real> Run<'a, T> {
-    /// At step 0, with the examples of the first update.
-    fn new(spec: &'a Spec, choice: Choice, cancel: &'a AtomicBool) -> Result<(Self, Batch<T>)> {
+    /// At the step of `state`, or at step 0, with the examples of the next update.
+    fn new(
+        spec: &'a Spec,
+        choice: Choice,
+        state: Option<&State<T>>,
+        cancel: &'a AtomicBool,
+    ) -> Result<(Self, Batch<T>)> {
+        let began = Instant::now();
         let stream = |role| Stream::new(spec.n, spec.sparsity, spec.seed, role, spec.normalize);
         let (train, test) = (stream(role::TRAIN), stream(role::TEST));
-        let csr = train.sample(0, spec.batch, cancel)?;
-        let rank = often_first(&csr, spec.n);
-        let weights = initial_weights(spec.n, spec.m, spec.init, spec.init_seed);
-        let b = vec![T::default(); spec.n];
+        let step = state.map_or(0, |state| state.step);
+        let csr = train.sample(spec.start(step), spec.start(step) + spec.batch, cancel)?;
+        let rank = match state {
+            Some(state) => state.rank.clone(),
+            None => often_first(&csr, spec.n),
+        };
         let run = Run {
             history_test: test.sample(0, spec.history_test.min(spec.test_size), cancel)?,
-            params: Params::from_values(spec.n, spec.m, weights.map(T::from_f64), &b, Some(&rank)),
+            params: parameters(spec, state, &rank),
             importance: unless_all_one(&spec.importance),
-            history: Vec::with_capacity(spec.record_steps.len()),
-            snapshots: Vec::with_capacity(spec.snapshot_steps.len()),
+            history: state.map_or_else(Vec::new, |state| state.history.clone()),
+            snapshots: state.map_or_else(Vec::new, |state| state.snapshots.clone()),
+            began,
+            earlier: state.map_or(0.0, |state| state.seconds),
             spec,
             choice: Choice {
                 // Lists are for examples that come again.
@@ -254,26 +289,67 @@ impl<'a, T: Real> Run<'a, T> {
             test,
             rank,
         };
-        let examples = Examples::new(&csr, spec.n, Some(&run.rank));
+        let mut examples = Examples::new(&csr, spec.n, Some(&run.rank));
+        if let Some(state) = state.filter(|state| !state.order.is_empty()) {
+            let stay: Vec<u32> = (0..spec.n as u32).collect();
+            examples.reorder(&state.order, &stay);
+        }
         Ok((run, Batch { csr, examples }))
     }
 
+    fn seconds(&self) -> f64 {
+        self.earlier + self.began.elapsed().as_secs_f64()
+    }
+
+    /// The state before a step.
+    fn state(&self, step: u64, x: &Examples<T>, g: &Gradient<T>, o: &Optimizer<T>) -> State<T> {
+        State {
+            step,
+            seconds: self.seconds(),
+            parameters: self.params.values(Some(&self.rank)),
+            memory: o.memory(&self.params, &self.rank),
+            rank: self.rank.clone(),
+            order: x.order.clone(),
+            kept: g.kept(),
+            history: self.history.clone(),
+            snapshots: self.snapshots.clone(),
+        }
+    }
+
     /// All updates with what is measured between them; true if the run diverged.
-    fn updates(&mut self, mut batch: Batch<T>, watch: Watch<'_, T>) -> Result<bool> {
+    fn updates(
+        &mut self,
+        mut batch: Batch<T>,
+        state: Option<&State<T>>,
+        watch: Watch<'_, T>,
+        keep: &mut (dyn FnMut(State<T>) + Send),
+    ) -> Result<bool> {
         let spec = self.spec;
         let features = if spec.mean { spec.n as f64 } else { 1.0 };
         let scale = 2.0 / (spec.batch as f64 * features);
         let mut gradient = self.gradient();
         let mut optimizer = Optimizer::new(spec.optimizer.clone(), &self.params);
-        let mut records = spec.record_steps.iter().peekable();
-        let mut shots = spec.snapshot_steps.iter().peekable();
-        for step in 0..=spec.optimizer.steps {
+        let mut records = spec.record_steps[self.history.len()..].iter().peekable();
+        let mut shots = spec.snapshot_steps[self.snapshots.len()..]
+            .iter()
+            .peekable();
+        let first = state.map_or(0, |state| state.step);
+        if let Some(State { memory, kept, .. }) = state {
+            optimizer.recall(memory, &self.params, &self.rank, first);
+            gradient.resume(&self.params, &batch.examples, kept, first);
+        }
+        for step in first..=spec.optimizer.steps {
+            if spec.is_checkpoint(step) && first < step && step < spec.optimizer.steps {
+                let state = self.state(step, &batch.examples, &gradient, &optimizer);
+                gradient.resume(&self.params, &batch.examples, &state.kept, step);
+                keep(state);
+            }
             if records.next_if_eq(&&step).is_some() && !self.measure(step, &batch.csr)? {
                 return Ok(true);
             }
             if shots.next_if_eq(&&step).is_some() {
                 let shot = self.snapshot(step);
-                self.snapshots.push(shot);
+                self.snapshots.push(Arc::new(shot));
             }
             if step == spec.optimizer.steps {
                 break;
@@ -370,6 +446,19 @@ impl<'a, T: Real> Run<'a, T> {
     }
 }
 
+/// The initial parameters, or those of `state`.
+fn parameters<T: Real>(spec: &Spec, state: Option<&State<T>>, rank: &[u32]) -> Params<T> {
+    let Spec { n, m, .. } = *spec;
+    if let Some(State {
+        parameters: (w, b), ..
+    }) = state
+    {
+        return Params::from_values(n, m, w.iter().copied(), b, Some(rank));
+    }
+    let w = initial_weights(n, m, spec.init, spec.init_seed).map(T::from_f64);
+    Params::from_values(n, m, w, &vec![T::default(); n], Some(rank))
+}
+
 /// The examples of update `step` of an endless training set.
 fn sample_batch<T: Real>(
     stream: &Stream,
@@ -378,7 +467,7 @@ fn sample_batch<T: Real>(
     step: u64,
     cancel: &AtomicBool,
 ) -> Result<Batch<T>> {
-    let start = step * spec.batch;
+    let start = spec.start(step);
     let csr = stream.sample(start, start + spec.batch, cancel)?;
     let examples = Examples::new(&csr, spec.n, Some(rank));
     Ok(Batch { csr, examples })

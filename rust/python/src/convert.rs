@@ -9,10 +9,13 @@ use toysup_core::{
     Snapshot, Spec,
 };
 
+use crate::drive::core_error;
+use crate::state::state;
+
 /// A job as the dict that `toysup._rust` makes of a config.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
-pub struct PyJob {
+pub struct PyJob<'py> {
     n: usize,
     m: usize,
     batch: u64,
@@ -40,6 +43,8 @@ pub struct PyJob {
     record_steps: Vec<u64>,
     snapshot_steps: Vec<u64>,
     cost: f64,
+    memory: u64,
+    state: Option<Bound<'py, PyDict>>,
 }
 
 /// The variant that `value` names.
@@ -50,7 +55,7 @@ fn choice<T: Copy>(what: &str, value: &str, choices: &[(&str, T)]) -> PyResult<T
     })
 }
 
-impl PyJob {
+impl PyJob<'_> {
     /// The core's job.
     pub fn job(self) -> PyResult<Job> {
         let kinds = [
@@ -98,31 +103,38 @@ impl PyJob {
             snapshot_steps: self.snapshot_steps,
         };
         let dtype = choice("dtype", &self.dtype, &dtypes)?;
-        Ok(Job {
+        let state = self.state.map(|dict| state(&dict, &spec, dtype));
+        let job = Job {
+            state: state.transpose()?,
             spec,
             dtype,
             cost: self.cost,
-        })
+            memory: self.memory,
+        };
+        job.check().map_err(core_error)?;
+        Ok(job)
     }
 }
 
-/// The `RawRun` of a job that ended.
+/// The `RawRun` of a job that ended, after that many updates.
 pub fn raw_run<'py>(
     py: Python<'py>,
     job: &Job,
     ended: Result<AnyOutcome>,
+    steps: u64,
 ) -> PyResult<Bound<'py, PyDict>> {
     match ended {
         Ok(AnyOutcome::F32(outcome)) => finished(py, &job.spec, outcome),
         Ok(AnyOutcome::F64(outcome)) => finished(py, &job.spec, outcome),
-        Err(error) => failed(py, error),
+        Err(error) => failed(py, error, steps),
     }
 }
 
-fn failed(py: Python<'_>, error: Error) -> PyResult<Bound<'_, PyDict>> {
+fn failed(py: Python<'_>, error: Error, steps: u64) -> PyResult<Bound<'_, PyDict>> {
     let raw = PyDict::new(py);
     raw.set_item("status", "failed")?;
     raw.set_item("error", error.to_string())?;
+    raw.set_item("steps_done", steps)?;
     Ok(raw)
 }
 
@@ -153,7 +165,7 @@ fn finished<'py, T: Element + Copy>(
         "snapshot_step",
         steps(shots.iter().map(|s| s.step as i64).collect()),
     )?;
-    raw.set_item("snapshot_W", matrix(py, spec, shots)?)?;
+    raw.set_item("snapshot_W", matrix(py, spec, shots.iter().map(|s| &**s))?)?;
     let b: Vec<T> = shots.iter().flat_map(|s| &s.b).copied().collect();
     raw.set_item(
         "snapshot_b",

@@ -3,6 +3,7 @@
 
 mod convert;
 mod drive;
+mod state;
 
 use pyo3::prelude::*;
 
@@ -10,6 +11,7 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     use std::sync::atomic::AtomicBool;
+    use std::time::{Duration, Instant};
 
     use numpy::{
         PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3,
@@ -17,10 +19,13 @@ mod _native {
     use pyo3::exceptions::PyTypeError;
     use pyo3::prelude::*;
     use pyo3::types::PyDict;
-    use toysup_core::{Choice, Control, Csr, Dtype, Isa, Job, Kernel, Params, Real, Stream};
+    use toysup_core::{
+        AnyState, Choice, Control, Csr, Dtype, Isa, Job, Kernel, Params, Real, Stream,
+    };
 
     use crate::convert::{PyJob, looks_dict, raw_run};
     use crate::drive::{core_error, detached, drive};
+    use crate::state::state_dict;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -146,31 +151,88 @@ mod _native {
         Ok((loss, dw.into_any(), PyArray1::from_vec(py, db).into_any()))
     }
 
-    /// Train every job on `n_jobs` threads. `on_result(i, run)` is called in this thread as soon as
-    /// run i ends, `poll(work)` every 25 ms; when it returns True, unfinished runs are dropped.
+    /// Refuse a job, its state included, that cannot be done.
     #[pyfunction]
+    fn check(job: PyJob<'_>) -> PyResult<()> {
+        job.job().map(drop)
+    }
+
+    /// When the states of runs are given away.
+    struct Keeper {
+        interval: Duration,
+        /// When a run's state was given away, or the run began.
+        last: Vec<Option<Instant>>,
+    }
+
+    impl Keeper {
+        /// The state of a run, if it is due.
+        fn due(&mut self, control: &Control, run: usize) -> Option<AnyState> {
+            let last = self.last[run].get_or_insert_with(Instant::now);
+            if last.elapsed() < self.interval {
+                return None;
+            }
+            let state = control.take_state(run)?;
+            *last = Instant::now();
+            Some(state)
+        }
+    }
+
+    /// Train every job on `n_jobs` threads, as many at a time as fit in `memory` bytes.
+    /// `on_result(i, run)` is called in this thread as soon as run i ends, `poll(work, running)`
+    /// every 25 ms; when it returns True, unfinished runs are dropped. `on_state(i, state)` is given
+    /// the newest state of a run every `interval` seconds, and that of each run that is dropped.
+    #[pyfunction]
+    #[allow(clippy::too_many_arguments)]
     fn train_many(
         py: Python<'_>,
-        jobs: Vec<PyJob>,
+        jobs: Vec<PyJob<'_>>,
         n_jobs: usize,
+        memory: u64,
         on_result: &Bound<'_, PyAny>,
         poll: &Bound<'_, PyAny>,
+        on_state: &Bound<'_, PyAny>,
+        interval: f64,
     ) -> PyResult<()> {
         let jobs: Vec<Job> = jobs.into_iter().map(PyJob::job).collect::<PyResult<_>>()?;
         let choice = Choice::current().map_err(core_error)?;
         let control = Control::new(jobs.len());
+        let keep = |i: usize, state| -> PyResult<()> {
+            let state = state_dict(py, &jobs[i].spec, state)?;
+            on_state.call1((i, state)).map(drop)
+        };
+        let mut keeper = Keeper {
+            interval: Duration::try_from_secs_f64(interval).unwrap_or(Duration::MAX),
+            last: vec![None; jobs.len()],
+        };
         drive(
             py,
             &control.cancel,
-            |send| toysup_core::train_many(&jobs, n_jobs, choice, &control, send),
+            |send| toysup_core::train_many(&jobs, n_jobs, memory, choice, &control, send),
             |(i, ended)| match ended {
                 Err(toysup_core::Error::Cancelled) => Ok(()),
-                ended => on_result
-                    .call1((i, raw_run(py, &jobs[i], ended)?))
-                    .map(drop),
+                ended => {
+                    drop(control.take_state(i));
+                    on_result
+                        .call1((i, raw_run(py, &jobs[i], ended, control.steps(i))?))
+                        .map(drop)
+                }
             },
-            || poll.call1((control.work(&jobs),))?.is_truthy(),
-        )
+            || {
+                let running = control.running();
+                for &(i, _) in &running {
+                    if let Some(state) = keeper.due(&control, i) {
+                        keep(i, state)?;
+                    }
+                }
+                poll.call1((control.work(&jobs), running))?.is_truthy()
+            },
+        )?;
+        for i in 0..jobs.len() {
+            if let Some(state) = control.take_state(i) {
+                keep(i, state)?;
+            }
+        }
+        Ok(())
     }
 
     /// The choice of the environment, with the kernel of that name if one is given.
@@ -250,7 +312,7 @@ mod _native {
     #[pyo3(signature = (job, every, check, kernel, threads))]
     fn trace<'py>(
         py: Python<'py>,
-        job: PyJob,
+        job: PyJob<'py>,
         every: u64,
         check: bool,
         kernel: Option<&str>,

@@ -1,0 +1,236 @@
+"""A run goes on from its states to the bits that it would have had without an interruption."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import raw_bits
+from toysup import TrainConfig
+from toysup._types import Backend, Options, State
+
+# Runs long enough for several states on the native backend (every 2,048 steps), with every kind of
+# list: groups of features (m <= 6), pairs (m > 6), dense for infinite T.
+BASE = TrainConfig(n=200, T=60, sparsity=0.97, steps=30_000, test_size=300, record=12, snapshots=3)
+KINDS = {
+    "m=2": {"m": 2},
+    "m=5, weighed, sgd": {
+        "m": 5,
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+        "importance": 0.99,
+        "steps": 10_000,
+    },
+    "m=9, adam, sum": {"m": 9, "optimizer": "adam", "loss_reduction": "sum", "steps": 15_000},
+    "m=16": {"m": 16, "n": 400, "sparsity": 0.98, "steps": 9000},
+    "m=3, T infinite": {"m": 3, "T": math.inf, "batch_size": 30},
+    "m=2, double": {"m": 2, "dtype": "float64"},
+    "m=1, tiny": {"m": 1, "n": 7, "T": 3, "sparsity": 0.6, "steps": 500_000},
+}
+
+
+def case(backend: Backend, kind: str) -> TrainConfig:
+    config = BASE.replace(**KINDS[kind])
+    if backend.name == "native":
+        return config
+    # As long, about.
+    return config.replace(steps=40_000 if config.n < 100 else 1000)
+
+
+def until(
+    backend: Backend, config: TrainConfig, state: State | None, step: float, **options: Any
+) -> tuple[Any, list[State]]:
+    """Train from a state to about that step: the outcome, if it came so far, and the states."""
+    raws: list[Any] = []
+    states: list[State] = []
+    limit = step * config.step_cost()
+    more = Options(
+        states={} if state is None else {0: state},
+        on_state=lambda i, state: states.append(state),
+        **options,
+    )
+    backend.train_many(
+        [config], 1, lambda i, raw: raws.append(raw), lambda work: work >= limit, more
+    )
+    return (raws[0] if raws else None), states
+
+
+def interrupted(backend: Backend, config: TrainConfig, seed: int) -> tuple[Any, int]:
+    """The outcome of a run that is interrupted at random, and how often it was resumed."""
+    draw, state, resumed = random.Random(seed), None, 0
+    for _ in range(200):
+        at = 0 if state is None else state["step"]
+        stride = draw.uniform(0, 0.9 * config.steps)
+        raw, states = until(
+            backend, config, state, at + stride, interval=draw.choice([0.0, 0.005, math.inf])
+        )
+        if raw is not None:
+            return raw, resumed
+        if states:
+            assert states[-1]["step"] > at
+            state = states[-1]
+            backend.check_state(config, state)
+            resumed += 1
+    raise AssertionError("it does not end")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(backend, kind):
+    config = case(backend, kind)
+    whole, _ = until(backend, config, None, math.inf)
+    times = 0
+    for seed in range(3):
+        raw, resumed = interrupted(backend, config, seed)
+        assert raw_bits(raw) == raw_bits(whole)
+        times += resumed
+    assert times > 0
+
+
+def test_every_state_of_a_run_leads_to_the_same_bits(backend):
+    config = case(backend, "m=2").replace(steps=60_000 if backend.name == "native" else 1500)
+    whole, _ = until(backend, config, None, math.inf)
+    state, seen = None, []
+    while True:
+        raw, states = until(backend, config, state, 0, interval=0.0)
+        if raw is not None:
+            break
+        if states:
+            state = states[-1]
+            seen.append(state["step"])
+        if len(seen) > 3 or not states:
+            raw, _ = until(backend, config, state, math.inf)
+            break
+    assert raw_bits(raw) == raw_bits(whole)
+
+
+def test_states_are_at_steps_that_the_config_fixes(native):
+    config = BASE.replace(m=2)
+    for interval in (0.0, 0.01):
+        _, states = until(native, config, None, math.inf, interval=interval)
+        steps = [state["step"] for state in states]
+        assert steps == sorted(set(steps)) and len(steps) > 1
+        assert all(step % 2048 == 0 and 0 < step < config.steps for step in steps)
+
+
+def test_long_steps_have_states_more_often(native):
+    small = TrainConfig(n=20, m=2, T=6, sparsity=0.8, steps=100_000, test_size=0, record=1)
+    large = small.replace(T=30_000_000)
+    assert small.step_cost() < 4e9 < large.step_cost()
+    _, states = until(native, small, None, math.inf, interval=0.0)
+    state = {**states[-1], "order": np.zeros(0, np.uint32), "kept": np.zeros(7)}
+    state |= {name: np.zeros(0, np.float32) for name in ("feature_factors", "example_factors")}
+    native.check_state(small, {**state, "step": 2048})
+    native.check_state(large, {**state, "step": 512})
+    with pytest.raises(ValueError, match="step"):
+        native.check_state(small, {**state, "step": 512})
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_states_do_not_depend_on_threads(native, threads):
+    config = BASE.replace(m=4, T=3000, n=400, steps=2100)
+    found: list[State] = []
+    more = Options(on_state=lambda i, state: found.append(state), interval=0.0)
+    native.train_many([config], threads, lambda *_: None, lambda _: False, more)
+    one, _ = until(native, config, None, math.inf)
+    again, _ = until(native, config, found[-1], math.inf)
+    assert raw_bits(again) == raw_bits(one)
+
+
+@given(
+    m=st.integers(1, 4),
+    T=st.sampled_from([3, 20, math.inf]),
+    optimizer=st.sampled_from(["adamw", "adam", "sgd"]),
+    steps=st.integers(0, 60),
+    counts=st.tuples(st.integers(1, 20), st.integers(0, 9)),
+    seed=st.integers(0, 2**63 - 1),
+    at=st.floats(0, 1),
+)
+def test_any_run_of_the_reference_can_be_resumed_anywhere(
+    reference, m, T, optimizer, steps, counts, seed, at
+):
+    config = TrainConfig(
+        **{"n": 30, "m": m, "T": T, "optimizer": optimizer, "steps": steps, "seed": seed},
+        **{"sparsity": 0.8, "record": counts[0], "snapshots": counts[1], "test_size": 20},
+    )
+    whole, _ = until(reference, config, None, math.inf)
+    raw, states = until(reference, config, None, at * config.steps)
+    if raw is None and states:
+        reference.check_state(config, states[-1])
+        raw, _ = until(reference, config, states[-1], math.inf)
+        assert raw_bits(raw) == raw_bits(whole)
+
+
+# ------------------------------------------------------------------------------- what is refused
+
+
+@pytest.fixture(scope="module")
+def good() -> dict[str, tuple[TrainConfig, State]]:
+    """A state of each backend."""
+    from conftest import HAS_NATIVE
+    from toysup import _backend
+
+    found = {}
+    for name in ("native", "numpy") if HAS_NATIVE else ("numpy",):
+        backend = _backend.load(name)
+        config = case(backend, "m=2")
+        _, states = until(backend, config, None, config.steps / 2, interval=0.0)
+        found[name] = config, states[-1]
+    return found
+
+
+def test_a_good_state_is_accepted(backend, good):
+    backend.check_state(*good[backend.name])
+
+
+WRONG = {
+    "step": [0, 17.5, -2048, 2**62, "2048", None],
+    "seconds": [-1.0, math.nan, math.inf, None],
+    "maker": ["", "toysup 0.0.0 native auto", None],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(k, v) for k, vs in WRONG.items() for v in vs])
+def test_wrong_numbers_are_refused(backend, good, name, value):
+    config, state = good[backend.name]
+    with pytest.raises(ValueError, match=r"\S"):
+        backend.check_state(config, {**state, name: value})
+
+
+def test_every_array_is_checked(backend, good):
+    config, state = good[backend.name]
+    arrays = [name for name, value in state.items() if isinstance(value, np.ndarray)]
+    assert len(arrays) >= 10
+    for name in arrays:
+        array = state[name]
+        longer = np.concatenate([array.ravel(), np.ones(1, array.dtype)])
+        bad: list[Any] = [array.astype(complex), longer, None, "text"]
+        # Examples in their own order need not be listed.
+        bad += [array[:0]] if array.size and name != "order" else []
+        for value in bad:
+            with pytest.raises(ValueError, match=r"\S"):
+                backend.check_state(config, {**state, name: value})
+        with pytest.raises(ValueError, match=r"\S"):
+            backend.check_state(config, {k: v for k, v in state.items() if k != name})
+
+
+def test_orders_that_are_none_are_refused(native, good):
+    config, state = good["native"]
+    for name in ("rank", "order"):
+        for at, value in ((0, state[name][1]), (3, len(state[name])), (5, 2**32 - 1)):
+            bad = state[name].copy()
+            bad[at] = value
+            with pytest.raises(ValueError, match=name):
+                native.check_state(config, {**state, name: bad})
+
+
+def test_a_state_of_another_run_is_refused(backend, good):
+    config, state = good[backend.name]
+    for change in ({"n": 201}, {"m": 3}, {"steps": 100}, {"dtype": "float64"}, {"record": 3}):
+        with pytest.raises(ValueError, match=r"\S"):
+            backend.check_state(config.replace(**change), state)
