@@ -12,8 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 import toysup
 from toysup import StoreError, TrainConfig
+from toysup.store import Store
 
 TINY = {"n": 30, "m": 2, "sparsity": 0.85, "steps": 60, "test_size": 100, "record": 5}
 
@@ -339,23 +340,20 @@ def test_two_sweeps_that_extend_a_store_at_once_lose_no_value(tmp_path: Path) ->
 
 
 def test_runs_that_ended_beside_a_failure_are_kept(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    backend: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from toysup import _sweep
+    from toysup._types import failed_run
 
-    def ended(configs: list[TrainConfig], jobs: int, on_result: object, *rest: object) -> None:
+    real = backend.train_many
+
+    def ended(configs: list[TrainConfig], jobs: int, on_result: Any, *rest: object) -> None:
         """A backend that hands over a failure first, and a finished run after it."""
-        from toysup._types import failed_run
-
-        assert callable(on_result)
         on_result(0, failed_run(configs[0], "made to fail"))
-        real.train_many(configs[1:], 1, lambda i, raw: on_result(i + 1, raw), lambda work: False)
+        real(configs[1:], 1, lambda i, raw: on_result(i + 1, raw), lambda work: False)
 
-    real = _sweep.backend()
-    monkeypatch.setattr(_sweep, "backend", lambda: types.SimpleNamespace(train_many=ended))
+    monkeypatch.setattr(backend, "train_many", ended)
     with pytest.raises(toysup.RunFailedError, match="T=3, m=2, seed=0 failed: made to fail"):
         toysup.sweep(**TINY, T=[3, 4], store=tmp_path, n_jobs=1)
-    monkeypatch.undo()
     assert toysup.open_sweep(tmp_path).dataset.status.values.tolist() == ["failed", "ok"]
 
 
@@ -367,22 +365,31 @@ def test_a_store_refuses_another_sweep(backend: object, tmp_path: Path) -> None:
     assert content(tmp_path) == before
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "garbage", "other", "version"])
-def test_a_damaged_file_is_named(damage: str, backend: object, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["empty", "cut", "garbage", "other"])
+def test_a_damaged_file_is_named_and_trained_again(
+    damage: str, backend: object, tmp_path: Path
+) -> None:
     result = toysup.sweep(**TINY, T=[3, 4], store=tmp_path)
     a, b = (tmp_path / "runs" / f"{config.key()}.npz" for config in result.configs)
-    if damage == "version":
-        manifest = tmp_path / "sweep.json"
-        text = manifest.read_text().replace('"schema_version": 1', '"schema_version": 99')
-        manifest.write_text(text)
-        with pytest.raises(StoreError, match="schema 99"):
-            toysup.open_sweep(tmp_path)
-        return
     whole = a.read_bytes()
     parts = {"empty": b"", "cut": whole[: len(whole) // 2], "garbage": os.urandom(500)}
     a.write_bytes(parts[damage] if damage in parts else b.read_bytes())
+    opened = toysup.open_sweep(tmp_path)
+    assert opened.dataset.status.values.tolist() == ["damaged", "ok"]
     with pytest.raises(StoreError, match=a.name):
-        toysup.open_sweep(tmp_path).run(T=3)
+        Store(tmp_path).load(result.configs[0])
+    with pytest.warns(RuntimeWarning, match=f"{a.name}.*the run is trained again"):
+        again = toysup.sweep(**TINY, T=[3, 4], store=tmp_path)
+    assert same(again.run(T=3), result.run(T=3)) and a.is_file()
+
+
+def test_a_manifest_of_a_later_version_is_named(backend: object, tmp_path: Path) -> None:
+    toysup.sweep(**TINY, T=[3], store=tmp_path)
+    manifest = tmp_path / "sweep.json"
+    text = manifest.read_text().replace('"schema_version": 2', '"schema_version": 99')
+    manifest.write_text(text)
+    with pytest.raises(StoreError, match="schema 99"):
+        toysup.open_sweep(tmp_path)
 
 
 def test_a_manifest_that_is_no_manifest_is_named(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import math
 import os
 import shutil
+import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,8 @@ from hypothesis import given, settings
 import toysup
 from helpers import run_bits
 from toysup import StoreError, SweepResult, TrainConfig, load_run, open_sweep, sweep, train
+from toysup._grid import Grid
+from toysup.store import Store
 
 SMALL = TrainConfig(n=12, m=2, T=6, sparsity=0.7, steps=20, learning_rate=0.01, test_size=30)
 
@@ -45,9 +50,9 @@ def trained(backend: Any, monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
     """The configs that are trained from here on."""
     real, found = backend.train_many, []
 
-    def train_many(configs, n_jobs, on_result, poll):
+    def train_many(configs, n_jobs, on_result, poll, *rest):
         found.extend(configs)
-        real(configs, n_jobs, on_result, poll)
+        real(configs, n_jobs, on_result, poll, *rest)
 
     monkeypatch.setattr(backend, "train_many", train_many)
     return found
@@ -132,7 +137,7 @@ def test_a_store_holds_nothing_but_the_manifest_and_the_runs(store):
     assert sorted(path.name for path in store.iterdir()) == ["runs", "sweep.json"]
     assert {path.suffix for path in (store / "runs").iterdir()} == {".npz"}
     manifest = json.loads((store / "sweep.json").read_text())
-    assert manifest["schema_version"] == 1 and manifest["toysup"] == toysup.__version__
+    assert manifest["schema_version"] == 2 and manifest["toysup"] == toysup.__version__
 
 
 def test_the_folder_may_be_moved(store, tmp_path):
@@ -272,7 +277,7 @@ def test_a_failure_is_recorded_and_tried_again(backend, tmp_path, monkeypatch):
         patch.setattr(
             backend,
             "train_many",
-            lambda configs, jobs, on, poll: on(0, failed_run(configs[0], "ValueError: no")),
+            lambda configs, jobs, on, *rest: on(0, failed_run(configs[0], "ValueError: no")),
         )
         res = sweep(SMALL, T=[4], store=tmp_path, on_error="record")
     opened = open_sweep(tmp_path)
@@ -298,7 +303,6 @@ def interrupted(*args: Any, **kwargs: Any) -> None:
 FAILURES = [
     (os, "replace", no_space),
     (os, "fsync", no_space),
-    (np, "savez", no_space),
 ]
 
 
@@ -316,7 +320,7 @@ def test_a_failing_write_leaves_the_old_run_and_nothing_else(
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("module, name", [(os, "replace"), (os, "fsync"), (np, "savez")])
+@pytest.mark.parametrize("module, name", [(os, "replace"), (os, "fsync"), (zipfile, "ZipFile")])
 def test_a_write_that_is_interrupted_leaves_nothing(backend, tmp_path, monkeypatch, module, name):
     run = train(SMALL)
     monkeypatch.setattr(module, name, interrupted)
@@ -340,7 +344,8 @@ def test_a_full_disk_ends_the_sweep_and_what_was_written_stays(
 ):
     before = contents(store)
     with monkeypatch.context() as patch:  # the manifest and one run fit
-        patch.setattr(os, name, fail_after(2, getattr(os, name)))
+        writes = {"replace": 2, "fsync": 4}[name]  # files and their folders
+        patch.setattr(os, name, fail_after(writes, getattr(os, name)))
         with pytest.raises(StoreError, match="No space left on device"):
             sweep(SMALL, T=[4, 6, 8, 10, 12], store=store, n_jobs=1)
     after = contents(store)
@@ -433,214 +438,6 @@ def test_there_is_nothing_to_open(tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_a_store_of_another_schema(store, trained):
-    manifest = store / "sweep.json"
-    data = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**data, "schema_version": 2, "toysup": "9.8.7"}))
-    before = contents(store)
-    for use in (open_sweep, lambda path: sweep(SMALL, T=[4, 6], store=path)):
-        with pytest.raises(StoreError, match=r"schema 2.*reads schema 1.*toysup 9\.8\.7"):
-            use(store)
-    assert contents(store) == before and not trained
-
-
-def rewrite_meta(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change the meta-data of a run's file."""
-    with np.load(path) as file:
-        arrays = dict(file)
-    meta = json.loads(arrays.pop("meta").tobytes())
-    meta = change(meta) or meta
-    np.savez(path, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)
-
-
-def test_a_run_of_another_schema(store, trained):
-    path = min((store / "runs").iterdir())
-    rewrite_meta(path, lambda meta: meta.update(schema_version=2))
-    assert_unreadable(store, path, r"schema 2.*reads schema 1.*toysup " + toysup.__version__)
-    assert not trained
-
-
-def assert_unreadable(store: Path, path: Path, words: str = "") -> None:
-    """Nothing reads that file, everything says which one it is, and it is left as it was."""
-    before = contents(store)
-    uses = [lambda: load_run(path), lambda: list(open_sweep(store).runs())]
-    uses += [lambda: open_sweep(store).dataset, lambda: sweep(SMALL, T=[4, 6], store=store)]
-    for use in uses:
-        with pytest.raises(StoreError, match=f"(?s){path.name}.*{words}"):
-            use()
-    assert contents(store) == before
-
-
-BROKEN = {
-    "empty": lambda data: b"",
-    "text": lambda data: b"not a run at all",
-    "cut in the middle": lambda data: data[: len(data) // 2],
-    "without its last byte": lambda data: data[:-1],
-    "only its first bytes": lambda data: data[:4],
-    "zeros": lambda data: bytes(len(data)),
-    "reversed": lambda data: data[::-1],
-    "a pickle": lambda data: b"\x80\x04K\x01.",
-}
-
-
-@pytest.mark.parametrize("damage", BROKEN)
-def test_a_damaged_run_is_named_and_kept(store, trained, damage):
-    path = min((store / "runs").iterdir())
-    path.write_bytes(BROKEN[damage](path.read_bytes()))
-    assert_unreadable(store, path)
-    assert not trained
-
-
-def test_other_numpy_files_are_no_runs(store):
-    path = min((store / "runs").iterdir())
-    with open(path, "wb") as file:
-        np.save(file, np.arange(3))
-    assert_unreadable(store, path)
-    np.savez(path, W=np.zeros((2, 12)))
-    assert_unreadable(store, path)
-    shutil.rmtree(store / "runs")
-    path.parent.mkdir()
-    path.mkdir()
-    assert_unreadable(store, path)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda meta: meta.pop("config"),
-        lambda meta: meta.pop("schema_version"),
-        lambda meta: meta.pop("summary"),
-        lambda meta: meta["summary"].pop("status") and None,
-        lambda meta: meta["summary"].update(status="fine"),
-        lambda meta: meta["summary"].update(train_loss="abc"),
-        lambda meta: meta["summary"].pop("train_loss") and None,
-        lambda meta: meta.update(summary=[1]),
-        lambda meta: meta.update(summary=None),
-        lambda meta: meta.update(config=3),
-        lambda meta: meta.update(config={"zzz": 1}),
-        lambda meta: meta.update(steps_done=None),
-        lambda meta: [1, 2],
-        lambda meta: "text",
-    ],
-)
-def test_a_run_whose_meta_data_make_no_sense(backend, tmp_path, change):
-    path = train(SMALL).save(tmp_path / "run.npz")
-    rewrite_meta(path, change)
-    with pytest.raises(StoreError, match=r"run\.npz"):
-        load_run(path)
-
-
-@pytest.mark.parametrize("wrong", [np.zeros((3, 12), "f4"), np.zeros((2, 12)), np.zeros(3, "f4")])
-def test_a_run_whose_weights_do_not_fit_its_config(backend, tmp_path, wrong):
-    path = train(SMALL).save(tmp_path / "run.npz")
-    with np.load(path) as file:
-        arrays = dict(file)
-    np.savez(path, **{**arrays, "W": wrong})
-    with pytest.raises(StoreError, match=r"run\.npz.*W is"):
-        load_run(path)
-
-
-@pytest.fixture(scope="module")
-def run_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(SMALL, snapshots=2, record=5).save(tmp_path_factory.mktemp("file") / "run.npz")
-
-
-@given(data=st.data())
-@settings(max_examples=200)
-def test_a_run_with_changed_bytes_is_refused_or_the_same(run_file, data):
-    original = run_file.read_bytes()
-    damaged = bytearray(original)
-    for _ in range(data.draw(st.integers(1, 3))):
-        damaged[data.draw(st.integers(0, len(original) - 1))] = data.draw(st.integers(0, 255))
-    path = run_file.with_name("damaged.npz")
-    path.write_bytes(damaged)
-    try:
-        run = load_run(path)
-    except StoreError as error:
-        assert "damaged.npz" in str(error)
-        return
-    whole = load_run(run_file)  # the byte was one that nobody reads, such as a date
-    assert run.config == whole.config and run_bits(run) == run_bits(whole)
-    assert run.snapshots.identical(whole.snapshots)
-
-
-@pytest.mark.parametrize("offset, value", [(6, 99), (8, 1), (8, 32), (10, 8), (10, 99)])
-def test_a_run_in_a_zip_file_of_another_kind_is_refused(run_file, offset, value):
-    data = bytearray(run_file.read_bytes())
-    for start in (i for i in range(len(data)) if data[i : i + 4] == b"PK\x01\x02"):
-        data[start + offset] = value  # the version, the flags or the method of each member
-    path = run_file.with_name("kind.npz")
-    path.write_bytes(data)
-    with pytest.raises(StoreError, match=r"kind\.npz"):
-        load_run(path)
-
-
-@given(data=st.data())
-@settings(max_examples=50)
-def test_a_run_that_was_cut_is_refused(run_file, data):
-    original = run_file.read_bytes()
-    path = run_file.with_name("cut.npz")
-    path.write_bytes(original[: data.draw(st.integers(0, len(original) - 1))])
-    with pytest.raises(StoreError, match=r"cut\.npz"):
-        load_run(path)
-
-
-def test_the_run_of_another_config_is_not_taken_for_this_one(backend, store, trained):
-    four, six = (store / "runs" / f"{SMALL.replace(T=T).key()}.npz" for T in (4, 6))
-    six.unlink()
-    four.rename(six)
-    before = contents(store)
-    with pytest.raises(StoreError, match=f"{six.name}.*another config"):
-        list(open_sweep(store).runs())
-    with pytest.raises(StoreError, match=f"{six.name}.*another config"):
-        _ = open_sweep(store).dataset  # its losses would stand at the wrong place
-    with pytest.raises(StoreError, match=f"{six.name}.*another config"):
-        sweep(SMALL, T=[6], store=store)
-    assert contents(store) == before and not trained
-
-
-MANIFESTS = {
-    "empty": "",
-    "text": "not JSON",
-    "cut": '{"schema_version": 1, "grid": {"ax',
-    "a number": "3",
-    "null": "null",
-    "a list": "[]",
-    "nothing in it": "{}",
-    "no grid": '{"schema_version": 1}',
-    "grid of a number": '{"schema_version": 1, "grid": 3}',
-    "empty grid": '{"schema_version": 1, "grid": {}}',
-    "axes of a number": '{"schema_version": 1, "grid": {"axes": 3, "fixed": {}}}',
-    "axis of a number": '{"schema_version": 1, "grid": {"axes": {"T": 3.5}, "fixed": {}}}',
-    "empty axis": '{"schema_version": 1, "grid": {"axes": {"T": []}, "fixed": {}}}',
-    "value twice": '{"schema_version": 1, "grid": {"axes": {"T": [4, 4]}, "fixed": {}}}',
-    "unknown field": '{"schema_version": 1, "grid": {"axes": {}, "fixed": {"zzz": 1}}}',
-    "bad value": '{"schema_version": 1, "grid": {"axes": {}, "fixed": {"m": "two"}}}',
-    "deep": '{"schema_version": 1, "grid": ' + 10_000 * "[" + 10_000 * "]" + "}",
-    "huge": '{"schema_version": 1, "grid": {"axes": {}, "fixed": {"eps": 1' + 400 * "0" + "}}}",
-}
-
-
-@pytest.mark.parametrize("damage", MANIFESTS)
-def test_a_damaged_manifest_is_named_and_kept(store, trained, damage):
-    (store / "sweep.json").write_text(MANIFESTS[damage])
-    before = contents(store)
-    for use in (open_sweep, lambda path: sweep(SMALL, T=[4, 6], store=path)):
-        with pytest.raises(StoreError, match=r"sweep\.json"):
-            use(store)
-    assert contents(store) == before and not trained
-
-
-def test_a_manifest_of_other_bytes_or_a_folder_in_its_place(store):
-    (store / "sweep.json").write_bytes(b"\xff\xfe\x00 not UTF-8")
-    with pytest.raises(StoreError, match=r"sweep\.json"):
-        open_sweep(store)
-    (store / "sweep.json").unlink()
-    (store / "sweep.json").mkdir()
-    with pytest.raises(StoreError, match=r"sweep\.json"):
-        open_sweep(store)
-
-
 def test_a_lost_manifest_is_made_again_by_the_sweep(backend, store, trained):
     (store / "sweep.json").unlink()
     res = sweep(SMALL, T=[4, 6], store=store)
@@ -660,11 +457,316 @@ def test_what_a_killed_process_left_behind_is_no_hindrance(backend, store, train
     assert_same_sweep(res, open_sweep(store))
 
 
-def test_a_damaged_record_of_a_failure_is_named(store):
-    [path] = [p for p in (store / "runs").iterdir() if load_run(p).config.T == 6]
-    path.unlink()
-    record = path.with_name(f"{path.stem}.failed.json")
-    for text in ("", "[]", "{}", "3"):
-        record.write_text(text)
-        with pytest.raises(StoreError, match=record.name):
-            open_sweep(store)
+def test_a_lost_folder_of_runs_is_made_again(backend, store, trained):
+    shutil.rmtree(store / "runs")
+    assert len(list(sweep(SMALL, T=[4, 6], store=store).runs())) == 2 and len(trained) == 2
+
+
+def test_a_lost_manifest_does_not_lose_what_is_not_asked_for(backend, store, trained):
+    (store / "sweep.json").unlink()
+    sweep(SMALL, T=[5], store=store)
+    assert open_sweep(store).coords == {"T": [4, 5, 6]} and len(trained) == 1
+
+
+# ---------------------------------------- nothing more than is needed, and nowhere else
+
+
+def test_nothing_is_written_where_nothing_is_new(store, monkeypatch):
+    """So a finished sweep may lie in a folder that cannot be written."""
+    sweep(SMALL, T=[6, 4], store=store)
+    before = contents(store)
+    for name in ("replace", "rename", "unlink", "mkdir", "fsync"):
+        monkeypatch.setattr(os, name, no_space)
+    assert len(sweep(SMALL, T=[4, 6], store=store)) == 2
+    assert len(sweep(SMALL, T=[6], store=store)) == 1
+    monkeypatch.undo()
+    assert contents(store) == before
+
+
+def test_a_grid_is_held_only_with_its_axes():
+    grid = Grid.make(SMALL, {"T": [4, 6]})
+    assert grid.holds(grid) and grid.holds(Grid.make(SMALL, {"T": 4}))
+    assert grid.holds(Grid.make(SMALL, {"T": [6, 4]}))
+    for other in ({"T": [4, 5]}, {"T": [4], "seed": [0]}, {"T": [4], "seed": 1}, {"T": 5}):
+        assert not grid.holds(Grid.make(SMALL, other)), other
+
+
+def test_the_batch_size_of_finite_T_is_none():
+    finite = Grid.make(SMALL, {"T": [4]})
+    three, default = (Grid.make(SMALL, {"T": math.inf, "batch_size": b}) for b in (3, None))
+    assert finite.merged(three).fixed["batch_size"] == 3
+    assert three.merged(finite).fixed["batch_size"] == 3
+    with pytest.raises(ValueError, match="batch_size is 3 in the sweep that is stored there"):
+        three.merged(default)
+    assert default.merged(finite).fixed["batch_size"] is None
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"T": range(1, 1001), "seed": range(1001)},
+        {"seed": range(10**12)},
+        {"seed": range(10**30)},
+        {"T": [], "seed": range(10**12)},
+    ],
+)
+def test_a_grid_of_too_many_cells_is_refused_at_once(tmp_path, axes):
+    with pytest.raises(ValueError, match=r"1,000,000 (cells|values)"):
+        sweep(SMALL, **axes, store=tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_grids_that_are_too_large_together_are_refused():
+    first = Grid({"T": list(range(1, 1001))}, {**SMALL.to_dict()})
+    second = Grid({"seed": list(range(1001))}, {**SMALL.to_dict()})
+    with pytest.raises(ValueError, match="at most 1,000,000 cells, got 1,001,000"):
+        first.merged(second)
+
+
+@pytest.mark.parametrize("name", ["runs", "checkpoints", "damaged", "running"])
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_a_folder_of_a_store_that_leads_elsewhere_is_refused(
+    backend, store, trained, tmp_path, name, kind
+):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.rmtree(store / name, ignore_errors=True)
+    if kind == "link":
+        (store / name).symlink_to(elsewhere)
+    else:
+        (store / name).write_text("a file")
+    words = f"{name}: is a link or a file"
+    for use in (open_sweep, lambda path: sweep(SMALL, T=[4, 8], store=path)):
+        with pytest.raises(StoreError, match=words):
+            use(store)
+    if name == "runs":
+        with pytest.raises(StoreError, match=words):
+            Store(store).save(train(SMALL))
+    if name == "checkpoints":
+        with pytest.raises(StoreError, match=words):
+            Store(store).save_checkpoint(SMALL, {"step": 1}, {})
+    assert not list(elsewhere.iterdir())
+
+
+def test_only_old_leftovers_are_removed(store):
+    key, day = SMALL.key(), 86_400
+    (store / "checkpoints").mkdir()
+    left = [".sweep.json.0a.tmp", f"runs/.{key}.npz.0a.tmp", f"runs/.{key}.failed.json.0a.tmp"]
+    left += [f"checkpoints/.{key}.npz.0a.tmp"]
+    others = ["runs/.notes.txt.0a.tmp", "runs/notes.tmp", f"runs/{key}.txt"]
+    for name in [*left, *others]:
+        (store / name).write_text("half of it")
+        then = time.time() - 2 * day
+        os.utime(store / name, (then, then))
+    young = store / "runs" / f".{key}.npz.0b.tmp"
+    young.write_text("being written")
+    Store(store).extend(Grid.make(SMALL, {"T": 4}))
+    assert not any((store / name).exists() for name in left)
+    assert all((store / name).exists() for name in others) and young.exists()
+
+
+def test_a_store_in_which_no_run_can_be_written_says_so(store, monkeypatch):
+    Store(store).check_writable()
+    before = contents(store)
+    shutil.move(store / "runs", store.parent / "runs")
+    (store / "runs").write_text("a file")
+    with pytest.raises(StoreError, match="runs"):
+        Store(store).check_writable()
+    (store / "runs").unlink()
+    shutil.move(store.parent / "runs", store / "runs")
+    assert contents(store) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks beside threads
+def test_a_lock_held_at_a_fork_is_free_in_the_child(store):
+    from toysup._folder import locked
+
+    with locked(store):
+        child = os.fork()
+        if child == 0:
+            try:
+                # The parent's lock on the folder is not the child's to wait for here.
+                Store(store.parent / "other").extend(Grid.make(SMALL, {"T": 4}))
+                os._exit(0)
+            finally:
+                os._exit(1)
+        deadline = time.monotonic() + 20
+        while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+            if time.monotonic() > deadline:
+                os.kill(child, 9)
+            time.sleep(0.01)
+    assert ended[1] == 0 and (store.parent / "other" / "sweep.json").exists()
+
+
+# ---------------------------------------- checkpoints and failures
+
+
+def test_a_checkpoint_is_kept_until_its_run_is_saved(backend, store):
+    kept, config = Store(store), SMALL.replace(T=6, seed=1)
+    arrays = {"W": np.arange(6, dtype="f4").reshape(2, 3), "powers": np.array([0.9, 0.1])}
+    assert kept.load_checkpoint(config) is None
+    kept.save_failure(config, "made to fail", step=3)
+    assert kept.summary(config) == {"status": "failed", "error": "made to fail", "steps_done": 3}
+    kept.save_checkpoint(config, {"step": 3, "seconds": 0.25, "maker": "me"}, arrays)
+    kept.save_checkpoint(config, {"step": 4, "seconds": 0.25, "maker": "me"}, arrays)
+    found = kept.load_checkpoint(config)
+    assert found is not None
+    meta, again = found
+    assert (meta["step"], meta["seconds"], meta["maker"]) == (4, 0.25, "me")
+    assert again.keys() == arrays.keys()
+    assert all(again[k].dtype == arrays[k].dtype for k in arrays)
+    assert all(np.array_equal(again[k], arrays[k]) for k in arrays)
+    kept.save(train(config))
+    assert kept.load_checkpoint(config) is None
+    assert not list((store / "checkpoints").iterdir())
+    assert not list((store / "runs").glob("*.failed.json"))
+    kept.drop_checkpoint(config)
+
+
+def test_what_a_finished_run_has_no_use_for_is_removed_by_the_next_sweep(backend, store):
+    kept, config = Store(store), SMALL.replace(T=6)
+    before = contents(store)
+    kept.save_checkpoint(config, {"step": 3}, {})
+    kept.save_failure(config, "an older one")
+    assert sweep(SMALL, T=[4, 6], store=store).dataset.status.values.tolist() == ["ok", "ok"]
+    (store / "checkpoints").rmdir()
+    assert contents(store) == before
+
+
+# ---------------------------------------- stores of version 0.1
+
+OLD = Path(__file__).parent / "fixtures" / "store-schema-1"
+OLD_SWEEP: dict[str, Any] = dict(
+    n=20, T=[3, math.inf], m=[1, 2], seed=range(2), sparsity=0.8, steps=40, test_size=50,
+    record=4, batch_size=5, snapshots=1,
+)  # fmt: skip
+OLD_LOSSES = [
+    [[0.93266429, 0.86087881], [0.85466427, 0.83371023]],
+    [[0.94898703, 0.90457756], [0.84173451, 0.80538867]],
+]
+
+
+def test_a_store_of_schema_1_opens_and_is_continued(backend, trained, tmp_path):
+    shutil.copytree(OLD, tmp_path / "old")
+    opened = open_sweep(tmp_path / "old")
+    np.testing.assert_allclose(opened.dataset.train_loss, OLD_LOSSES, rtol=1e-7)
+    assert {run.steps_done for run in opened.runs()} == {40}
+    before = contents(tmp_path / "old")
+    same = sweep(**OLD_SWEEP, store=tmp_path / "old")
+    assert_same_sweep(same, opened)
+    assert not trained and contents(tmp_path / "old") == before
+    more = sweep(**{**OLD_SWEEP, "m": [1, 2, 3]}, store=tmp_path / "old")
+    assert {c.m for c in trained} == {3} and len(trained) == 4
+    np.testing.assert_allclose(more.dataset.train_loss[:, :2], OLD_LOSSES, rtol=1e-7)
+    after = contents(tmp_path / "old")
+    assert all(after[name] == before[name] for name in before if name != "sweep.json")
+    assert json.loads(after["sweep.json"])["schema_version"] == 2
+    assert_same_sweep(more, open_sweep(tmp_path / "old"))
+
+
+def test_an_old_record_of_a_failure_is_read(tmp_path):
+    shutil.copytree(OLD, tmp_path / "old")
+    store = Store(tmp_path / "old")
+    config = next(iter(store.grid().configs().values()))
+    store.run_file(config).unlink()
+    record = {"config": json.loads(config.to_json()), "status": "failed", "error": "no"}
+    store.failure_file(config).write_text(json.dumps(record))
+    assert store.verified(config) == {"status": "failed", "error": "no", "steps_done": 0}
+
+
+# ---------------------------------------- merging
+
+
+def shards(folder: Path) -> list[Path]:
+    """Two stores with a run in common."""
+    sweep(SMALL, T=[4, 6], store=folder / "a")
+    sweep(SMALL, T=[6, 8], seed=[0, 1], store=folder / "b")
+    return [folder / "a", folder / "b"]
+
+
+def test_stores_are_merged(backend, trained, tmp_path):
+    sources = shards(tmp_path)
+    before = [contents(source) for source in sources]
+    del trained[:]
+    counts = Store(tmp_path / "all").merge([Store(source) for source in sources])
+    assert counts == {"copied": 5, "known": 1, "damaged": 0, "failed": 0}
+    assert [contents(source) for source in sources] == before
+    merged = open_sweep(tmp_path / "all")
+    assert merged.coords == {"T": [4, 6, 8], "seed": [0, 1]} and not trained
+    assert merged.dataset.status.values.ravel().tolist() == ["ok", "missing", *4 * ["ok"]]
+    after = contents(tmp_path / "all")
+    copied = {k: v for source in before for k, v in source.items() if k.endswith(".npz")}
+    known = {k: v for k, v in before[0].items() if k.endswith(".npz")}
+    assert {k: v for k, v in after.items() if k.endswith(".npz")} == {**copied, **known}
+    again = Store(tmp_path / "all").merge([Store(s) for s in [*sources, tmp_path / "all"]])
+    assert again == {"copied": 0, "known": 6, "damaged": 0, "failed": 0}
+    assert contents(tmp_path / "all") == after
+    whole = {"T": [4, 6, 8], "seed": [0, 1]}
+    assert_same_sweep(sweep(SMALL, **whole, store=tmp_path / "all"), sweep(SMALL, **whole))
+
+
+def test_different_results_of_one_run_are_refused(backend, tmp_path):
+    sources = shards(tmp_path)
+    run = Store(sources[1]).load(SMALL.replace(T=6))
+    Store(sources[1]).save(dataclasses.replace(run, seconds=99.0, provenance={"toysup": "9.9"}))
+    counts = Store(tmp_path / "fine").merge([Store(source) for source in sources])
+    assert counts["known"] == 1  # whoever made it, and however long it took
+    W, history = run.W.copy(), dict(run._arrays)
+    W[0, 0] += 1
+    history["history_W_norm"] = history["history_W_norm"] + 1
+    for other in (
+        dataclasses.replace(run, W=W),
+        dataclasses.replace(run, test_loss=run.test_loss + 1e-9),
+        dataclasses.replace(run, _arrays=history),
+    ):
+        Store(sources[1]).save(dataclasses.replace(other, provenance={"toysup": "9.8.7"}))
+        with pytest.raises(StoreError, match="different results") as caught:
+            Store(tmp_path / "all").merge([Store(source) for source in sources])
+        for word in [*map(str, sources), "toysup 9.8.7", f"backend {backend.name}"]:
+            assert word in str(caught.value)
+        assert not (tmp_path / "all").exists()
+
+
+def test_damaged_files_are_left_out_of_a_merger(backend, tmp_path):
+    sources = shards(tmp_path)
+    broken = Store(sources[1]).run_file(SMALL.replace(T=8))
+    broken.write_bytes(broken.read_bytes()[:-1])
+    before = contents(tmp_path)
+    with pytest.warns(RuntimeWarning, match=f"{broken.name}.*it is left out"):
+        counts = Store(tmp_path / "all").merge([Store(source) for source in sources])
+    assert counts == {"copied": 4, "known": 1, "damaged": 1, "failed": 0}
+    after = contents(tmp_path)
+    assert {k: v for k, v in after.items() if not k.startswith("all")} == before
+    status = open_sweep(tmp_path / "all").dataset.status
+    assert status.sel(T=8, seed=0) == "missing"
+
+
+def test_failures_and_checkpoints_are_merged_where_there_is_no_run(backend, tmp_path):
+    a, b, c = (Store(tmp_path / name) for name in "abc")
+    four, six, eight = (SMALL.replace(T=T) for T in (4, 6, 8))
+    for store in (a, b):
+        store.extend(Grid.make(SMALL, {"T": [4, 6, 8]}))
+    a.save(train(four))
+    b.save_failure(four, "fails elsewhere")
+    b.save_failure(six, "fails", step=2)
+    a.save_checkpoint(four, {"step": 9}, {})
+    a.save_checkpoint(eight, {"step": 5}, {"x": np.zeros(2)})
+    b.save_checkpoint(eight, {"step": 7}, {"x": np.ones(2)})
+    c.extend(Grid.make(SMALL, {"T": 8}))
+    c.save_checkpoint(eight, {"step": 6}, {})
+    assert c.merge([b, a]) == {"copied": 1, "known": 0, "damaged": 0, "failed": 1}
+    assert c.summary(four)["status"] == "ok" and c.load_checkpoint(four) is None
+    assert c.summary(six) == {"status": "failed", "error": "fails", "steps_done": 2}
+    meta, arrays = c.load_checkpoint(eight)
+    assert meta["step"] == 7 and arrays["x"].tolist() == [1, 1]
+
+
+def test_a_merger_of_what_is_not_there_or_another_sweep(backend, tmp_path):
+    [a, _] = shards(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no sweep is stored in.*nowhere"):
+        Store(tmp_path / "all").merge([Store(a), Store(tmp_path / "nowhere")])
+    sweep(SMALL, steps=21, store=tmp_path / "other")
+    with pytest.raises(ValueError, match="steps is 20"):
+        Store(tmp_path / "all").merge([Store(a), Store(tmp_path / "other")])
+    assert not (tmp_path / "all").exists()

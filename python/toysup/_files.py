@@ -1,38 +1,220 @@
-"""Writing files so that a reader sees the old one or the new one, never a part."""
+"""Files that are whole: written so that a reader sees the old one or the new one, never a part."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
+import json
 import os
 import secrets
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from toysup._version import __version__
 from toysup.errors import StoreError
 
-__all__ = ["replace_file"]
+__all__ = [
+    "Damaged",
+    "check_version",
+    "opened",
+    "parse_json",
+    "read_document",
+    "reason",
+    "replace_file",
+    "write_document",
+]
+
+# The layout of run files, checkpoints and the documents of a store. A reader refuses later ones.
+SCHEMA_VERSION = 2
+# Documents of schema 1 have no checksum, and records of failures do not say that it is 1.
+_UNSEALED = 1
+# More than any document takes; refused before it is read.
+_MAX_DOCUMENT = 1 << 28
+# What says that a folder cannot be flushed, rather than that flushing it went wrong.
+_NOT_FLUSHED = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM}
+# What opening says of a path that is no file, whoever asks.
+_NO_FILE = {errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV}
 
 
-def replace_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file beside ``path``, flush it to the disk, and rename it into place.
+class Damaged(StoreError):
+    """A file whose content cannot be trusted; whether one can be read at all is another matter.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    defect : str
+        What is wrong with it.
+    """
+
+    def __init__(self, path: Path, defect: str) -> None:
+        super().__init__(f"{path}: {defect}")
+        self.path, self.defect = path, defect
+
+
+def replace_file(path: Path, write: Callable[[IO[bytes]], object], *, durable: bool = True) -> None:
+    """Write a file beside ``path`` and rename it into place.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    write : callable
+        Is given the open file.
+    durable : bool
+        Whether file and folder are flushed to the disk, to outlast a power failure.
 
     Raises
     ------
     StoreError
-        If that cannot be done; what was at ``path`` is then still there.
+        If that cannot be done; there is then the old file, or the new one, and no part of it.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
+        if durable:
+            _flush_folder(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
-            reason = error.strerror or str(error)
-            raise StoreError(f"cannot write {str(path)!r}: {reason}") from error
+            raise StoreError(f"cannot write {str(path)!r}: {reason(error)}") from error
         raise
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the names in a folder outlast a power failure, where the system can."""
+    if os.name == "nt":  # folders cannot be opened
+        return
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in _NOT_FLUSHED:
+            raise
+
+
+def reason(error: OSError) -> str:
+    """What the system says, without the file's name."""
+    return error.strerror or str(error)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tuple[int, int]]:
+    """A descriptor of a regular file, and the file's size.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    Damaged
+        If it is something else than a file, which opening it neither waits for nor changes.
+    StoreError
+        If it cannot be read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        handle = os.open(path, flags)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # no name has a null character
+        raise FileNotFoundError(f"there is no file {str(path)!r}") from None
+    except OSError as error:
+        if error.errno in _NO_FILE or os.path.isdir(path):  # Windows denies access to a folder
+            raise Damaged(path, f"is not a regular file ({reason(error)})") from error
+        raise StoreError(f"cannot read {str(path)!r}: {reason(error)}") from error
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise Damaged(path, "is not a regular file")
+        yield handle, status.st_size
+    except StoreError:
+        raise
+    except OSError as error:
+        raise StoreError(f"cannot read {str(path)!r}: {reason(error)}") from error
+    finally:
+        os.close(handle)
+
+
+def check_version(path: Path, data: Mapping[str, Any]) -> int:
+    """The schema with which a file was written, if it is one that is read here."""
+    version = data.get("schema_version")
+    if type(version) is not int or version < 1:
+        raise Damaged(path, "has no valid schema_version")
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: written with schema {version}, but toysup {__version__} reads schemas up to "
+            f"{SCHEMA_VERSION}: use the version that wrote it, toysup "
+            f"{str(data.get('toysup', '(unknown)'))[:80]}"
+        )
+    return version
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def parse_json(path: Path, data: bytes) -> dict[str, Any]:
+    """The JSON object that a file holds."""
+    try:
+        found = _decoder.decode(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise Damaged(path, f"holds no valid JSON ({str(error)[:200]})") from error
+    if not isinstance(found, dict):
+        raise Damaged(path, "holds no JSON object")
+    return found
+
+
+def _seal(data: Mapping[str, Any]) -> str:
+    """The checksum of a document: SHA-256 of its canonical form without the checksum itself."""
+    rest = {name: value for name, value in data.items() if name != "sha256"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_document(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a JSON document with its schema, who wrote it, and its checksum."""
+    whole = {"schema_version": SCHEMA_VERSION, "toysup": __version__, **data}
+    text = json.dumps({**whole, "sha256": _seal(whole)}, indent=1, allow_nan=False)
+    replace_file(path, lambda file: file.write(text.encode()))
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read a document.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    Damaged
+        If it is not what was written.
+    StoreError
+        If it cannot be read, or was written by a later version.
+    """
+    with opened(path) as (handle, size):
+        if size > _MAX_DOCUMENT:
+            raise Damaged(path, f"is too large for a document ({size:,} bytes)")
+        with open(handle, "rb", closefd=False) as file:
+            data = parse_json(path, file.read(size))
+    version = check_version(path, {"schema_version": _UNSEALED, **data})
+    try:
+        intact = data.get("sha256", "") == (_seal(data) if "sha256" in data else "")
+    except (ValueError, RecursionError) as error:  # lone surrogates, depth
+        raise Damaged(path, "holds what cannot be written again") from error
+    if not intact:
+        raise Damaged(path, "its checksum does not match: the file is damaged")
+    if version > _UNSEALED and "sha256" not in data:
+        raise Damaged(path, "its checksum is missing")
+    return data

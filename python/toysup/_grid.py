@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,9 +14,12 @@ import numpy as np
 from toysup.config import FIELDS, MAX_EXAMPLES, TrainConfig, as_int
 from toysup.errors import nearest, short
 
-__all__ = ["Grid", "Index"]
+__all__ = ["MAX_CELLS", "Grid", "Index"]
 
 Index = tuple[int, ...]
+
+# A grid with more cells is taken for a mistake.
+MAX_CELLS = 1_000_000
 
 # Axes that come first, in this order; others follow as they were given.
 _FIRST = ("T", "m", "seed")
@@ -32,6 +36,25 @@ def _is_axis(name: str, value: object) -> bool:
     if name == "betas":  # a pair is one value
         return len(value) == 0 or isinstance(value[0], (Sequence, np.ndarray))
     return True
+
+
+def _refuse_size(axes: Mapping[str, Any]) -> None:
+    """Refuse a grid with too many cells before any of them is made."""
+    cells = 1
+    for name, values in axes.items():
+        try:
+            cells *= max(1, len(values))
+        except OverflowError:  # of a range
+            raise ValueError(
+                f"{name} has more than {MAX_CELLS:,} values: {short(values)}"
+            ) from None
+    if cells > MAX_CELLS:
+        raise ValueError(f"a grid may have at most {MAX_CELLS:,} cells, got {cells:,}")
+
+
+def _sorted(values: list[Any]) -> list[Any]:
+    """Values in order, if they are numbers."""
+    return sorted(values) if all(isinstance(v, (int, float)) for v in values) else values
 
 
 def as_label(value: Any) -> Any:
@@ -59,12 +82,34 @@ class Grid:
             if name not in FIELDS:
                 raise TypeError(f"unknown parameter {name!r}{nearest(name, FIELDS)}")
         fixed = {} if config is None else config.to_dict()
-        fixed.update((k, v) for k, v in changes.items() if not _is_axis(k, v))
-        return cls._build(fixed, {k: list(v) for k, v in changes.items() if _is_axis(k, v)})
+        axes = {k: v for k, v in changes.items() if _is_axis(k, v)}
+        fixed.update((k, v) for k, v in changes.items() if k not in axes)
+        _refuse_size(axes)
+        return cls._build(fixed, {k: list(v) for k, v in axes.items()})
+
+    @classmethod
+    def of(cls, configs: Sequence[TrainConfig]) -> Grid:
+        """The smallest grid that holds these configs; a field in which they differ is an axis.
+
+        Raises
+        ------
+        ValueError
+            If there is none, or a cell of it is no config.
+        """
+        fixed, axes = {}, {}
+        for name in FIELDS:
+            # A batch size counts where T is infinite.
+            told = [c for c in configs if name != "batch_size" or c.T == math.inf]
+            values = list(dict.fromkeys(getattr(c, name) for c in told)) or [None]
+            fixed[name] = values[0]
+            if len(values) > 1:
+                axes[name] = _sorted(values)
+        return cls._build(fixed, axes)
 
     @classmethod
     def _build(cls, fixed: dict[str, Any], given: Mapping[str, list[Any]]) -> Grid:
         """The grid of these fields and axes."""
+        _refuse_size(given)
         order = [k for k in _FIRST if k in given] + [k for k in given if k not in _FIRST]
         for name in order:
             fixed.pop(name, None)
@@ -108,6 +153,10 @@ class Grid:
 
     def configs(self) -> dict[Index, TrainConfig]:
         """The config of every cell."""
+        return dict(self._configs)
+
+    @functools.cached_property
+    def _configs(self) -> dict[Index, TrainConfig]:
         return {index: self.config(index) for index in self.indices()}
 
     def position(self, name: str, value: Any) -> int:
@@ -139,22 +188,30 @@ class Grid:
         changes: dict[str, Any] = {}
         for name in FIELDS:
             mine, theirs = self._values(name), other._values(name)
-            both = mine + [value for value in theirs if value not in mine]
+            both = list(dict.fromkeys([*mine, *theirs])) or [None]
             is_axis = name in self.axes or name in other.axes
-            if name == "batch_size" and not is_axis:  # None stands where no T was infinite
-                both = [value for value in both if value is not None] or [None]
             if not is_axis and len(both) > 1:
                 raise ValueError(
                     f"{name} is {short(both[0])} in the sweep that is stored there, "
                     f"not {short(both[1])}"
                 )
-            numbers = all(isinstance(v, (int, float)) for v in both)
-            changes[name] = (sorted(both) if numbers else both) if is_axis else both[0]
+            changes[name] = _sorted(both) if is_axis else both[0]
         order = [*self.axes, *(name for name in other.axes if name not in self.axes)]
         return Grid._build(changes, {name: changes.pop(name) for name in order})
 
+    def holds(self, other: Grid) -> bool:
+        """Whether this has every axis and every value of the other one."""
+        return other.axes.keys() <= self.axes.keys() and all(
+            set(other._values(name)) <= set(self._values(name)) for name in FIELDS
+        )
+
     def _values(self, name: str) -> list[Any]:
-        return self.axes[name] if name in self.axes else [self.fixed[name]]
+        if name in self.axes:
+            return self.axes[name]
+        value = self.fixed[name]
+        # No batch size says nothing where no T is infinite.
+        nothing = name == "batch_size" and value is None and math.inf not in self._values("T")
+        return [] if nothing else [value]
 
 
 def _cell(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> TrainConfig:
@@ -171,7 +228,7 @@ def _canonical(name: str, given: Mapping[str, list[Any]], fixed: Mapping[str, An
     others = {k: v[0] for k, v in given.items() if k != name}
     if name == "batch_size":
         others["T"] = math.inf
-    values: list[Any] = []
+    values: dict[Any, None] = {}
     for value in given[name]:
         # n is tried with m = 1, and m with a large n: pairs of them are checked cell by cell.
         trial = {**fixed, **others, **({"m": 1} if name == "n" else {})}
@@ -179,8 +236,8 @@ def _canonical(name: str, given: Mapping[str, list[Any]], fixed: Mapping[str, An
         canonical = getattr(config, name)
         if canonical in values:
             raise ValueError(f"{name} has the value {short(canonical)} twice")
-        values.append(canonical)
-    return values
+        values[canonical] = None
+    return list(values)
 
 
 def _encode(value: Any) -> Any:

@@ -389,16 +389,42 @@ class TrainConfig:
         return pairs + 40.0 * self.n * (self.m + 1.0)
 
     def memory(self) -> int:
-        """Bytes that a run needs, estimated from above: O(n m + non-zeros + T m + snapshots)."""
+        """Bytes that a run needs at most: O(n m + non-zeros + T m + snapshots), and lists.
+
+        Both backends stay below. The native one needs about half of it, the other one less.
+        """
+        size = np.dtype(self.dtype).itemsize
         parameters = (self.m + 1) * (self.n + 64)
-        nonzeros = self.batch * (self.n * (1 - self.sparsity) + 1)
-        # Hidden vectors and what goes with them are padded to whole vectors of 64 bytes. Lists have
-        # at most 8 entries of 2 bytes for each of the rest (or 64 MB), and twice that in growing.
+        density = self.n * (1 - self.sparsity) + 1
+        # W and b, their moments and sums, what is measured, kept for a restart, and handed over;
+        # a snapshot is copied to be handed over, and again to be written.
+        shares = min(8, 1 + self.batch // 4096)
+        snapshots = min(self.snapshots, self.steps + 1)
+        states = parameters * (18 * size + 8 * shares + 4 * size * snapshots)
+        states += 160 * min(self.record, self.steps + 1)
+        # The training examples by example and by feature, those of the next step when T is
+        # infinite, the parts of the test set, and what is drawn at one time.
+        fresh = 16 if self.T == math.inf else 0
+        nonzeros = self.batch * density * (48 + 4 * size + fresh)
+        nonzeros += (min(self.test_size, 2048) + min(self.test_size, 4096)) * density * 16
+        drawn = min(max(self.batch, self.test_size) * self.n, 1 << 22)
+        nonzeros += 48 * drawn * (1 - self.sparsity)
+        # Hidden vectors and what goes with them, padded to whole vectors of 64 bytes.
         hidden = self.batch * (64 * 6 + 8 * 6 * self.m)
-        lists = 32 * (nonzeros + (self.n + self.batch) * (self.m + 1))
-        lists += min(1 << 27, 2 * self.n * self.batch)
-        pages = 8 * parameters * 20 + 24 * self.batch + 64 * nonzeros + hidden + lists
-        return int(pages + 8 * parameters * self.snapshots) + (1 << 24)
+        # Entries of lists are 2 bytes. There are as many as the core allows, or fewer: up to half
+        # of all pairs or, for small m, all groups of 64 bytes of features.
+        pairs = 0.0 if self.T == math.inf else float(self.n) * self.batch
+        entries = max(1 << 26, 8 * (self.batch * density + (self.n + self.batch) * (self.m + 1)))
+        most = 4 * entries + pairs / 128  # in growing; and a bit for each group of 16 features
+        lists = min(most, pairs * (size / 16 if self.m <= 6 else 1.5))
+        return int(states + nonzeros + hidden + lists) + (1 << 24)
+
+    def disk(self) -> int:
+        """Bytes of the run's file, to a few percent."""
+        points, shots = len(self.record_steps()), len(self.snapshot_steps())
+        states = (self.m + 1) * self.n * (1 + shots) * np.dtype(self.dtype).itemsize
+        # 6 arrays over the steps of the history, and the headers of 13 arrays.
+        return states + 8 * (6 * points + shots) + len(self.to_json()) + 4096
 
 
 def log_steps(steps: int, count: int) -> npt.NDArray[np.int64]:

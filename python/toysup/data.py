@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._backend import backend
+from toysup._memory import refuse_memory
 from toysup._stream import ROLES
 from toysup._types import CSR
 from toysup.config import MAX_EXAMPLES, MAX_FEATURES, MAX_SEED, as_float, as_int
@@ -145,19 +145,6 @@ def sample(
     refuse_memory(int(24 * T * (n * (1 - sparsity) + 1)), f"{T} examples of {n} features")
     csr = backend().sample(n, start, start + T, sparsity, seed, ROLES[role], bool(normalize))
     return SparseBatch(*csr, n)
-
-
-def refuse_memory(needed: int, what: str) -> None:
-    """Raise ``MemoryError``, with the figures, for more bytes than the machine has."""
-    try:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # unknown on this platform
-        return
-    if needed > total:
-        gib = 2.0**30
-        raise MemoryError(
-            f"{what} needs about {needed / gib:,.1f} GiB, this machine has {total / gib:,.1f} GiB"
-        )
 
 
 def as_csr(X: object, n: int) -> CSR:

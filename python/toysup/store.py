@@ -1,31 +1,51 @@
-"""The folder of a sweep: its grid, and one file a run that is named by its config's hash."""
+"""The folder of a sweep: its grid, and one file a run that is named by its config's hash.
+
+==========================  =================================================================
+``sweep.json``              the grid
+``runs/KEY.npz``            finished runs
+``runs/KEY.failed.json``    runs that failed
+``checkpoints/KEY.npz``     states of runs under way
+``damaged/``                files that could not be trusted, set aside by a sweep
+``running/``                signs of life of the sweeps that are at work
+==========================  =================================================================
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
-import re
-import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from toysup._files import replace_file
+import numpy.typing as npt
+
+from toysup._archive import is_of, read_checkpoint, read_config, read_meta, verify, write_checkpoint
+from toysup._files import SCHEMA_VERSION, Damaged, read_document, reason, write_document
+from toysup._folder import (
+    FOLDERS,
+    check_writable,
+    inside,
+    is_ours,
+    locked,
+    make,
+    remove_leftovers,
+    set_aside,
+)
 from toysup._grid import Grid
-from toysup._version import __version__
+from toysup._merge import merge_stores
 from toysup.config import TrainConfig
 from toysup.errors import StoreError, short
-from toysup.training import UNREADABLE, Run, load_run, read_summary
+from toysup.training import Run, load_run, read_summary
 
-__all__ = ["Store"]
+__all__ = ["SCHEMA_VERSION", "Store"]
 
-# The layout of a store. A reader refuses any other.
-SCHEMA_VERSION = 1
-# Held while a manifest is read and written again.
-_MANIFESTS = threading.Lock()
-# Names of files in runs/: a run, a failure, or what an interrupted writing left of either.
-_OURS = re.compile(r"\.?[0-9a-f]{20}\.(npz|failed\.json)(\.[0-9a-f]+\.tmp)?")
+Found = TypeVar("Found")
+# The files of a run are named several times in a row.
+_key = functools.lru_cache(maxsize=64)(TrainConfig.key)
 
 
 class Store:
@@ -44,106 +64,146 @@ class Store:
         if not given:
             raise ValueError(f"store must name a folder, got {short(path)}")
         self.path = Path(path)
+        self._folders = {name: self.path / name for name in FOLDERS}
+
+    # ------------------------------------------------------------------------------- names
+
+    def folder(self, name: str) -> Path:
+        """A folder of the store, which need not be there; one that leads elsewhere is refused."""
+        return inside(self._folders[name])
 
     @property
     def _manifest(self) -> Path:
         return self.path / "sweep.json"
 
-    def _run_file(self, config: TrainConfig) -> Path:
-        return self.path / "runs" / f"{config.key()}.npz"
+    def run_file(self, config: TrainConfig) -> Path:
+        """Where a finished run is."""
+        return self.folder("runs") / f"{_key(config)}.npz"
 
-    def _failure_file(self, config: TrainConfig) -> Path:
-        return self.path / "runs" / f"{config.key()}.failed.json"
+    def failure_file(self, config: TrainConfig) -> Path:
+        """Where the record of a failure is."""
+        return self.folder("runs") / f"{_key(config)}.failed.json"
+
+    def checkpoint_file(self, config: TrainConfig) -> Path:
+        """Where the state of a run under way is."""
+        return self.folder("checkpoints") / f"{_key(config)}.npz"
+
+    # ------------------------------------------------------------------------------ the grid
 
     def grid(self) -> Grid:
         """The grid of the sweep that is stored here.
+
+        If the manifest is damaged it is the smallest grid that holds all runs, with a warning.
 
         Raises
         ------
         FileNotFoundError
             If there is no store.
         StoreError
-            If it cannot be read or is of another version.
+            If it cannot be read or is of a later version.
         """
-        if not self._manifest.exists():
-            raise FileNotFoundError(f"no sweep is stored in {str(self.path)!r}")
         try:
-            data = json.loads(self._manifest.read_text(encoding="utf-8"))
-            version = data["schema_version"]
-            if version == SCHEMA_VERSION:
-                return Grid.from_json(data["grid"])
-            writer = data.get("toysup", "(unknown)")
-        except UNREADABLE as error:
-            raise StoreError(f"{self._manifest}: not a readable manifest ({error})") from error
-        raise StoreError(
-            f"{self._manifest}: written with store schema {version}, but toysup {__version__} "
-            f"reads schema {SCHEMA_VERSION}: use the version that wrote it, toysup {writer}"
-        )
+            return self._read_grid()
+        except FileNotFoundError:
+            raise FileNotFoundError(f"no sweep is stored in {str(self.path)!r}") from None
+        except Damaged as error:
+            grid = self._grid_of_runs()
+            if grid is None:
+                raise
+            warnings.warn(f"{error}; the grid is that of its runs", RuntimeWarning, stacklevel=2)
+            return grid
+
+    def _read_grid(self) -> Grid:
+        for name in FOLDERS:
+            self.folder(name)
+        data = read_document(self._manifest)
+        try:
+            return Grid.from_json(data["grid"])
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            words = f"not a readable manifest ({str(error)[:200]})"
+            raise Damaged(self._manifest, words) from error
+
+    def _grid_of_runs(self) -> Grid | None:
+        """The smallest grid that holds all runs whose files can be read; None without any."""
+        configs = []
+        for path in sorted(self.folder("runs").glob("*.npz")):
+            with contextlib.suppress(OSError):  # damaged, or of a later version
+                config = read_config(path, read_meta(path))
+                if path.stem == config.key():
+                    configs.append(config)
+        try:
+            return Grid.of(configs) if configs else None
+        except ValueError as error:
+            words = f"{self._manifest}: the runs do not make one grid ({error})"
+            raise StoreError(words) from error
 
     def extend(self, grid: Grid) -> None:
         """Make the store if there is none, and let its grid include ``grid``.
 
+        Nothing is written if it does already. A damaged manifest is set aside and made again from
+        the runs.
+
         Raises
         ------
         StoreError
-            If the folder cannot be written, is of another version, or holds other files.
+            If the folder cannot be written, is of a later version, or holds other files.
         ValueError
             If the stored sweep differs in a field that is no axis.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with self._locked():
+            with locked(self.path):
                 self._extend(grid)
+                for folder in (self.path, self.folder("runs"), self.folder("checkpoints")):
+                    remove_leftovers(folder)
         except StoreError:
             raise
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise StoreError(f"cannot write a store in {str(self.path)!r}: {reason}") from error
+            words = f"cannot write a store in {str(self.path)!r}: {reason(error)}"
+            raise StoreError(words) from error
 
     def _extend(self, grid: Grid) -> None:
         """:meth:`extend` while no other sweep does the same."""
-        if self._manifest.exists():
-            grid = self.grid().merged(grid)
-        elif not all(map(self._is_ours, self.path.rglob("*"))):
-            raise StoreError(f"{str(self.path)!r} is not a store, and is not empty")
-        (self.path / "runs").mkdir(exist_ok=True)
-        data = {"schema_version": SCHEMA_VERSION, "toysup": __version__, "grid": grid.to_json()}
-        text = json.dumps(data, indent=1)
-        replace_file(self._manifest, lambda file: file.write(text.encode()))
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep other threads, and where the system can other processes, from the manifest."""
-        with _MANIFESTS:
-            try:
-                import fcntl
-            except ImportError:  # Windows
-                yield
+        damage = None
+        try:
+            stored = self._read_grid()
+            if stored.holds(grid):
+                make(self._folders["runs"])
                 return
-            folder = os.open(self.path, os.O_RDONLY)
-            try:
-                with contextlib.suppress(OSError):  # some network file systems have no locks
-                    fcntl.flock(folder, fcntl.LOCK_EX)
-                yield
-            finally:
-                os.close(folder)
+            grid = stored.merged(grid)
+        except (FileNotFoundError, Damaged) as error:
+            damage = error if isinstance(error, Damaged) else None
+            if damage is None and not all(is_ours(self.path, p) for p in self.path.rglob("*")):
+                words = f"{str(self.path)!r} is not a store, and is not empty"
+                raise StoreError(words) from None
+            known = self._grid_of_runs()
+            grid = grid if known is None else known.merged(grid)
+        make(self._folders["runs"])
+        if damage is not None:
+            set_aside(self.path, damage, "and is made again from the runs")
+        write_document(self._manifest, {"grid": grid.to_json()})
 
-    def _is_ours(self, path: Path) -> bool:
-        """Whether a store that lost its manifest could hold this."""
-        if path.parent == self.path:
-            return path.name == "runs" or path.name.startswith(".sweep.json.")
-        return path.parent == self.path / "runs" and bool(_OURS.fullmatch(path.name))
+    def check_writable(self) -> None:
+        """Refuse, with a ``StoreError``, a store to which no run can be added."""
+        check_writable(make(self._folders["runs"]))
+
+    # ------------------------------------------------------------------------------ the runs
 
     def save(self, run: Run) -> None:
         """Write a finished run, whole or not at all."""
-        run.save(self._run_file(run.config))
-        self._failure_file(run.config).unlink(missing_ok=True)
+        run.save(self.run_file(run.config))
+        self.tidy(run.config)
 
-    def save_failure(self, config: TrainConfig, error: str) -> None:
-        """Record that a run failed; it is tried again by the next sweep."""
-        data = {"config": json.loads(config.to_json()), "status": "failed", "error": error}
-        text = json.dumps(data, indent=1)
-        replace_file(self._failure_file(config), lambda file: file.write(text.encode()))
+    def tidy(self, config: TrainConfig) -> None:
+        """Remove what a finished run has no use for; if that cannot be done, it does no harm."""
+        self.drop_checkpoint(config)
+        with contextlib.suppress(OSError):
+            self.failure_file(config).unlink(missing_ok=True)
+
+    def save_failure(self, config: TrainConfig, error: str, *, step: int = 0) -> None:
+        """Record that a run failed after that many steps; it is tried again by the next sweep."""
+        data = {"status": "failed", "error": error, "steps_done": step}
+        write_document(self.failure_file(config), {"config": json.loads(config.to_json()), **data})
 
     def load(self, config: TrainConfig) -> Run:
         """The run of a config.
@@ -153,22 +213,122 @@ class Store:
         FileNotFoundError, StoreError
             If it is not there, or not readable, or is the run of another config.
         """
-        path = self._run_file(config)
+        path = self.run_file(config)
         run = load_run(path)
         if run.config != config:
-            raise StoreError(f"{path}: holds the run of another config")
+            raise Damaged(path, "holds the run of another config")
         return run
 
     def summary(self, config: TrainConfig) -> dict[str, Any] | None:
-        """What the data set shows of a run; None if it has not been trained."""
-        path = self._run_file(config)
-        if path.exists():
-            return read_summary(path, config)
-        failure = self._failure_file(config)
-        if not failure.exists():
-            return None
+        """What the data set shows of a run, quickly; None if it has not been trained.
+
+        The status of a file that is damaged, as far as that can be seen quickly, is "damaged".
+
+        Raises
+        ------
+        StoreError
+            If a file cannot be read, or was written by a later version.
+        """
         try:
-            data = json.loads(failure.read_text(encoding="utf-8"))
-            return {"status": "failed", "error": str(data["error"])}
-        except UNREADABLE as error:
-            raise StoreError(f"{failure}: not a readable record ({error})") from error
+            return self._summary(config)
+        except Damaged as error:
+            return {"status": "damaged", "error": str(error)}
+
+    def verified(self, config: TrainConfig) -> dict[str, Any] | None:
+        """As :meth:`summary`, after the whole file has been compared with its checksum.
+
+        A damaged file is set aside, with a warning; the run is then one that has not been trained.
+
+        Raises
+        ------
+        StoreError
+            As :meth:`summary`, or if a damaged file cannot be moved.
+        """
+
+        def look() -> dict[str, Any] | None:
+            with contextlib.suppress(FileNotFoundError):
+                verify(self.run_file(config))
+            return self._summary(config)
+
+        found = self._or_set_aside(look, "and the run is trained again")
+        if found is not None and found["status"] != "failed":
+            self.tidy(config)
+        return found
+
+    def _summary(self, config: TrainConfig) -> dict[str, Any] | None:
+        """What is known of a run; a damaged file is an error."""
+        with contextlib.suppress(FileNotFoundError):
+            return read_summary(self.run_file(config), config)
+        path = self.failure_file(config)
+        try:
+            data = read_document(path)
+        except FileNotFoundError:
+            return None
+        error, steps = data.get("error"), data.get("steps_done", 0)
+        if not isinstance(error, str) or type(steps) is not int:
+            raise Damaged(path, "not a readable record of a failure")
+        if not is_of(data, config):
+            raise Damaged(path, "is the record of another config")
+        return {"status": "failed", "error": error, "steps_done": steps}
+
+    def _or_set_aside(self, look: Callable[[], Found], then: str) -> Found | None:
+        """What ``look`` finds; a file that it finds damaged is set aside."""
+        try:
+            return look()
+        except Damaged as error:
+            damage = error
+        try:
+            with locked(self.path):
+                try:
+                    return look()  # another process may have seen to it
+                except Damaged as error:
+                    set_aside(self.path, error, then)
+        except StoreError:
+            raise
+        except OSError as error:
+            raise StoreError(f"{damage}; it cannot be moved: {reason(error)}") from error
+        return None
+
+    # ----------------------------------------------------------------------- runs under way
+
+    def save_checkpoint(
+        self, config: TrainConfig, meta: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
+    ) -> None:
+        """Keep the state of a run under way."""
+        make(self._folders["checkpoints"])
+        write_checkpoint(self.checkpoint_file(config), config, meta, arrays)
+
+    def load_checkpoint(
+        self, config: TrainConfig
+    ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]] | None:
+        """The state from which a run goes on, if there is one; a damaged one is set aside."""
+        path = self.checkpoint_file(config)
+        with contextlib.suppress(FileNotFoundError):
+            return self._or_set_aside(
+                lambda: read_checkpoint(path, config), "and the run starts from the beginning"
+            )
+        return None
+
+    def drop_checkpoint(self, config: TrainConfig) -> None:
+        """Remove the state of a run; if that cannot be done, it does no harm."""
+        with contextlib.suppress(OSError):
+            self.checkpoint_file(config).unlink(missing_ok=True)
+
+    def merge(self, sources: Sequence[Store]) -> dict[str, int]:
+        """Bring in what other stores hold, which stay as they are.
+
+        Damaged files of theirs are left out, with a warning.
+
+        Returns
+        -------
+        dict
+            Numbers of runs that were ``"copied"``, or ``"known"`` already, of files that were
+            ``"damaged"``, and of records of runs that ``"failed"``.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError, StoreError
+            As :meth:`grid` and :meth:`extend`, or if two stores hold different results of the same
+            run; then nothing was copied.
+        """
+        return merge_stores(self, sources)

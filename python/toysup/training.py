@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import json
 import math
@@ -10,9 +9,7 @@ import os
 import platform
 import sys
 import warnings
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,35 +18,28 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup import metrics
+from toysup._archive import is_of, read, read_config, read_meta, write
 from toysup._backend import backend
-from toysup._files import replace_file
+from toysup._checkpoint import Checkpoint, as_interval
+from toysup._files import Damaged
 from toysup._interrupt import Interrupt
+from toysup._memory import refuse_memory
 from toysup._progress import Progress
-from toysup._types import HISTORY, HISTORY_TEST, Array, RawRun
+from toysup._types import HISTORY, HISTORY_TEST, Array, Backend, Options, RawRun
 from toysup._version import __version__
 from toysup.config import FIELDS, TrainConfig, as_int
-from toysup.data import SparseBatch, as_csr, refuse_memory, sample
-from toysup.errors import RunFailedError, StoreError, nearest, short, unknown
+from toysup.data import SparseBatch, as_csr, sample
+from toysup.errors import RunFailedError, nearest, short, unknown
 
 if TYPE_CHECKING:
     import xarray
 
 __all__ = ["Run", "load_run", "loss_and_grad", "train"]
 
-# The layout of a run's file. A reader refuses the files of a later one.
-SCHEMA_VERSION = 1
-
-
-# The arrays of a run besides W and b, as its file names them.
-_ARRAYS = (
-    "history_step",
-    *(f"history_{name}" for name in HISTORY),
-    "snapshot_step",
-    "snapshot_W",
-    "snapshot_b",
-)
 # The variables of the history whose last value goes into the summary.
 SUMMARY_HISTORY = ("W_norm", "b_norm", "max_feature_dimensionality")
+# The numbers of a summary.
+_SCALARS = ("train_loss", "test_loss", *SUMMARY_HISTORY, "n_represented", "seconds")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -95,6 +85,11 @@ class Run:
             f"{self.steps_done:,} steps, train loss {self.train_loss:.5f}, "
             f"test loss {self.test_loss:.5f}, {self.seconds:.1f} s>"
         )
+
+    def _repr_html_(self) -> str:
+        from toysup._html import run_html
+
+        return run_html(self)
 
     @property
     def history(self) -> xarray.Dataset:
@@ -172,13 +167,15 @@ class Run:
             **last,
             "n_represented": float(metrics.n_represented(self.W.T)) if finite else math.nan,
             "seconds": self.seconds,
+            "steps_done": self.steps_done,
             "provenance": dict(self.provenance),
         }
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the run to one file, whole or not at all; returns its path.
 
-        The file is a NumPy ``.npz`` without pickles; the suffix is added if it is missing.
+        The file is a NumPy ``.npz`` without pickles, with a checksum of its own; the suffix is
+        added if it is missing.
 
         Raises
         ------
@@ -189,14 +186,10 @@ class Run:
         if path.suffix != ".npz":
             path = path.with_name(path.name + ".npz")
         meta = {
-            "schema_version": SCHEMA_VERSION,
             "config": json.loads(self.config.to_json()),
             "summary": {k: _to_text(v) for k, v in self.summary().items()},
-            "steps_done": self.steps_done,
         }
-        text = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
-        arrays: dict[str, Any] = {"W": self.W, "b": self.b, **self._arrays}
-        replace_file(path, lambda file: np.savez(file, allow_pickle=False, meta=text, **arrays))
+        write(path, meta, {"W": self.W, "b": self.b, **self._arrays})
         return path
 
 
@@ -205,60 +198,36 @@ def _to_text(value: Any) -> Any:
     return repr(value) if isinstance(value, float) else value
 
 
-def _from_text(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse, with every value of the type that it should have."""
-    if summary["status"] not in ("ok", "diverged"):
-        raise ValueError(f"unknown status {short(summary['status'])}")
-    made = {str(k): str(v) for k, v in summary["provenance"].items()}
-    rest = {k: float(v) for k, v in summary.items() if k not in ("status", "provenance")}
-    return {"status": summary["status"], **rest, "provenance": made}
-
-
-# What NumPy, zipfile, zlib and a reader of JSON raise for files that are not what they seem.
-UNREADABLE = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    ArithmeticError,
-    MemoryError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-
-@contextlib.contextmanager
-def _open(path: Path) -> Iterator[tuple[dict[str, Any], Any]]:
-    """The parsed meta-data and the open file of a run; any defect is a ``StoreError``."""
-    if not path.exists():
-        raise FileNotFoundError(f"no run file at {str(path)!r}")
-    try:
-        # np.load reads members when asked, and checks each against its CRC.
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            meta = json.loads(file["meta"].tobytes().decode())
-            version = meta["schema_version"]
-            if version != SCHEMA_VERSION:
-                raise StoreError(
-                    f"{path}: written with run schema {version}, but toysup {__version__} reads "
-                    f"schema {SCHEMA_VERSION}: use the version that wrote it, toysup "
-                    f"{meta['summary']['provenance']['toysup']}"
-                )
-            yield meta, file
-    except StoreError:
-        raise
-    except UNREADABLE as error:
-        raise StoreError(f"{path}: not a readable run file ({error})") from error
-
-
 def read_summary(path: Path, config: TrainConfig) -> dict[str, Any]:
-    """The summary of the file of a config's run, without its arrays."""
-    with _open(path) as (meta, _):
-        if meta["config"] != json.loads(config.to_json()):
-            raise StoreError(f"{path}: holds the run of another config")
-        return _from_text(meta["summary"])
+    """The summary of the file of a config's run, without its arrays, which are not verified.
+
+    Raises
+    ------
+    FileNotFoundError, StoreError
+        As :func:`load_run`; the run of another config is taken for damaged.
+    """
+    meta = read_meta(path)
+    if not is_of(meta, config):
+        raise Damaged(path, "holds the run of another config")
+    return _summary(path, meta)
+
+
+def _summary(path: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary in the meta-data of a file, with every value of the type that it should have."""
+    try:
+        found = dict(meta["summary"])
+        status, made = found["status"], found["provenance"].items()
+        if status not in ("ok", "diverged"):
+            raise ValueError(f"unknown status {short(status)}")
+        steps = found.get("steps_done", meta.get("steps_done"))  # schema 1: beside the summary
+        return {
+            "status": status,
+            **{name: float(found[name]) for name in _SCALARS},
+            "steps_done": as_int("steps_done", steps, 0, 2**40),
+            "provenance": {str(k): str(v) for k, v in made},
+        }
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise Damaged(path, f"has no valid summary ({str(error)[:200]})") from error
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:
@@ -269,32 +238,55 @@ def load_run(path: str | os.PathLike[str]) -> Run:
     FileNotFoundError
         If there is no such file.
     StoreError
-        If the file is damaged, is not a run, or was written by another version of toysup.
+        If the file is damaged, is not a run, or was written by a later version of toysup.
     """
-    with _open(Path(path)) as (meta, file):
-        config = TrainConfig.from_json(json.dumps(meta["config"]))
-        summary = _from_text(meta["summary"])
-        arrays = {name: file[name] for name in ("W", "b", *_ARRAYS)}
-        for name, shape in (("W", (config.m, config.n)), ("b", (config.n,))):
-            if arrays[name].shape != shape or arrays[name].dtype != config.dtype:
-                raise ValueError(f"{name} is {arrays[name].dtype} of shape {arrays[name].shape}")
-        return Run(
-            config=config,
-            status=summary["status"],
-            W=arrays.pop("W"),
-            b=arrays.pop("b"),
-            train_loss=summary["train_loss"],
-            test_loss=summary["test_loss"],
-            seconds=summary["seconds"],
-            steps_done=int(meta["steps_done"]),
-            provenance=summary["provenance"],
-            _arrays=arrays,
-        )
+    path = Path(path)
+    try:
+        meta, found = read(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no run file at {str(path)!r}") from None
+    config, summary = read_config(path, meta), _summary(path, meta)
+    arrays = {}
+    for name, shape, dtype in _layout(config, found):
+        array = found.get(name)
+        if array is None or array.shape != shape or array.dtype != dtype:
+            what = "missing" if array is None else f"{array.dtype} of shape {array.shape}"
+            raise Damaged(path, f"{name} is {what}, not {dtype} of shape {shape}")
+        arrays[name] = array
+    return Run(
+        config=config,
+        status=summary["status"],
+        W=arrays.pop("W"),
+        b=arrays.pop("b"),
+        train_loss=summary["train_loss"],
+        test_loss=summary["test_loss"],
+        seconds=summary["seconds"],
+        steps_done=summary["steps_done"],
+        provenance=summary["provenance"],
+        _arrays=arrays,
+    )
 
 
-def provenance() -> dict[str, str]:
+def _layout(
+    config: TrainConfig, found: Mapping[str, npt.NDArray[Any]]
+) -> list[tuple[str, tuple[int, ...], str]]:
+    """Name, shape and dtype of every array of a run: as many points as its file has steps."""
+    m, n, dtype = config.m, config.n, config.dtype
+    points = max(1, found["history_step"].size if "history_step" in found else 0)
+    shots = found["snapshot_step"].size if "snapshot_step" in found else 0
+    return [
+        ("W", (m, n), dtype),
+        ("b", (n,), dtype),
+        ("history_step", (points,), "int64"),
+        *((f"history_{name}", (points,), "float64") for name in HISTORY),
+        ("snapshot_step", (shots,), "int64"),
+        ("snapshot_W", (shots, m, n), dtype),
+        ("snapshot_b", (shots, n), dtype),
+    ]
+
+
+def provenance(chosen: Backend) -> dict[str, str]:
     """What a run is made with here."""
-    chosen = backend()
     return {
         "toysup": __version__,
         "backend": chosen.name,
@@ -305,7 +297,7 @@ def provenance() -> dict[str, str]:
     }
 
 
-def from_raw(config: TrainConfig, raw: RawRun) -> Run:
+def from_raw(config: TrainConfig, raw: RawRun, chosen: Backend) -> Run:
     """The run of what a backend returned."""
     history = {f"history_{name}": values for name, values in raw["history"].items()}
     arrays = {
@@ -324,7 +316,7 @@ def from_raw(config: TrainConfig, raw: RawRun) -> Run:
         test_loss=float(raw["test_loss"]),
         seconds=float(raw["seconds"]),
         steps_done=int(raw["steps_done"]),
-        provenance=provenance(),
+        provenance=provenance(chosen),
         _arrays=arrays,
     )
 
@@ -370,6 +362,8 @@ def train(
     *,
     progress: bool | None = None,
     n_jobs: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = 60.0,
     **fields: Any,
 ) -> Run:
     """Train one model.
@@ -383,6 +377,11 @@ def train(
     n_jobs : int, optional
         Threads for this run; None or -1 takes all processors. The native backend shares out steps
         that are long enough to gain by it. The result does not depend on it, to the bit.
+    checkpoint : path-like, optional
+        A file that keeps the state of the run while it lasts. If the same run was interrupted, it
+        goes on from there, to the same bits; the file is removed at the end.
+    checkpoint_every : float
+        Seconds after which the state is written again. Ctrl-C writes it too.
     **fields
         Fields of :class:`TrainConfig`, which take precedence over ``config``.
 
@@ -398,6 +397,8 @@ def train(
         If the run cannot fit in this machine's memory.
     RunFailedError
         If the run failed inside the backend.
+    StoreError
+        If the checkpoint cannot be written.
     KeyboardInterrupt
         On Ctrl-C, within 0.2 s.
 
@@ -410,7 +411,14 @@ def train(
     check_names(fields, train)
     config = as_config(config, fields)
     jobs = as_jobs(n_jobs)
+    interval = as_interval(checkpoint_every)
     refuse_memory(config.memory(), "this run")
+    options = Options()
+    if checkpoint is not None:
+        keeper = Checkpoint(Path(checkpoint), config)
+        state = keeper.load()
+        states = {} if state is None else {0: state}
+        options = Options(states=states, on_state=lambda _, s: keeper.save(s), interval=interval)
     results: list[RawRun] = []
     with Interrupt() as interrupt, Progress(progress, [config]) as bar:
 
@@ -418,12 +426,14 @@ def train(
             bar.update(work)
             return interrupt.is_set()
 
-        backend().train_many([config], jobs, lambda _, raw: results.append(raw), poll)
+        backend().train_many([config], jobs, lambda _, raw: results.append(raw), poll, options)
     if interrupt.is_set() or not results:
         raise KeyboardInterrupt
     if results[0]["status"] == "failed":
         raise RunFailedError(f"the run failed: {results[0]['error']}")
-    run = from_raw(config, results[0])
+    if checkpoint is not None:
+        keeper.drop()
+    run = from_raw(config, results[0], backend())
     if run.status == "diverged":
         warnings.warn(
             f"the run diverged: a loss or a norm was not finite at step {run.steps_done}",

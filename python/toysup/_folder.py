@@ -1,0 +1,142 @@
+"""The folder in which a store is: what may lie in it, and what must not happen to it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import secrets
+import stat
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from toysup._files import Damaged, reason
+from toysup.errors import StoreError
+
+__all__ = [
+    "FOLDERS",
+    "check_writable",
+    "inside",
+    "is_ours",
+    "locked",
+    "make",
+    "remove_leftovers",
+    "set_aside",
+]
+
+FOLDERS = ("runs", "checkpoints", "damaged", "running")
+# Names of files that a store holds, and what an interrupted writing left of them.
+_FILE = r"(sweep\.json|[0-9a-f]{20}\.(npz|failed\.json))"
+_LEFT = re.compile(rf"\.{_FILE}\.[0-9a-f]+\.tmp")
+_OURS = re.compile(rf"{_FILE}(\.\d+)?|{_LEFT.pattern}")
+# What another process may be about to rename is younger than this, in seconds.
+_OLD = 86_400.0
+# Held while a store is changed in more than one step.
+_CHANGES = threading.Lock()
+
+log = logging.getLogger("toysup")
+
+
+def _renew_lock() -> None:
+    """In a forked child the lock may be held by a thread that is not there."""
+    global _CHANGES
+    _CHANGES = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+@contextlib.contextmanager
+def locked(store: Path) -> Iterator[None]:
+    """Keep other threads, and where the system can other processes, from changing a store."""
+    with _CHANGES:
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        folder = os.open(store, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+
+
+def inside(folder: Path) -> Path:
+    """A folder of a store, which need not be there; one that leads elsewhere is refused."""
+    try:
+        mode = os.lstat(folder).st_mode
+    except (OSError, ValueError):
+        return folder  # not there
+    if not stat.S_ISDIR(mode):
+        raise StoreError(f"{folder}: is a link or a file, where a store has a folder")
+    return folder
+
+
+def make(folder: Path) -> Path:
+    """A folder of a store, made if it is not there."""
+    inside(folder)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot write {str(folder)!r}: {reason(error)}") from error
+    return folder
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder in which no run could be written."""
+    trial = folder / f".{20 * '0'}.npz.{secrets.token_hex(4)}.tmp"
+    try:
+        try:
+            with open(trial, "xb") as file:
+                file.write(bytes(4096))
+        finally:
+            trial.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot write in {str(folder)!r}: {reason(error)}") from error
+
+
+def is_ours(store: Path, path: Path) -> bool:
+    """Whether a store that lost its manifest could hold this."""
+    first, *rest = path.relative_to(store).parts
+    if not rest:
+        return first in FOLDERS or bool(_OURS.fullmatch(first))
+    if first == "running":
+        return len(rest) == 1 and path.suffix in (".json", ".tmp")
+    alone = len(rest) == 1 or first == "damaged"  # what was set aside may be a folder
+    return first in FOLDERS and alone and bool(_OURS.fullmatch(rest[0]))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed have left half written."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _LEFT.fullmatch(entry.name):
+                age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+                if age > _OLD:
+                    os.unlink(entry)
+
+
+def set_aside(store: Path, damage: Damaged, then: str) -> None:
+    """Move a damaged file out of the way and say so; the store is locked."""
+    folder = make(store / "damaged")
+    name = damage.path.name
+    target, number = folder / name, 0
+    while os.path.lexists(target):
+        number += 1
+        target = folder / f"{name}.{number}"
+    try:
+        os.rename(damage.path, target)
+    except OSError as error:
+        words = f"{damage}; it cannot be moved to {str(folder)!r}: {reason(error)}"
+        raise StoreError(words) from error
+    message = f"{damage}; it was moved to {str(target)!r}, {then}"
+    log.warning("%s", message)
+    warnings.warn(message, RuntimeWarning, stacklevel=2)

@@ -1,0 +1,154 @@
+"""Several stores brought together in one."""
+
+from __future__ import annotations
+
+import filecmp
+import functools
+import logging
+import os
+import re
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from toysup._archive import read_config, read_meta, verify
+from toysup._files import Damaged, read_document, replace_file
+from toysup._folder import make
+from toysup.config import TrainConfig
+from toysup.errors import StoreError
+from toysup.training import Run, load_run
+
+if TYPE_CHECKING:
+    from toysup.store import Store
+
+__all__ = ["merge_stores"]
+
+log = logging.getLogger("toysup")
+
+
+def merge_stores(target: Store, sources: Sequence[Store]) -> dict[str, int]:
+    """:meth:`toysup.store.Store.merge`."""
+    counts = {"copied": 0, "known": 0, "damaged": 0, "failed": 0}
+    grids = [source.grid() for source in sources]
+    others = [source for source in sources if not _is_same(source.path, target.path)]
+    copies = _new_runs(target, others, counts)
+    target.extend(functools.reduce(lambda a, b: a.merged(b), grids))
+    for path, config in copies.values():
+        _copy(path, target.run_file(config))
+        target.tidy(config)
+        counts["copied"] += 1
+    for source in others:
+        _copy_failures(target, source, counts)
+        _copy_checkpoints(target, source, counts)
+    return counts
+
+
+def _is_same(a: Path, b: Path) -> bool:
+    return b.exists() and os.path.samefile(a, b)
+
+
+def _new_runs(
+    target: Store, sources: Sequence[Store], counts: dict[str, int]
+) -> dict[str, tuple[Path, TrainConfig]]:
+    """The files of runs that are to be copied, by key; those that are twice must agree."""
+    found: dict[str, tuple[Path, TrainConfig]] = {}
+    for source in sources:
+        for path, config, _ in _intact(source.folder("runs"), ".npz", counts):
+            key = config.key()
+            if key in found:
+                known = found[key][0]
+            elif _is_done(target, config):
+                known = target.run_file(config)
+            else:
+                found[key] = path, config
+                continue
+            _refuse_difference(known, path)
+            counts["known"] += 1
+    return found
+
+
+def _is_done(store: Store, config: TrainConfig) -> bool:
+    summary = store.verified(config)
+    return summary is not None and summary["status"] != "failed"
+
+
+def _intact(
+    folder: Path, suffix: str, counts: dict[str, int]
+) -> Iterator[tuple[Path, TrainConfig, Mapping[str, Any]]]:
+    """Every file of that kind with its config and meta-data; damaged ones are only named."""
+    for path in sorted(folder.glob(f"*{suffix}")):
+        if not re.fullmatch(r"[0-9a-f]{20}", path.name.removesuffix(suffix)):
+            continue
+        try:
+            if suffix == ".npz":
+                verify(path)
+            meta = read_meta(path) if suffix == ".npz" else read_document(path)
+            config = read_config(path, meta)
+            if config.key() + suffix != path.name:
+                raise Damaged(path, "is named as that of another config")
+        except Damaged as error:
+            counts["damaged"] += 1
+            log.warning("%s; it is left out", error)
+            warnings.warn(f"{error}; it is left out", RuntimeWarning, stacklevel=2)
+        else:
+            yield path, config, meta
+
+
+def _refuse_difference(a: Path, b: Path) -> None:
+    """Refuse two files of a run with different results; when and by whom it was made may differ."""
+    if filecmp.cmp(a, b, shallow=False):
+        return
+    first, second = load_run(a), load_run(b)
+    if not _agree(first, second):
+        raise StoreError(
+            f"{a} and {b} hold different results of the same run: the first was made by "
+            f"{_maker(first)}, the second by {_maker(second)}"
+        )
+
+
+def _agree(a: Run, b: Run) -> bool:
+    numbers = (a.status, a.steps_done) == (b.status, b.steps_done) and np.array_equal(
+        [a.train_loss, a.test_loss], [b.train_loss, b.test_loss], equal_nan=True
+    )
+    mine, theirs = ({"W": run.W, "b": run.b, **run._arrays} for run in (a, b))
+    return numbers and all(
+        np.array_equal(mine[name], theirs[name], equal_nan=True) for name in mine
+    )
+
+
+def _maker(run: Run) -> str:
+    made = run.provenance
+    return ", ".join(f"{name} {made[name]}" for name in made) or "an unknown program"
+
+
+def _copy(source: Path, target: Path) -> None:
+    with open(source, "rb") as data:
+        replace_file(target, lambda file: shutil.copyfileobj(data, file))
+
+
+def _copy_failures(target: Store, source: Store, counts: dict[str, int]) -> None:
+    """Copy the records of failures of what the target knows nothing of."""
+    for path, config, _ in _intact(source.folder("runs"), ".failed.json", counts):
+        if target.summary(config) is None:
+            _copy(path, target.failure_file(config))
+            counts["failed"] += 1
+
+
+def _copy_checkpoints(target: Store, source: Store, counts: dict[str, int]) -> None:
+    """Copy the states of runs that have got further than the target's."""
+    for path, config, meta in _intact(source.folder("checkpoints"), ".npz", counts):
+        if _is_done(target, config):
+            continue
+        known = target.load_checkpoint(config)
+        if known is None or _step(meta) > _step(known[0]):
+            make(target.folder("checkpoints"))
+            _copy(path, target.checkpoint_file(config))
+
+
+def _step(meta: Mapping[str, Any]) -> int:
+    step = meta.get("step")
+    return step if isinstance(step, int) else -1
