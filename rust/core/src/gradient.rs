@@ -15,7 +15,7 @@
 //! each share has sums of its own, added in order. So bits do not depend on who did which.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
@@ -168,6 +168,14 @@ impl<T: Real> Plan<T> {
         match self {
             Plan::ByFeature(_) => false,
             Plan::ByGroup(lists) => lists.is_unsorted(),
+        }
+    }
+
+    /// Entries that there may be.
+    fn limit(&self) -> usize {
+        match self {
+            Plan::ByFeature(lists) => lists.limit,
+            Plan::ByGroup(lists) => lists.limit,
         }
     }
 
@@ -674,47 +682,43 @@ impl<T: Real> Gradient<T> {
         cancel: &AtomicBool,
         threads: bool,
     ) -> Result<()> {
+        let limit = plan.limit();
         match plan {
             Plan::ByFeature(lists) => {
                 look(self.isa, &mut lists.features, p, pace);
-                self.renew_tiles(
-                    &lists.features,
-                    &mut lists.tiles,
-                    pace,
-                    build,
-                    cancel,
-                    threads,
-                );
+                let tiles = &mut lists.tiles;
+                self.renew_tiles(&lists.features, tiles, pace, build, limit, cancel, threads);
             }
             Plan::ByGroup(lists) => {
                 look_at_groups(self.isa, &mut lists.groups, p, pace);
-                self.renew_tiles(
-                    &lists.groups,
-                    &mut lists.tiles,
-                    pace,
-                    build,
-                    cancel,
-                    threads,
-                );
+                let tiles = &mut lists.tiles;
+                self.renew_tiles(&lists.groups, tiles, pace, build, limit, cancel, threads);
             }
         }
         check(cancel)
     }
 
+    /// See [`Gradient::renew`]. Once lists take more than `limit` entries no more are made: together
+    /// they are too large, whichever came first.
+    #[allow(clippy::too_many_arguments)]
     fn renew_tiles<L: Listed<T>>(
         &self,
         features: &L::Features,
         tiles: &mut [L],
         pace: Pace,
         build: bool,
+        limit: usize,
         cancel: &AtomicBool,
         threads: bool,
     ) {
+        let entries = AtomicUsize::new(0);
         let one = |tile: &mut L| {
             let span = tile.span();
             let h = &self.h[span.start * self.length..span.end * self.length];
-            if !cancel.load(Ordering::Relaxed) {
+            let room = entries.load(Ordering::Relaxed) <= limit;
+            if room && !cancel.load(Ordering::Relaxed) {
                 tile.refresh(self.isa, features, h, pace, build);
+                entries.fetch_add(tile.entries(), Ordering::Relaxed);
             }
         };
         if threads {
@@ -766,6 +770,8 @@ trait Listed<T>: Send {
     fn span(&self) -> Range<usize>;
     /// Take references anew where it is time, and with `build` make the lists that go with them.
     fn refresh(&mut self, isa: Isa, features: &Self::Features, h: &[T], pace: Pace, build: bool);
+    /// Entries that its lists have room for.
+    fn entries(&self) -> usize;
     /// Add what the pairs add.
     fn run(&mut self, isa: Isa, work: Work<'_, T>);
 }
@@ -777,6 +783,9 @@ impl<T: Real> Listed<T> for Tile<T> {
     }
     fn refresh(&mut self, isa: Isa, features: &Features<T>, h: &[T], pace: Pace, build: bool) {
         refresh(isa, self, features, h, pace, build);
+    }
+    fn entries(&self) -> usize {
+        self.size()
     }
     fn run(&mut self, isa: Isa, work: Work<'_, T>) {
         tile(isa, self, work);
@@ -790,6 +799,9 @@ impl<T: Real> Listed<T> for GroupTile<T> {
     }
     fn refresh(&mut self, isa: Isa, groups: &Groups<T>, h: &[T], pace: Pace, build: bool) {
         refresh_groups(isa, self, groups, h, pace, build);
+    }
+    fn entries(&self) -> usize {
+        self.size()
     }
     fn run(&mut self, isa: Isa, work: Work<'_, T>) {
         group_tile(isa, self, work);

@@ -309,6 +309,11 @@ impl<T: Real> GroupTile<T> {
         }
     }
 
+    /// Entries that there is room for.
+    pub fn size(&self) -> usize {
+        self.rows.size()
+    }
+
     fn counts(&self) -> Counts {
         let (entries, bare, rows) = self.rows.totals();
         Counts {
@@ -741,7 +746,8 @@ pub struct Grouped<T> {
     pub fresh: bool,
     /// How long the lists shall last.
     pub life: Lifetime,
-    limit: usize,
+    /// Entries that there may be.
+    pub limit: usize,
     /// Entries without a skin when last sorted; cycles that more of them have cost since; and what it
     /// would cost to sort anew.
     sorted: Option<u64>,
@@ -811,11 +817,7 @@ impl<T: Real> Grouped<T> {
 
     /// Whether the lists take more memory than the rest of a run may.
     pub fn too_large(&self) -> bool {
-        self.tiles
-            .iter()
-            .map(|tile| tile.rows.size())
-            .sum::<usize>()
-            > self.limit
+        self.tiles.iter().map(GroupTile::size).sum::<usize>() > self.limit
     }
 
     /// Every [`LOOK`] steps: set the life of lists; the cycles of a step, roughly.

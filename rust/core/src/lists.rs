@@ -257,7 +257,8 @@ pub struct Lists<T> {
     vectors: usize,
     /// How long the lists shall last.
     pub life: Lifetime,
-    limit: usize,
+    /// Entries that there may be.
+    pub limit: usize,
 }
 
 impl<T: Real> Lists<T> {
