@@ -133,7 +133,7 @@ def test_long_steps_have_states_more_often(native):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_states_do_not_depend_on_threads(native, threads):
-    config = BASE.replace(m=4, T=3000, n=400, steps=2100)
+    config = BASE.replace(m=4, T=3000, n=400, steps=2500)
     found: list[State] = []
     more = Options(on_state=lambda i, state: found.append(state), interval=0.0)
     native.train_many([config], threads, lambda *_: None, lambda _: False, more)

@@ -22,6 +22,9 @@ from hypothesis import given
 import toysup
 from toysup import _numpy, cli, paper
 from toysup._types import Backend
+from toysup.cli._arguments import field_help
+from toysup.cli._fields import given_fields, parse_field
+from toysup.cli._show import FIGURES
 from toysup.config import FIELDS, TrainConfig
 from toysup.training import Run
 
@@ -135,7 +138,7 @@ def test_options_are_read_back_as_they_were_written(
     for name, value in fields.items():
         words.append(f"--{name if underscores else name.replace('_', '-')}={written(value)}")
     args = cli._parse(words)
-    assert cli._given_fields(args) == fields
+    assert given_fields(args) == fields
 
 
 @given(st.data())
@@ -143,13 +146,13 @@ def test_several_values_make_a_list(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(FIELDS))
     values = data.draw(st.lists(VALUES[name], min_size=2, max_size=4))
     separator = ";" if name == "betas" else ","
-    assert cli.parse_field(name, separator.join(map(written, values))) == values
+    assert parse_field(name, separator.join(map(written, values))) == values
 
 
 @given(st.integers(0, 50), st.integers(1, 50), st.integers(1, 9))
 def test_ranges_are_those_of_python(low: int, count: int, step: int) -> None:
-    assert cli.parse_field("seed", f"{low}:{low + count}") == list(range(low, low + count))
-    assert cli.parse_field("T", f"{low}:{low + count}:{step},inf") == [
+    assert parse_field("seed", f"{low}:{low + count}") == list(range(low, low + count))
+    assert parse_field("T", f"{low}:{low + count}:{step},inf") == [
         *range(low, low + count, step),
         math.inf,
     ]
@@ -169,7 +172,7 @@ def test_ranges_are_those_of_python(low: int, count: int, step: int) -> None:
     ],
 )
 def test_ways_to_write_a_value(name: str, text: str, value: object) -> None:
-    assert cli.parse_field(name, text) == value
+    assert parse_field(name, text) == value
 
 
 @pytest.mark.parametrize(
@@ -193,7 +196,7 @@ def test_ways_to_write_a_value(name: str, text: str, value: object) -> None:
 def test_bad_values_are_named(name: str, text: str, message: str | None) -> None:
     """Either here, or by the config."""
     with pytest.raises((ValueError, TypeError), match=message or name):
-        TrainConfig.from_fields({name: cli.parse_field(name, text)})
+        TrainConfig.from_fields({name: parse_field(name, text)})
 
 
 # --- bad usage ---
@@ -262,7 +265,7 @@ def test_help_and_version(toysup_cli: Cli) -> None:
 
 
 def test_help_says_what_the_fields_are() -> None:
-    texts = cli._field_help()
+    texts = field_help()
     assert texts["m"] == "Number of hidden dimensions, 1 <= m <= n (default 2)"
     assert all(len(text) > len("(default None)") + 10 for text in texts.values())
 
@@ -297,7 +300,7 @@ def test_sweep_as_json_is_what_the_library_computes(toysup_cli: Cli, backend: Ba
     code, out, err = toysup_cli("sweep", "--T", "3,inf", "--batch-size", "20", "--json", *TINY)
     assert (code, err) == (0, "")
     document = json.loads(out)
-    assert document["counts"] == {"ok": 2, "diverged": 0, "failed": 0, "missing": 0}
+    assert document["counts"] == {"ok": 2, "diverged": 0, "failed": 0, "damaged": 0, "missing": 0}
     assert document["axes"] == {"T": [3, "inf"]}
     for row, T in zip(document["runs"], (3, math.inf), strict=True):
         batch = 20 if T == math.inf else None
@@ -367,7 +370,7 @@ def test_a_damaged_store_is_code_1(toysup_cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "sweep.json").write_text("{")
     code, out, err = toysup_cli("status", tmp_path)
     assert (code, out) == (1, "")
-    assert "not a readable manifest" in one_error_line(err)
+    assert "sweep.json: holds no valid JSON" in one_error_line(err)
 
 
 def test_too_much_memory_is_code_1(toysup_cli: Cli) -> None:
@@ -400,7 +403,7 @@ def test_status_counts_the_runs(toysup_cli: Cli, store: Path) -> None:
 
 def test_status_as_json(toysup_cli: Cli, store: Path) -> None:
     (document,) = json.loads(toysup_cli("status", store, "--json")[1])["stores"]
-    assert document["counts"] == {"ok": 4, "diverged": 0, "failed": 0, "missing": 2}
+    assert document["counts"] == {"ok": 4, "diverged": 0, "failed": 0, "damaged": 0, "missing": 2}
     assert document["axes"] == {"T": [3, 5, 30], "seed": [0, 1]}
     assert document["cells"][1] == {
         "T": 5, "m": 2, "ok": 1, "diverged": 0, "failed": 0, "missing": 1,
@@ -426,7 +429,7 @@ def test_info_of_a_real_process() -> None:
 MAGIC = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 
 
-@pytest.mark.parametrize("figure", cli.FIGURES)
+@pytest.mark.parametrize("figure", FIGURES)
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_plot_writes_the_same_file_twice(
     toysup_cli: Cli, store: Path, tmp_path: Path, figure: str, suffix: str
@@ -549,7 +552,7 @@ def test_reproduce_as_json(toysup_cli: Cli, tmp_path: Path) -> None:
     document = json.loads(out)
     main, ridge = document["figures"]
     assert (main["name"], ridge["name"]) == ("figure3", "heatmap")
-    assert main["runs"] == {"ok": 4, "diverged": 0, "failed": 0, "missing": 0}
+    assert main["runs"] == {"ok": 4, "diverged": 0, "failed": 0, "damaged": 0, "missing": 0}
     assert [row["T"] for row in main["tables"]["figure3"]] == [3, "inf"]
     assert all(Path(path).is_file() for path in main["files"] + ridge["files"])
     assert document["interrupted"] is False

@@ -14,7 +14,8 @@ import pytest
 
 import toysup
 from toysup import paper
-from toysup._sweep import SweepResult, sweep
+from toysup._result import SweepResult
+from toysup._sweep import sweep
 from toysup._types import Backend
 from toysup.errors import StoreError
 from toysup.paper import _preset, figure3, heatmap, reference

@@ -16,7 +16,9 @@ from toysup._version import __version__
 if TYPE_CHECKING:
     from toysup import data, metrics, paper, plot
     from toysup._backend import backend_name
-    from toysup._sweep import SweepResult, open_sweep, sweep
+    from toysup._plan import Plan
+    from toysup._result import SweepResult
+    from toysup._sweep import merge, open_sweep, plan, sweep
     from toysup._versions import show_versions
     from toysup.config import TrainConfig
     from toysup.errors import BackendError, RunFailedError, StoreError, ToysupError
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendError",
+    "Plan",
     "Run",
     "RunFailedError",
     "StoreError",
@@ -35,9 +38,11 @@ __all__ = [
     "data",
     "load_run",
     "loss_and_grad",
+    "merge",
     "metrics",
     "open_sweep",
     "paper",
+    "plan",
     "plot",
     "show_versions",
     "sweep",
@@ -47,16 +52,19 @@ __all__ = [
 # Where each name lives: importing toysup alone loads nothing but this file.
 _HOME = {
     "BackendError": "toysup.errors",
+    "Plan": "toysup._plan",
     "Run": "toysup.training",
     "RunFailedError": "toysup.errors",
     "StoreError": "toysup.errors",
-    "SweepResult": "toysup._sweep",
+    "SweepResult": "toysup._result",
     "ToysupError": "toysup.errors",
     "TrainConfig": "toysup.config",
     "backend_name": "toysup._backend",
     "load_run": "toysup.training",
     "loss_and_grad": "toysup.training",
+    "merge": "toysup._sweep",
     "open_sweep": "toysup._sweep",
+    "plan": "toysup._sweep",
     "show_versions": "toysup._versions",
     "sweep": "toysup._sweep",
     "train": "toysup.training",

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from toysup._grid import Grid
-from toysup._sweep import SweepResult, sweep
+from toysup._result import SweepResult
+from toysup._sweep import sweep
 from toysup.config import as_int
 from toysup.errors import unknown
 from toysup.paper._table import Cell, Table

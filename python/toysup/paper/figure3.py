@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from toysup._sweep import SweepResult
+from toysup._result import SweepResult
 from toysup.paper import reference
 from toysup.paper._preset import Preset
 from toysup.paper._table import Cell, Table

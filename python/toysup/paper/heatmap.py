@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from toysup._sweep import SweepResult
+from toysup._result import SweepResult
 from toysup.paper import reference
 from toysup.paper._preset import Preset
 from toysup.paper._table import Cell, Table

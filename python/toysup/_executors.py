@@ -1,0 +1,118 @@
+"""Runs on a ``concurrent.futures.Executor``: processes, loky, Dask, MPI, whatever it stands for."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from toysup._backend import backend, load
+from toysup._interrupt import Interrupt
+from toysup._memory import refuse_memory
+from toysup._types import Backend, RawRun
+from toysup._version import __version__
+from toysup.config import TrainConfig
+from toysup.errors import BackendError, RunFailedError
+from toysup.training import Run, from_raw
+
+__all__ = ["Failed", "train_alone", "train_on"]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A run that raised an error, after that many updates."""
+
+    error: str
+    step: int = 0
+
+
+def outcome(config: TrainConfig, raw: RawRun, chosen: Backend) -> Run | Failed:
+    """What a backend returned."""
+    if raw["status"] == "failed":
+        return Failed(raw["error"], raw["steps_done"])
+    return from_raw(config, raw, chosen)
+
+
+def train_alone(
+    config: TrainConfig, n_jobs: int, backend_name: str, version: str
+) -> Run | Failed | None:
+    """One run, in a worker; None if the worker was interrupted.
+
+    The worker must be of the same version, and takes the same backend: bits shall not depend on
+    where a run is trained.
+    """
+    if version != __version__:
+        raise BackendError(f"this worker has toysup {__version__}, the sweep toysup {version}")
+    chosen = load(backend_name)
+    refuse_memory(config.memory(), "this run")
+    results: list[RawRun] = []
+    with Interrupt() as interrupt:
+        chosen.train_many(
+            [config], n_jobs, lambda _, raw: results.append(raw), lambda _: interrupt.is_set()
+        )
+    return outcome(config, results[0], chosen) if results else None
+
+
+def train_on(
+    executor: concurrent.futures.Executor,
+    configs: Sequence[TrainConfig],
+    n_jobs: int,
+    on_outcome: Callable[[int, Run | Failed], None],
+    poll: Callable[[float], bool],
+) -> bool:
+    """Train on an executor, the longest run first; True if a worker was interrupted.
+
+    Raises
+    ------
+    RunFailedError
+        If the executor broke. What had finished has been handed over.
+    """
+    cost = [config.step_cost() * config.steps for config in configs]
+    order = sorted(range(len(configs)), key=lambda i: -cost[i])
+    futures: dict[concurrent.futures.Future[Run | Failed | None], int] = {}
+    work, dropped, broken = 0.0, False, None
+    how = (n_jobs, backend().name, __version__)
+    try:
+        for i in order:
+            try:
+                futures[executor.submit(train_alone, configs[i], *how)] = i
+            except concurrent.futures.BrokenExecutor as error:
+                broken = error
+                break
+        while futures and not poll(work):
+            done, _ = concurrent.futures.wait(futures, timeout=0.05, return_when="FIRST_COMPLETED")
+            for future in done:
+                i = futures.pop(future)
+                try:
+                    result = _result(future)
+                except concurrent.futures.BrokenExecutor as error:
+                    broken = error
+                    continue
+                work += cost[i]
+                if result is None:
+                    dropped = True
+                else:
+                    on_outcome(i, result)
+    finally:
+        for future in futures:
+            future.cancel()
+    if broken is not None:
+        raise RunFailedError(
+            f"the executor broke ({type(broken).__name__}: {broken}); the runs that had finished "
+            f"are kept, and a sweep with a new executor continues"
+        )
+    return dropped
+
+
+def _result(
+    future: concurrent.futures.Future[Run | Failed | None],
+) -> Run | Failed | None:
+    """What a worker returned; what it raised is a failed run."""
+    try:
+        return future.result()
+    except concurrent.futures.BrokenExecutor:
+        raise
+    except concurrent.futures.CancelledError:
+        return None
+    except Exception as error:  # noqa: BLE001  recorded, and raised again by the caller
+        return Failed(f"{type(error).__name__}: {error}")

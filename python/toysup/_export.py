@@ -1,0 +1,82 @@
+"""The table and the data set of a sweep as files that other programs read."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toysup._files import reason, replace_file
+from toysup.errors import StoreError
+
+if TYPE_CHECKING:
+    from toysup._result import SweepResult
+
+__all__ = ["SUFFIXES", "export"]
+
+SUFFIXES = (".csv", ".parquet", ".nc", ".zarr")
+
+
+def export(result: SweepResult, path: Path) -> Path:
+    """Write a result in the format that the suffix names; see ``SweepResult.export``."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"path must end in one of {', '.join(SUFFIXES)}, got {str(path)!r}")
+    if suffix == ".csv":
+        # RFC 4180; floats by their shortest form that gives the same bits again. These line ends
+        # also make sure that a lone \r is quoted.
+        text = result.to_frame().to_csv(index=False, lineterminator="\r\n")
+        replace_file(path, lambda file: file.write(text.encode()))
+    elif suffix == ".parquet":
+        _need(suffix, "pyarrow")
+        buffer = io.BytesIO()
+        result.to_frame().to_parquet(buffer, engine="pyarrow", index=False)
+        replace_file(path, lambda file: file.write(buffer.getvalue()))
+    elif suffix == ".nc":
+        _netcdf(result, path)
+    else:
+        _zarr(result, path)
+    return path
+
+
+def _need(suffix: str, *packages: str) -> str:
+    """The first of the packages that is installed."""
+    for package in packages:
+        if importlib.util.find_spec(package) is not None:
+            return package
+    raise ImportError(
+        f"{packages[0]} is needed to write {suffix} files, and is not installed: "
+        f"pip install {packages[0]}"
+    )
+
+
+def _netcdf(result: SweepResult, path: Path) -> None:
+    engine = _need(".nc", "netCDF4", "h5netcdf")
+    with tempfile.TemporaryDirectory() as folder:
+        aside = Path(folder, "data.nc")
+        try:
+            result.dataset.to_netcdf(aside, engine=engine.lower())  # type: ignore[call-overload]
+        except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError of netCDF4
+            words = f"cannot write {str(path)!r}, at first in {folder!r}: {error}"
+            raise StoreError(words) from error
+        replace_file(path, lambda file: file.write(aside.read_bytes()))
+
+
+def _zarr(result: SweepResult, path: Path) -> None:
+    _need(".zarr", "zarr")
+    if path.exists():
+        raise StoreError(f"cannot write {str(path)!r}: it is there already")
+    aside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.zarr")
+    try:
+        aside.mkdir()  # zarr would make the folders above, too
+        result.dataset.to_zarr(aside, zarr_format=2)  # strings have no form in version 3 yet
+        os.replace(aside, path)
+    except OSError as error:
+        raise StoreError(f"cannot write {str(path)!r}: {reason(error)}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

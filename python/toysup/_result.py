@@ -1,0 +1,344 @@
+"""What a sweep gives: :class:`SweepResult`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from toysup._grid import Grid, Index, as_label
+from toysup.config import TrainConfig
+from toysup.errors import nearest, short, unknown
+from toysup.store import SCHEMA_VERSION
+from toysup.training import Run
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+
+__all__ = ["Cell", "Failure", "SweepResult"]
+
+# Variables of the data set that are floats, with their description.
+_VARIABLES = {
+    "train_loss": "training loss, summed over features, mean over examples",
+    "test_loss": "loss on fresh examples, summed over features, mean over examples",
+    "W_norm": "Frobenius norm of W",
+    "b_norm": "Euclidean norm of b",
+    "max_feature_dimensionality": "largest dimensionality of a feature",
+    "n_represented": "features with a dimensionality of at least 0.1",
+    "seconds": "wall time of the run",
+    "steps_done": "updates made",
+}
+# From the best to the worst.
+STATUSES = ("ok", "diverged", "failed", "damaged", "missing")
+# Those of runs that went wrong.
+BAD = ("failed", "diverged", "damaged")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a result: its config, its scalars, and how to get at the run."""
+
+    config: TrainConfig
+    summary: Mapping[str, Any] | None
+    run: Callable[[], Run] | None
+
+    @property
+    def status(self) -> str:
+        return "missing" if self.summary is None else str(self.summary["status"])
+
+    @property
+    def failure(self) -> Failure:
+        """What went wrong."""
+        step = int((self.summary or {}).get("steps_done", 0))
+        return Failure(self.config, self.reason, self.status, step)
+
+    @property
+    def reason(self) -> str:
+        """Why a run went wrong; empty if it did not."""
+        summary = self.summary or {}
+        if self.status == "diverged":
+            return f"a loss or a norm was not finite at step {summary.get('steps_done', '?')}"
+        # Names of files in it need not be valid text, which no file or terminal would take.
+        return str(summary.get("error", "")).encode(errors="backslashreplace").decode()
+
+
+class Failure(tuple[TrainConfig, str]):
+    """A run that went wrong: the pair (config, reason), with more to say.
+
+    Attributes
+    ----------
+    config : TrainConfig
+        The run.
+    reason : str
+        Why.
+    status : str
+        "failed", "diverged" or "damaged".
+    step : int
+        Updates that had been made; 0 if that is not known.
+    """
+
+    config: TrainConfig
+    reason: str
+    status: str
+    step: int
+
+    def __new__(cls, config: TrainConfig, reason: str, status: str, step: int) -> Failure:
+        """The pair, and what goes with it."""
+        self = super().__new__(cls, (config, reason))
+        self.config, self.reason, self.status, self.step = config, reason, status, step
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Failure, (self.config, self.reason, self.status, self.step)
+
+
+class SweepResult:
+    """A grid of runs, some of which may be missing.
+
+    Attributes
+    ----------
+    dims : tuple of str
+        The axes: T, m and seed first, then the others as they were given.
+    coords : dict of str to list
+        The values of each axis.
+    interrupted : bool
+        Whether Ctrl-C ended the sweep before all runs were done.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        cells: Mapping[Index, Cell],
+        *,
+        interrupted: bool = False,
+        chosen: Mapping[str, Mapping[Index, Any]] | None = None,
+    ) -> None:
+        self._grid = grid
+        self._cells = dict(cells)
+        self._chosen = dict(chosen or {})
+        self.interrupted = interrupted
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the axes."""
+        return self._grid.dims
+
+    @property
+    def coords(self) -> dict[str, list[Any]]:
+        """Values of the axes."""
+        return {name: list(values) for name, values in self._grid.axes.items()}
+
+    @property
+    def configs(self) -> list[TrainConfig]:
+        """The config of every cell, the last axis fastest."""
+        return [self._cells[index].config for index in self._grid.indices()]
+
+    @property
+    def failed(self) -> list[Failure]:
+        """(config, reason) of every run that failed or diverged, or whose file is damaged.
+
+        Each has a ``status`` and the ``step`` at which it ended, too. :func:`sweep` trains failed
+        and damaged ones again, and with ``retry="all"`` diverged ones as well.
+        """
+        return [cell.failure for cell in self._cells.values() if cell.status in BAD]
+
+    @property
+    def statuses(self) -> list[str]:
+        """The status of every cell, in the order of :attr:`configs`."""
+        return [self._cells[index].status for index in self._grid.indices()]
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return len(self._cells)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{k}: {len(v)}" for k, v in self._grid.axes.items())
+        counts: dict[str, int] = {}
+        for cell in self._cells.values():
+            counts[cell.status] = counts.get(cell.status, 0) + 1
+        states = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        return f"<toysup.SweepResult ({sizes}): {len(self)} runs, {states}>"
+
+    def _repr_html_(self) -> str:
+        from toysup._html import sweep_html
+
+        return sweep_html(self)
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row a run: the axes, T, m and seed, the scalars of :attr:`dataset`, and ``error``."""
+        import pandas
+
+        names = list(dict.fromkeys(["T", "m", "seed", *self.dims]))
+        labels = {name: self._labels(name) for name in self.dims}
+        rows = []
+        for index in self._grid.indices():
+            cell = self._cells[index]
+            at = {name: labels[name][i] for name, i in zip(self.dims, index, strict=True)}
+            row = {name: at[name] if name in at else getattr(cell.config, name) for name in names}
+            row |= {name: kept[index] for name, kept in self._chosen.items()}
+            summary = cell.summary or {}
+            row |= {name: float(summary.get(name, math.nan)) for name in _VARIABLES}
+            rows.append({**row, "status": cell.status, "error": cell.reason})
+        return pandas.DataFrame(rows)
+
+    def export(self, path: str | os.PathLike[str]) -> Path:
+        """Write the table as ``.csv`` or ``.parquet``, or the data set as ``.nc`` or ``.zarr``.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, which is replaced; or the folder for ``.zarr``, which must not be there yet.
+
+        Returns
+        -------
+        Path
+            The file or folder, which is written whole or not at all.
+
+        Raises
+        ------
+        ValueError
+            For another suffix.
+        ImportError
+            If what writes that kind of file is not installed; with what to install.
+        StoreError
+            If it cannot be written.
+        """
+        from toysup._export import export
+
+        return export(self, Path(path))
+
+    def runs(self) -> Iterator[Run]:
+        """The runs that were trained, in the order of :attr:`configs`."""
+        for index in self._grid.indices():
+            load = self._cells[index].run
+            if load is not None:
+                yield load()
+
+    def run(self, **where: Any) -> Run:
+        """The run at a point of the grid.
+
+        Parameters
+        ----------
+        **where
+            A value for each axis; axes of length 1 may be left out.
+
+        Raises
+        ------
+        TypeError
+            For a name that is not an axis.
+        ValueError
+            For an axis without a value, a value that is not on it, or a run that is not there.
+
+        Examples
+        --------
+        >>> res = sweep(n=20, T=[3, 5], seed=range(2), sparsity=0.8, steps=50, test_size=10)
+        >>> res.run(T=5, seed=1).config.T
+        5
+        """
+        for name in where:
+            if name not in self.dims:
+                hint = nearest(name, self.dims)
+                raise TypeError(f"{name!r} is not an axis of this sweep; axes: {self.dims}{hint}")
+        index = []
+        for name, values in self._grid.axes.items():
+            if name not in where and len(values) > 1:
+                raise ValueError(f"give a value for the axis {name}: one of {short(values)}")
+            i = self._grid.position(name, where[name]) if name in where else 0
+            if i < 0:
+                raise ValueError(f"{name} must be one of {short(values)}, got {short(where[name])}")
+            index.append(i)
+        cell = self._cells[tuple(index)]
+        if cell.run is None:
+            point = ", ".join(f"{k}={v}" for k, v in self._grid.values(tuple(index)).items())
+            raise ValueError(f"the run at {point} is {cell.status}")
+        return cell.run()
+
+    def best(self, axis: str) -> SweepResult:
+        """For each cell of the other axes, the run of lowest train loss along one axis.
+
+        As in the paper, which trained several initialisations and kept the best. The data set gets
+        a variable of the axis's name: the value that was kept. Where no run went well, one that
+        diverged is kept before one that failed, is damaged or missing.
+
+        Raises
+        ------
+        ValueError
+            If that is not an axis.
+        """
+        if axis not in self.dims:
+            raise ValueError(unknown("axis", axis, self.dims))
+        at = self.dims.index(axis)
+        grid = Grid({k: v for k, v in self._grid.axes.items() if k != axis}, self._grid.fixed)
+        source: dict[Index, Index] = {}
+        for index in grid.indices():
+            line = [(*index[:at], i, *index[at:]) for i in range(len(self._grid.axes[axis]))]
+            source[index] = min(line, key=lambda full: _rank(self._cells[full]))
+        labels = self._labels(axis)
+        chosen = {axis: {index: labels[full[at]] for index, full in source.items()}}
+        for name, values in self._chosen.items():
+            chosen[name] = {index: values[full] for index, full in source.items()}
+        cells = {index: self._cells[full] for index, full in source.items()}
+        return SweepResult(grid, cells, interrupted=self.interrupted, chosen=chosen)
+
+    @property
+    def dataset(self) -> xarray.Dataset:
+        """The scalars of all runs over the axes; NaN and ``status`` "missing" where there is none.
+
+        Variables: ``train_loss``, ``test_loss``, ``W_norm``, ``b_norm``,
+        ``max_feature_dimensionality``, ``n_represented``, ``seconds``, ``steps_done`` and
+        ``status`` ("ok", "diverged", "failed", "damaged" or "missing").
+        """
+        import xarray
+
+        shape, dims = self._grid.shape, self.dims
+        values = {name: np.full(shape, np.nan) for name in _VARIABLES}
+        status = np.full(shape, "missing", dtype="<U8")
+        for index, cell in self._cells.items():
+            status[index] = cell.status
+            for name, array in values.items() if cell.summary else ():
+                array[index] = cell.summary.get(name, math.nan)  # type: ignore[union-attr]
+        variables: dict[str, Any] = {
+            name: (dims, array, {"long_name": _VARIABLES[name]}) for name, array in values.items()
+        }
+        for name, kept in self._chosen.items():
+            array = np.empty(shape, dtype=np.array(list(kept.values())).dtype)
+            for index, value in kept.items():
+                array[index] = value
+            variables[name] = (dims, array)
+        coords = {name: (name, self._labels(name)) for name in dims}
+        scalars = {k: self._grid.fixed[k] for k in ("T", "m", "seed") if k in self._grid.fixed}
+        return xarray.Dataset(
+            {**variables, "status": (dims, status)},
+            coords={**coords, **scalars},
+            attrs=self._attrs(),
+        )
+
+    def _labels(self, name: str) -> list[Any]:
+        """Coordinates of an axis; numbers from 0 where its values are arrays."""
+        values = self._grid.axes[name]
+        if name == "importance" and any(isinstance(v, tuple) for v in values):
+            return list(range(len(values)))
+        return [as_label(value) for value in values]
+
+    def _attrs(self) -> dict[str, Any]:
+        """The sweep's settings, and what its runs were made with (each value that occurs)."""
+        made: dict[str, set[str]] = {}
+        for cell in self._cells.values():
+            for name, value in (cell.summary or {}).get("provenance", {}).items():
+                made.setdefault(f"made_with_{name}", set()).add(value)
+        config = json.dumps(self._grid.to_json(), sort_keys=True)
+        attrs = {name: ", ".join(sorted(values)) for name, values in sorted(made.items())}
+        return {"config": config, "schema_version": SCHEMA_VERSION, **attrs}
+
+
+def _rank(cell: Cell) -> tuple[int, float]:
+    """What ``best`` compares: the train loss, but only among runs that went equally well."""
+    loss = (cell.summary or {}).get("train_loss", math.inf)
+    return STATUSES.index(cell.status), math.inf if math.isnan(loss) else float(loss)

@@ -1,0 +1,183 @@
+"""The command line: ``toysup reproduce | sweep | plot | status | merge | export | info``.
+
+Results go to stdout, everything else to stderr. Exit codes: 0; 1 if the work failed; 2 for bad
+usage or input; 130 after Ctrl-C; 141 if the reader of stdout went away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+
+# NumPy, xarray and matplotlib are imported by what needs them: help and usage errors are quick.
+from toysup._version import __version__
+from toysup.cli import _arguments, _show, _stores, _train
+from toysup.cli._output import Interrupted, UsageError, complain
+from toysup.errors import ToysupError, nearest, unknown
+
+__all__ = ["main"]
+
+_ABOUT = """\
+Trains the tiny model of "Superposition, Memorization, and Double Descent" over sweeps, and draws
+the paper's figures. Start with: toysup reproduce"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises instead of printing its usage and leaving."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the message."""
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+_Command = tuple[
+    str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]
+]
+COMMANDS: dict[str, _Command] = {
+    "reproduce": ("train and draw a figure of the paper", _arguments.reproduce, _train.reproduce),
+    "sweep": ("train a grid of models", _arguments.sweep, _train.sweep),
+    "plot": ("draw a figure of a sweep", _arguments.plot, _show.plot),
+    "status": ("how far a sweep is", _arguments.status, _stores.status),
+    "merge": ("bring the stores of shards together", _arguments.merge, _stores.merge),
+    "export": ("the table of a sweep as a file", _arguments.export, _stores.export),
+    "info": ("versions, backend and machine", _arguments.info, _show.info),
+}
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments; an unknown name is met with the nearest right one."""
+    words = [_dashes(word) for word in argv]
+    parser = Parser(prog="toysup", description=_ABOUT)
+    parser.add_argument("--version", action="version", version=f"toysup {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    first = next((word for word in words if not word.startswith("-")), None)
+    if first is not None and first not in COMMANDS:
+        parser.error(unknown("COMMAND", first, COMMANDS))
+    known = {"--help", "--version"}
+    for name, (summary, add_arguments, _) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary)
+        if name == first:  # the options of the others would cost the import of NumPy
+            add_arguments(command)
+            known = {text for action in command._actions for text in action.option_strings}
+    args, extra = parser.parse_known_args(words)
+    if extra:
+        _refuse(extra[0].split("=")[0], first, known)
+    if args.command is None:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
+    return args
+
+
+def _refuse(option: str, command: str | None, known: set[str]) -> NoReturn:
+    """The error of an argument that is not known."""
+    see = f" (see toysup {command} --help)" if command else " (see toysup --help)"
+    if option in known:
+        raise UsageError(f"{option} must come after {command!r}{see}")
+    if not option.startswith("-"):
+        raise UsageError(f"unknown argument {option!r}{see}")
+    same = [text for text in known if text.lower() == option.lower()]  # --t for --T
+    hint = nearest(option, same or sorted(known))
+    raise UsageError(f"unknown option {option!r}{hint}{see}")
+
+
+def _dashes(word: str) -> str:
+    """``--learning_rate=1`` as ``--learning-rate=1``."""
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value if word.startswith("--") else word
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    args = argparse.Namespace(command="")
+    os.environ.setdefault("MPLBACKEND", "Agg")  # figures go to files; a user's choice stands
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a path may hold what the terminal does not know
+    try:
+        args = _parse(sys.argv[1:] if argv is None else argv)
+        with warnings.catch_warnings(), _terminable():
+            # It is said in our own words, with what to do.
+            warnings.filterwarnings("ignore", "the sweep was interrupted", RuntimeWarning)
+            _show_warnings()
+            if getattr(args, "verbose", False):
+                _show_log()
+            code = COMMANDS[args.command][2](args)
+        sys.stdout.flush()
+        return code
+    except SystemExit as error:  # of --help and --version
+        return error.code if isinstance(error.code, int) else 0
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (KeyboardInterrupt, Interrupted) as error:
+        complain("interrupted", str(error) or getattr(args, "resume", "nothing was kept"))
+        return 130
+    except Exception as error:  # noqa: BLE001  the boundary of the program
+        return _fail(error)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, by which batch systems end a job, is taken for Ctrl-C, so that work is kept."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _show_warnings() -> None:
+    """Let warnings look like all else that goes to stderr, until the present context ends."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, RuntimeWarning):
+            complain("warning", message)
+        else:
+            usual(message, category, *where)
+
+    warnings.showwarning = show  # type: ignore[assignment]
+
+
+def _show_log() -> None:
+    """Send the log to stderr."""
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log = logging.getLogger("toysup")
+    log.handlers = [handler]
+    log.setLevel(logging.INFO)
+
+
+def _fail(error: Exception) -> int:
+    """Say in one line what went wrong; returns the exit code. Raises what is a mistake of ours."""
+    if isinstance(error, UsageError):
+        complain("error", error)
+        return 2
+    if isinstance(error, (ToysupError, MemoryError)):
+        complain("error", error)
+        return 1
+    if isinstance(error, OSError) and error.strerror:
+        complain("error", f"{error.filename!r}: {error.strerror}")
+        return 1
+    if isinstance(error, (ValueError, TypeError, FileNotFoundError)):
+        complain("error", error)
+        return 2
+    raise error

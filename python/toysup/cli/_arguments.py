@@ -1,0 +1,195 @@
+"""The options of every command."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+
+from toysup.cli._show import FIGURES
+
+__all__ = ["export", "field_help", "info", "merge", "plot", "reproduce", "status", "sweep"]
+
+_VALUES = """\
+Each field of a run is an option. Several values, separated by commas, make it an axis of the sweep;
+of integers, 0:4 stands for 0,1,2,3. T may be inf; flags are true or false; init-seed and batch-size
+may be none. A pair is one value of --betas, and semicolons separate pairs: '0.9,0.999;0.8,0.99'.
+"""
+
+
+def field_help() -> dict[str, str]:
+    """The first sentence on every field in the docstring of TrainConfig, and its default."""
+    from toysup.config import TrainConfig
+
+    found: dict[str, str] = {}
+    name = ""
+    for line in (inspect.getdoc(TrainConfig) or "").splitlines():
+        if " : " in line and not line.startswith(" "):
+            name = line.split(" : ")[0]
+        elif name and line.startswith("    "):
+            found[name] = f"{found.get(name, '')} {line.strip()}".strip()
+        else:
+            name = ""
+    help_texts = {}
+    for field in TrainConfig.__dataclass_fields__.values():
+        sentence = found.get(field.name, "").split(". ")[0].split("; ")[0].rstrip(".")
+        help_texts[field.name] = f"{sentence} (default {field.default})".replace("%", "%%")
+    return help_texts
+
+
+def _add_fields(parser: argparse.ArgumentParser, title: str) -> None:
+    from toysup.config import FIELDS
+
+    group, texts = parser.add_argument_group(title), field_help()
+    for name in FIELDS:
+        option = "--" + name.replace("_", "-")
+        group.add_argument(option, dest=name, metavar="VALUE", help=texts[name])
+
+
+def _add_output(parser: argparse.ArgumentParser, *, quiet: bool, json: bool) -> None:
+    parser.set_defaults(quiet=False, json=False)
+    if quiet:
+        parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    if json:
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _add_jobs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--jobs",
+        "--n-jobs",
+        dest="n_jobs",
+        type=int,
+        metavar="N",
+        help="runs at a time, each on one thread (default: all processors)",
+    )
+
+
+def _add_log(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--verbose", action="store_true", help="say on stderr what begins, ends and is kept"
+    )
+
+
+def reproduce(parser: argparse.ArgumentParser) -> None:
+    """The options of ``toysup reproduce``."""
+    parser.description = (
+        "Trains a figure's models, prints its table beside the paper's numbers, and writes the\n"
+        "figure as PNG and SVG, and tables as CSV. With no figure named: the main figure, and at\n"
+        "the small scale a small heat map. Ctrl-C is safe: the same command continues."
+    )
+    parser.add_argument("figures", nargs="*", metavar="FIGURE", help="figure3 or heatmap")
+    parser.add_argument(
+        "--scale",
+        default="small",
+        help="small (one tenth of the paper's n and T; a minute or two) or paper (hours)",
+    )
+    parser.add_argument("--out", metavar="DIR", help="default: ./toysup-FIGURE-SCALE")
+    parser.add_argument("--seeds", type=int, metavar="K", help="number of dataset seeds")
+    parser.add_argument(
+        "--T", metavar="LIST", help="values of T in place of the figure's: 3,100,inf"
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="updates in place of the figure's")
+    _add_jobs(parser)
+    _add_log(parser)
+    _add_output(parser, quiet=True, json=True)
+
+
+def sweep(parser: argparse.ArgumentParser) -> None:
+    """The options of ``toysup sweep``."""
+    parser.description = f"Trains a grid of models and prints a line for each.\n\n{_VALUES}"
+    parser.add_argument(
+        "--store", metavar="DIR", help="keeps every run; a second call trains what is missing"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="train nothing; say what there is to do, and the time, memory and disk that it takes",
+    )
+    parser.add_argument(
+        "--shard", metavar="I/N", help="train part I of N of the grid, for another store each"
+    )
+    parser.add_argument(
+        "--on-error",
+        default="record",
+        metavar="WHAT",
+        help="record a run that fails and go on (the default), or raise: stop there",
+    )
+    parser.add_argument(
+        "--retry",
+        default="failed",
+        metavar="WHICH",
+        help="train again what failed (the default), all (what diverged too) or none",
+    )
+    parser.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="how often a run under way keeps its state in the store (default 60)",
+    )
+    _add_jobs(parser)
+    _add_log(parser)
+    _add_output(parser, quiet=True, json=True)
+    _add_fields(parser, "fields of a run")
+
+
+def plot(parser: argparse.ArgumentParser) -> None:
+    """The options of ``toysup plot``."""
+    parser.description = (
+        "Draws a figure of a store, of the folder of toysup reproduce, or of a run's file.\n"
+        "An axis of the sweep can be restricted, as in --seed 0 or --T 3,5,100."
+    )
+    parser.add_argument("figure", metavar="FIGURE", help=", ".join(FIGURES))
+    parser.add_argument("directory", metavar="DIR")
+    parser.add_argument("--out", metavar="FILE", help="a .png, .svg or .pdf (default: FIGURE.png)")
+    parser.add_argument("--dpi", type=float, default=200.0, help="dots per inch of pixels")
+    parser.add_argument("--hue", metavar="FIELD", help="test-loss: an axis with a curve a value")
+    parser.add_argument("--variable", metavar="NAME", help="heatmap, history: what to draw")
+    parser.add_argument("--ylim", metavar="LOW,HIGH", help="figure3, test-loss: the loss axis")
+    parser.add_argument("--vmin", type=float, metavar="X", help="heatmap: end of the colours")
+    parser.add_argument("--vmax", type=float, metavar="X", help="heatmap: end of the colours")
+    parser.add_argument("--annotate", action="store_true", help="heatmap: write the values")
+    parser.add_argument("--common-scale", action="store_true", help="vectors: one scale a row")
+    parser.add_argument(
+        "--reference", action="store_true", help="figure3, test-loss: the paper's values as well"
+    )
+    _add_output(parser, quiet=True, json=False)
+    _add_fields(parser, "values to choose")
+
+
+def status(parser: argparse.ArgumentParser) -> None:
+    """The options of ``toysup status``."""
+    parser.description = (
+        "Says how many runs of a store are finished, missing, failed or diverged, and how far the\n"
+        "sweeps are that are at work on it now."
+    )
+    parser.add_argument("directory", metavar="DIR", help="a store, or a folder that holds stores")
+    _add_output(parser, quiet=False, json=True)
+
+
+def merge(parser: argparse.ArgumentParser) -> None:
+    """The options of ``toysup merge``."""
+    parser.description = (
+        "Copies the runs of several stores into one, such as those of the shards of a sweep.\n"
+        "Every file is verified; the stores they come from stay as they are."
+    )
+    parser.add_argument("out", metavar="OUT", help="the store they go to")
+    parser.add_argument("stores", nargs="+", metavar="DIR", help="the stores they come from")
+    _add_output(parser, quiet=True, json=True)
+
+
+def export(parser: argparse.ArgumentParser) -> None:
+    """The options of ``toysup export``."""
+    parser.description = (
+        "Writes the table of a store, a line for each run, as .csv or .parquet, or its data\n"
+        "set as .nc or .zarr."
+    )
+    parser.add_argument("directory", metavar="DIR", help="a store")
+    parser.add_argument("--out", metavar="FILE", default="sweep.csv", help="default: sweep.csv")
+    _add_output(parser, quiet=True, json=False)
+
+
+def info(parser: argparse.ArgumentParser) -> None:
+    """The options of ``toysup info``."""
+    parser.description = "Prints versions, backend and machine, for a report of a problem."
+    _add_output(parser, quiet=False, json=True)

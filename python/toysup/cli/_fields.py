@@ -1,0 +1,89 @@
+"""Fields of a run from the text of options."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+__all__ = ["given_fields", "item", "parse_field", "parts"]
+
+_MAX_RANGE = 100_000
+
+
+def parse_field(name: str, text: str) -> Any:
+    """The value of a field of a run, or the list of its values, from the text of an option.
+
+    Raises
+    ------
+    ValueError
+        Naming the field and the part of the text that is wrong.
+    """
+    from toysup.config import TrainConfig
+
+    kind = str(TrainConfig.__dataclass_fields__[name].type)
+    if kind.startswith("tuple"):
+        pairs = [
+            tuple(item(name, kind, part) for part in parts(name, pair, ","))
+            for pair in parts(name, text, ";")
+        ]
+        return pairs if ";" in text else pairs[0]
+    values: list[Any] = []
+    for part in parts(name, text, ","):
+        values += _range(name, kind, part) if ":" in part else [item(name, kind, part)]
+    return values if "," in text or ":" in text else values[0]
+
+
+def parts(name: str, text: str, separator: str) -> list[str]:
+    parts = [part.strip() for part in text.split(separator)]
+    if "" in parts:
+        raise ValueError(f"{name} has an empty value in {text!r}")
+    return parts
+
+
+def item(name: str, kind: str, text: str) -> Any:
+    """One value; ``kind`` is the annotation of the field. What it may be, the config decides."""
+    lowered = text.lower()
+    if lowered == "none" and "None" in kind:
+        return None
+    if kind == "str":
+        return text
+    if kind == "bool":
+        if lowered not in ("true", "false"):
+            raise ValueError(f"{name} must be true or false, got {text!r}")
+        return lowered == "true"
+    try:
+        return _number(text) if "int" in kind else float(text)
+    except ValueError:
+        what = "an integer" if "int" in kind and "float" not in kind else "a number"
+        raise ValueError(f"{name} must be {what}, got {text!r}") from None
+
+
+def _number(text: str) -> int | float:
+    """An int where the text is one, 1e5 included; else a float."""
+    try:
+        return int(text)
+    except ValueError:
+        value = float(text)
+        return int(value) if value.is_integer() else value
+
+
+def _range(name: str, kind: str, text: str) -> range:
+    """``a:b`` or ``a:b:step``, as in Python without its end."""
+    if "int" not in kind:
+        raise ValueError(f"{name} has no ranges, got {text!r}: separate values by commas")
+    try:
+        values = range(*(int(part) for part in text.split(":")))
+    except (ValueError, TypeError):
+        raise ValueError(f"{name} must be a range such as 0:4 or 0:100:10, got {text!r}") from None
+    if not 0 < len(values) <= _MAX_RANGE:
+        size = "no value" if len(values) == 0 else f"more than {_MAX_RANGE:,} values"
+        raise ValueError(f"{name} has {size} in the range {text!r}")
+    return values
+
+
+def given_fields(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of a run that were given as options."""
+    from toysup.config import FIELDS
+
+    texts = {name: getattr(args, name, None) for name in FIELDS}
+    return {name: parse_field(name, text) for name, text in texts.items() if text is not None}

@@ -1,0 +1,96 @@
+"""``toysup plot`` and ``toysup info``."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from toysup.cli._fields import given_fields, item, parts
+from toysup.cli._output import document, say
+from toysup.cli._stores import stores_in
+from toysup.errors import unknown
+
+__all__ = ["FIGURES", "info", "plot"]
+
+FIGURES = ("figure3", "test-loss", "dimensionality", "vectors", "norms", "heatmap", "history")
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def plot(args: argparse.Namespace) -> int:
+    """Draw one figure into one file."""
+    figure = args.figure.replace("_", "-")
+    if figure not in FIGURES:
+        raise ValueError(unknown("FIGURE", args.figure, FIGURES))
+    out = Path(args.out or f"{figure}.png")
+    if out.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"--out must end in one of {', '.join(SUFFIXES)}, got {str(out)!r}")
+    fields = given_fields(args)
+    from toysup import plot
+
+    draw: Callable[..., Any] = getattr(plot, figure.replace("-", "_"))
+    options = dict(_plot_options(args))
+    for name in options:
+        if name not in inspect.signature(draw).parameters:
+            raise ValueError(f"{figure} has no option --{name.replace('_', '-')}")
+    source = _source(figure, Path(args.directory))
+    drawing = draw(source, **options, **fields)
+    _write_drawing(drawing, out, args.dpi)
+    say(args, f"{out}: {figure} of {source}")
+    return 0
+
+
+def _source(figure: str, folder: Path) -> Path:
+    """The store to draw: of several, the one that is called so, or else that of figure 3."""
+    stores = stores_in(folder)
+    for name in (figure, "figure3"):
+        named = [store for store in stores if store.name == name] if len(stores) > 1 else stores
+        if len(named) == 1:
+            return named[0]
+    known = ", ".join(map(str, stores))
+    raise ValueError(f"{str(folder)!r} holds several sweeps, give one of them: {known}")
+
+
+def _plot_options(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
+    """The options of the drawing functions that were given."""
+    for name in ("hue", "variable", "vmin", "vmax", "common_scale", "annotate"):
+        value = getattr(args, name)
+        if value is not None and value is not False:
+            yield name, value
+    if args.ylim is not None:
+        ends = [item("--ylim", "float", part) for part in parts("--ylim", args.ylim, ",")]
+        if len(ends) != 2:
+            raise ValueError(f"--ylim must be two numbers such as 0.99,1.02, got {args.ylim!r}")
+        yield "ylim", (ends[0], ends[1])
+    if args.reference:
+        from toysup.paper.reference import FIGURE3_TEST_LOSS
+
+        yield "reference", {T: v.value for T, v in FIGURE3_TEST_LOSS.items() if not v.is_bound}
+
+
+def _write_drawing(drawing: Any, path: Path, dpi: float) -> None:
+    """Save without dates, so that the same sweep gives the same file."""
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    from toysup.paper._preset import figure_of
+
+    figure = figure_of(drawing)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    undated = {".png": "Software", ".svg": "Date", ".pdf": "CreationDate"}[path.suffix.lower()]
+    with mpl.rc_context({"svg.hashsalt": "toysup"}):
+        figure.savefig(path, dpi=dpi, metadata={undated: None})
+    plt.close(figure)
+
+
+def info(args: argparse.Namespace) -> int:
+    """Versions, backend and machine."""
+    from toysup._versions import show_versions, versions
+
+    if args.json:
+        document(versions())
+    else:
+        show_versions()
+    return 0

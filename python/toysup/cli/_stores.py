@@ -1,0 +1,142 @@
+"""``toysup status``, ``merge`` and ``export``: what is in stores."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toysup._version import __version__
+from toysup.cli._output import (
+    STATUSES,
+    counts_of,
+    document,
+    failures_of,
+    in_words,
+    report_failures,
+    say,
+)
+
+if TYPE_CHECKING:
+    from toysup import SweepResult
+
+__all__ = ["export", "merge", "status", "stores_in"]
+
+
+def stores_in(folder: Path) -> list[Path]:
+    """The folder if it is a store, or else the stores just below it, or in its folder "store"."""
+    if (folder / "sweep.json").exists() or not folder.is_dir():
+        return [folder]
+    found = [*folder.glob("*/sweep.json"), *folder.glob("store/*/sweep.json")]
+    return sorted(path.parent for path in found) or [folder]
+
+
+def status(args: argparse.Namespace) -> int:
+    """How far the sweeps in a folder are."""
+    from toysup import open_sweep
+    from toysup._running import running
+
+    documents = []
+    for store in stores_in(Path(args.directory)):
+        result = open_sweep(store)
+        counts, cells = counts_of(result), _by_T_and_m(result)
+        documents.append(
+            {
+                "store": str(store),
+                "axes": result.coords,
+                "counts": counts,
+                "seconds": float(result.dataset["seconds"].sum()),
+                "cells": [
+                    {"T": T, "m": m, **{status: count[status] for status in STATUSES}}
+                    for (T, m), count in cells.items()
+                ],
+                "failures": failures_of(result),
+                "running": running(store / "running"),
+            }
+        )
+        say(args, ("\n" if len(documents) > 1 else "") + _status_text(documents[-1], cells))
+    if args.json:
+        document({"toysup": __version__, "stores": documents})
+    return 0
+
+
+def _by_T_and_m(result: SweepResult) -> dict[tuple[float, int], Counter[str]]:
+    """Counts of each status for every T and m."""
+    cells: dict[tuple[float, int], Counter[str]] = {}
+    for config, kind in zip(result.configs, result.statuses, strict=True):
+        cells.setdefault((config.T, config.m), Counter())[kind] += 1
+    return dict(sorted(cells.items()))
+
+
+def _status_text(document: dict[str, Any], cells: dict[tuple[float, int], Counter[str]]) -> str:
+    from toysup.paper._table import align
+
+    def show(count: Counter[str] | None) -> str:
+        if count is None:
+            return ""
+        bad = [f"{count[kind]} {kind}" for kind in ("diverged", "failed", "damaged") if count[kind]]
+        return " ".join([f"{count['ok']}/{count.total()}", *bad])
+
+    sizes = {m for _, m in cells}
+    lines = [["T", *(f"m={m}" for m in sorted(sizes))]]
+    for T in dict.fromkeys(T for T, _ in cells):
+        lines.append([str(T), *(show(cells.get((T, m))) for m in sorted(sizes))])
+    head = (
+        f"{document['store']}: {in_words(document['counts'])}; {document['seconds']:.0f} s of work"
+    )
+    reasons = [
+        ", ".join(f"{key}={value}" for key, value in failure.items() if key != "reason")
+        + f": {failure['reason']}"
+        for failure in document["failures"]
+    ]
+    table = [head, "finished / all, over the other axes:", "", align(lines)]
+    return "\n".join([*table, *reasons, *map(_running_text, document["running"])])
+
+
+def _running_text(sweep: dict[str, Any]) -> str:
+    """How far a sweep is that is at work."""
+    left = sweep["seconds_left"]
+    end = "" if left is None or not math.isfinite(left) else f", about {_duration(left)} left"
+    bad = "".join(f", {sweep[k]} {k}" for k in ("failed", "diverged") if sweep[k])
+    lines = [
+        f"at work: {sweep['host']}, process {sweep['pid']}, for "
+        f"{_duration(time.time() - sweep['began'])}: {sweep['done']} of {sweep['runs']} runs{bad}, "
+        f"{100 * sweep['share']:.0f} %{end}"
+    ]
+    lines += [
+        f"  T={run['T']} m={run['m']} seed={run['seed']}: step {run['step']:,} of {run['steps']:,}"
+        for run in sweep["running"]
+    ]
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def merge(args: argparse.Namespace) -> int:
+    """Bring stores together."""
+    import toysup
+
+    result = toysup.merge(args.out, args.stores)
+    if args.json:
+        found = {"store": args.out, "axes": result.coords, "counts": counts_of(result)}
+        document({"toysup": __version__, **found})
+    say(args, f"{args.out}: {in_words(counts_of(result))}")
+    return report_failures(result)
+
+
+def export(args: argparse.Namespace) -> int:
+    """Write the table of a store."""
+    from toysup import open_sweep
+
+    result = open_sweep(args.directory)
+    result.export(args.out)
+    say(args, f"{args.out}: {in_words(counts_of(result))}")
+    return 0

@@ -1,0 +1,166 @@
+"""``toysup reproduce`` and ``toysup sweep``."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toysup._version import __version__
+from toysup.cli._fields import given_fields, parse_field
+from toysup.cli._output import (
+    check_interrupt,
+    counts_of,
+    document,
+    failures_of,
+    in_words,
+    report_failures,
+    say,
+)
+from toysup.errors import unknown
+
+if TYPE_CHECKING:
+    from toysup import SweepResult
+    from toysup.paper import Reproduction
+
+__all__ = ["reproduce", "sweep"]
+
+
+def reproduce(args: argparse.Namespace) -> int:
+    """Carry out presets one after the other; results are printed as they come."""
+    from toysup import backend_name, paper
+
+    began = time.perf_counter()
+    if args.scale not in paper.SCALES:
+        raise ValueError(unknown("scale", args.scale, paper.SCALES))
+    figures = list(dict.fromkeys(args.figures)) or list(paper.DEFAULT[args.scale])
+    changes: dict[str, Any] = {"seeds": args.seeds, "steps": args.steps, "T": None}
+    if args.T is not None:
+        T = parse_field("T", args.T)
+        changes["T"] = T if isinstance(T, list) else [T]
+    for name in figures:  # all of them are checked before any is trained
+        paper.get(name).fields(args.scale, **changes)
+    out = Path(args.out or f"toysup-{figures[0]}-{args.scale}")
+    args.resume = "the same command continues"
+    say(
+        args,
+        f"toysup {__version__} ({backend_name()}): {' and '.join(figures)} at the {args.scale} "
+        f"scale, into {out}",
+    )
+    takes = {"small": "one or two minutes on two processors", "paper": "hours"}[args.scale]
+    say(args, f"This takes {takes}. Ctrl-C is safe: the same command continues.")
+    done: list[Reproduction] = []
+    try:
+        for name in figures:
+            done.append(_reproduce_one(args, name, out, changes))
+            check_interrupt(done[-1].result, done[-1].store)
+    finally:
+        if args.json and done:
+            document(_reproduced(args, out, done, time.perf_counter() - began))
+    say(args)
+    for made in done:
+        say(args, textwrap.fill(made.preset.see(made.result, args.scale), 100))
+    names = ", ".join(path.name for made in done for path in made.files)
+    say(args, f"\nWrote to {out}: {names}; every run is in {out / 'store'}.")
+    say(args, f"Wall time {time.perf_counter() - began:.0f} s.")
+    return max(report_failures(made.result) for made in done)
+
+
+def _reproduce_one(
+    args: argparse.Namespace, name: str, out: Path, changes: dict[str, Any]
+) -> Reproduction:
+    from toysup import paper
+
+    preset = paper.get(name)
+    kept = len(list((out / "store" / name / "runs").glob("*.npz")))
+    known = f", {kept} runs are in the store already" if kept else ""
+    say(args, f"\n{name}: {preset.title}: {preset.size(args.scale, **changes)} runs{known}")
+    made = paper.reproduce(
+        name,
+        args.scale,
+        out,
+        **changes,
+        n_jobs=args.n_jobs,
+        progress=False if args.quiet else None,
+    )
+    for table in made.tables:
+        say(args, f"\n{table.text()}")
+    if not made.interrupted:
+        say(args, f"\n{name} took {made.seconds:.1f} s")
+    return made
+
+
+def _reproduced(
+    args: argparse.Namespace, out: Path, done: list[Reproduction], seconds: float
+) -> dict[str, Any]:
+    """What ``reproduce --json`` prints."""
+    from toysup import backend_name
+
+    return {
+        "toysup": __version__,
+        "backend": backend_name(),
+        "scale": args.scale,
+        "out": str(out),
+        "interrupted": any(made.interrupted for made in done),
+        "seconds": seconds,
+        "figures": [
+            {
+                "name": made.preset.name,
+                "runs": counts_of(made.result),
+                "store": str(made.store),
+                "seconds": made.seconds,
+                "tables": {table.name: table.records() for table in made.tables},
+                "files": [str(path) for path in made.files],
+            }
+            for made in done
+        ],
+    }
+
+
+def sweep(args: argparse.Namespace) -> int:
+    """Train a grid and print a line for each run, or say what it would take."""
+    import toysup
+
+    fields = given_fields(args)
+    where = {"store": args.store, "n_jobs": args.n_jobs, "shard": args.shard, "retry": args.retry}
+    if args.dry_run:
+        plan = toysup.plan(**where, **fields)
+        if args.json:
+            document({"toysup": __version__, "fields": fields, **plan.to_dict()})
+        say(args, str(plan))
+        return 0 if plan.fits else 1
+    if args.store:
+        args.resume = "the same command continues"
+    result = toysup.sweep(
+        **where,
+        progress=False if args.quiet else None,
+        on_error=args.on_error,
+        checkpoint_every=args.checkpoint_every,
+        **fields,
+    )
+    _report(args, result, fields)
+    check_interrupt(result, args.store)
+    return report_failures(result)
+
+
+def _report(args: argparse.Namespace, result: SweepResult, fields: dict[str, Any]) -> None:
+    from toysup.paper._preset import runs_table
+
+    table, counts = runs_table(result), counts_of(result)
+    if args.json:
+        found = {
+            "toysup": __version__,
+            "store": args.store,
+            "shard": args.shard,
+            "interrupted": result.interrupted,
+            "fields": fields,
+            "axes": result.coords,
+            "counts": counts,
+            "runs": table.records(),
+            "failures": failures_of(result),
+        }
+        document(found)
+    kept = f"; kept in {args.store}" if args.store else "; not kept, for want of --store"
+    say(args, f"{table.text()}\n\n{in_words(counts)}{kept}")

@@ -1,0 +1,382 @@
+"""What became of a sweep, as tables, data sets, files and pages: whole, partial or damaged."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import html.parser
+import importlib.util
+import math
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+import xarray
+
+import toysup
+from toysup import StoreError, SweepResult, TrainConfig, open_sweep, sweep
+from toysup._grid import Grid
+from toysup._result import Cell
+from toysup.store import Store
+
+SMALL = TrainConfig(n=16, m=2, T=4, sparsity=0.8, steps=20, test_size=20, record=3)
+GRIDS: dict[str, dict[str, Any]] = {
+    "strings, flags, infinity": {
+        **{"T": [3, math.inf], "optimizer": ["adam", "sgd"]},
+        "normalize": [True, False],
+    },
+    "pairs, large seeds": {"betas": [(0.9, 0.99), (0.8, 0.99)], "seed": [0, 2**62 + 1]},
+    "no axes": {},
+    "importances": {"importance": [1.0, 0.9], "m": [1, 2]},
+    "arrays": {"importance": [[1.0] * 16, [0.5] * 16]},
+    "batches": {"T": math.inf, "batch_size": [2, 3]},
+}
+
+
+@pytest.fixture
+def partial(backend: Any, tmp_path: Path) -> Path:
+    """A store of 3 x 2 runs: one failed, one damaged, one missing, one diverged."""
+    store = Store(tmp_path / "partial")
+    sweep(SMALL, T=[3, 4, 5], seed=range(2), store=store.path)
+    configs = {(c.T, c.seed): c for c in store.grid().configs().values()}
+    store.run_file(configs[3, 1]).unlink()
+    store.run_file(configs[4, 0]).unlink()
+    store.save_failure(configs[4, 0], 'ValueError: <b>"no", really</b>', step=7)
+    store.run_file(configs[4, 1]).write_bytes(b"nothing like a run")
+    bad = toysup.train(configs[5, 1])
+    object.__setattr__(bad, "status", "diverged")
+    object.__setattr__(bad, "train_loss", math.nan)
+    store.save(bad)
+    return store.path
+
+
+# ---------------------------------------------------------------------------------- what is seen
+
+
+def test_a_partial_store_opens_with_nan_and_status(partial):
+    data = open_sweep(partial).dataset
+    assert data.status.values.tolist() == [
+        ["ok", "missing"],
+        ["failed", "damaged"],
+        ["ok", "diverged"],
+    ]
+    assert np.isfinite(data.test_loss.values).tolist() == [
+        [True, False],
+        [False, False],
+        [True, True],
+    ]
+    assert data.steps_done.values[1, 0] == 7 and np.isnan(data.steps_done.values[0, 1])
+
+
+def test_failed_is_a_list_of_pairs_that_say_more(partial):
+    result = open_sweep(partial)
+    found = {(config.T, config.seed): reason for config, reason in result.failed}
+    assert found[4, 0] == 'ValueError: <b>"no", really</b>'
+    assert found[5, 1] == "a loss or a norm was not finite at step 20"
+    assert "damaged" in found[4, 1] or "not" in found[4, 1]
+    assert {(f.status, f.step) for f in result.failed} == {
+        ("failed", 7),
+        ("diverged", 20),
+        ("damaged", 0),
+    }
+    assert "(T: 3, seed: 2): 6 runs, 1 damaged, 1 diverged, 1 failed, 1 missing, 2 ok" in repr(
+        result
+    )
+
+
+def test_what_is_not_there_cannot_be_loaded(partial):
+    result = open_sweep(partial)
+    for T, seed, status in ((3, 1, "missing"), (4, 0, "failed"), (4, 1, "damaged")):
+        with pytest.raises(ValueError, match=f"the run at T={T}, seed={seed} is {status}"):
+            result.run(T=T, seed=seed)
+    assert len(list(result.runs())) == 3
+    assert result.best("seed").dataset.seed.values.tolist() == [0, 0, 0]
+
+
+def test_a_sweep_makes_a_partial_store_whole(partial, backend):
+    with pytest.warns(RuntimeWarning, match=r"it was moved to .*damaged"):
+        result = sweep(SMALL, T=[3, 4, 5], seed=range(2), store=partial, retry="all")
+    whole = sweep(SMALL, T=[3, 4, 5], seed=range(2))
+    assert (result.dataset.status == "ok").all() and result.failed == []
+    for name in ("train_loss", "test_loss", "W_norm", "b_norm"):
+        assert np.array_equal(result.dataset[name], whole.dataset[name])
+    assert len(list((partial / "damaged").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("retry", "trained"), [("failed", 3), ("all", 4), ("none", 2)], ids=lambda x: str(x)
+)
+@pytest.mark.filterwarnings("ignore:.*it was moved to:RuntimeWarning")
+def test_what_is_retried(partial, backend, monkeypatch, retry, trained):
+    real, configs = backend.train_many, []
+
+    def train_many(todo: Any, *rest: Any) -> None:
+        configs.extend(todo)
+        real(todo, *rest)
+
+    monkeypatch.setattr(backend, "train_many", train_many)
+    result = sweep(SMALL, T=[3, 4, 5], seed=range(2), store=partial, retry=retry)
+    assert len(configs) == trained
+    assert ("failed" in result.statuses) == (retry == "none")
+    assert ("diverged" in result.statuses) == (retry != "all")
+
+
+def test_values_added_to_an_axis_cost_only_what_is_new(backend, monkeypatch, tmp_path):
+    sweep(SMALL, T=[3, 5], seed=range(2), store=tmp_path)
+    real, configs = backend.train_many, []
+
+    def train_many(todo: Any, *rest: Any) -> None:
+        configs.extend(todo)
+        real(todo, *rest)
+
+    monkeypatch.setattr(backend, "train_many", train_many)
+    sweep(SMALL, T=[4, 5], seed=range(3), store=tmp_path)
+    assert {(c.T, c.seed) for c in configs} == {(4, 0), (4, 1), (4, 2), (5, 2)}
+    data = open_sweep(tmp_path).dataset
+    assert data["T"].values.tolist() == [3, 4, 5]
+    assert data.status.values.tolist() == [["ok", "ok", "missing"], ["ok"] * 3, ["ok"] * 3]
+
+
+def made(*summaries: dict[str, Any] | None) -> SweepResult:
+    """A result over seeds, of these summaries."""
+    grid = Grid.make(SMALL, {"seed": range(len(summaries))})
+    cells = zip(grid.configs().items(), summaries, strict=True)
+    return SweepResult(grid, {index: Cell(c, summary, None) for (index, c), summary in cells})
+
+
+FAILED = {"status": "failed", "error": "x", "steps_done": 7}
+DIVERGED = {"status": "diverged", "train_loss": 0.1, "steps_done": 9}
+
+
+def test_failures_can_be_copied_and_sent_to_other_processes():
+    [failure] = made(FAILED).failed
+    for other in (pickle.loads(pickle.dumps(failure)), copy.deepcopy(failure)):
+        assert other == failure == (SMALL, "x") and (other.status, other.step) == ("failed", 7)
+
+
+@pytest.mark.parametrize(
+    ("summaries", "status"),
+    [
+        ([DIVERGED, {"status": "ok", "train_loss": 0.5}], "ok"),
+        ([None, FAILED, DIVERGED], "diverged"),
+        ([None, {"status": "damaged", "error": "x"}, FAILED], "failed"),
+        ([None, None], "missing"),
+    ],
+)
+def test_the_best_is_the_one_that_got_furthest(summaries, status):
+    best = made(*summaries).best("seed")
+    assert best.dataset.status == status
+    assert best.dataset.seed == [(s or {"status": "missing"})["status"] for s in summaries].index(
+        status
+    )
+
+
+def test_a_finite_loss_is_better_than_one_that_is_not():
+    losses = [math.nan, math.inf, 2.0, 1.0, math.nan]
+    result = made(*({"status": "ok", "train_loss": loss} for loss in losses))
+    assert result.best("seed").dataset.seed == 3
+
+
+# --------------------------------------------------------------------------------- round trips
+
+
+@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_the_data_set_comes_back_the_same(tmp_path, name, suffix):
+    pytest.importorskip({".nc": "netCDF4", ".zarr": "zarr"}[suffix])
+    result = sweep(SMALL, **GRIDS[name])
+    path = result.export(tmp_path / f"a{suffix}")
+    assert [p.name for p in tmp_path.iterdir()] == [f"a{suffix}"]
+    with xarray.open_dataset(path, engine={".nc": "netcdf4", ".zarr": "zarr"}[suffix]) as back:
+        assert back.load().identical(result.dataset)
+
+
+def test_a_partial_data_set_comes_back_too(partial, tmp_path):
+    pytest.importorskip("netCDF4")
+    result = open_sweep(partial)
+    with xarray.open_dataset(result.export(tmp_path / "a.nc"), engine="netcdf4") as back:
+        assert back.load().identical(result.dataset)
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_tables_come_back_the_same(tmp_path, name):
+    result = sweep(SMALL, **GRIDS[name])
+    frame = result.to_frame()
+    assert len(frame) == len(result) and set(result.dims) <= set(frame.columns)
+    assert frame.status.tolist() == result.statuses
+    back = pandas.read_csv(result.export(tmp_path / "a.csv"))
+    for column in ("train_loss", "test_loss", "W_norm", "seed", "T", "m"):
+        assert np.array_equal(back[column], frame[column].astype(back[column].dtype))
+    pytest.importorskip("pyarrow")
+    assert pandas.read_parquet(result.export(tmp_path / "a.parquet")).equals(frame)
+
+
+def test_a_partial_table_quotes_and_leaves_empty(partial, tmp_path):
+    result = open_sweep(partial)
+    back = pandas.read_csv(result.export(tmp_path / "a.csv"), keep_default_na=False)
+    failed = back[back.status == "failed"].iloc[0]
+    assert failed.error == 'ValueError: <b>"no", really</b>'
+    assert failed.train_loss == "" and failed.steps_done == "7.0"
+
+
+@pytest.mark.parametrize("text", ["a\rb", "a\nb", "a\r\nb", 'a "b", c', "=1", "é\t", "x\udc80"])
+def test_any_reason_is_one_field_of_a_table(tmp_path, text):
+    result = made({"status": "failed", "error": text}, None)
+    clean = text.replace("\udc80", "\\udc80")
+    with open(result.export(tmp_path / "a.csv"), newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert len(rows) == 3 and len({len(row) for row in rows}) == 1
+    assert rows[1][rows[0].index("error")] == clean
+    pytest.importorskip("pyarrow")
+    assert pandas.read_parquet(result.export(tmp_path / "a.parquet")).error[0] == clean
+
+
+def test_columns_have_the_same_type_whatever_became_of_the_runs():
+    ok = dict.fromkeys(("train_loss", "n_represented"), 1.0) | {"status": "ok", "steps_done": 20}
+    whole, partial = made(ok, ok).to_frame(), made(ok, None).to_frame()
+    assert (whole.dtypes == partial.dtypes).all() and whole.steps_done.dtype == float
+
+
+@pytest.mark.parametrize(("package", "engine"), [("netCDF4", "netcdf4"), ("h5netcdf", "h5netcdf")])
+def test_either_package_writes_netcdf(tmp_path, monkeypatch, package, engine):
+    pytest.importorskip(package)
+    find, other = importlib.util.find_spec, {"netCDF4", "h5netcdf"} - {package}
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda x, *a: None if x in other else find(x, *a)
+    )
+    result = sweep(SMALL, T=[3, math.inf], optimizer=["adam", "sgd"])
+    with xarray.open_dataset(result.export(tmp_path / "a.nc"), engine=engine) as back:
+        assert back.load().identical(result.dataset)
+
+
+def test_a_data_set_that_cannot_be_written_leaves_the_older_file(tmp_path, monkeypatch):
+    pytest.importorskip("netCDF4")
+    path = sweep(SMALL).export(tmp_path / "a.nc")
+    before = path.read_bytes()
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("NetCDF: HDF error")
+
+    monkeypatch.setattr(xarray.Dataset, "to_netcdf", fail)
+    with pytest.raises(StoreError, match=r"cannot write .*a\.nc.*HDF error"):
+        sweep(SMALL).export(path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".nc", ".zarr"])
+def test_there_must_be_a_folder(tmp_path, suffix):
+    pytest.importorskip(
+        {".parquet": "pyarrow", ".nc": "netCDF4", ".zarr": "zarr"}.get(suffix, "csv")
+    )
+    (tmp_path / "file").touch()
+    for parent in ("nowhere", "file"):
+        with pytest.raises(StoreError, match=rf"cannot write .*{parent}"):
+            sweep(SMALL).export(tmp_path / parent / f"a{suffix}")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_cannot_be_written_is_said(tmp_path, monkeypatch):
+    result = sweep(SMALL)
+    with pytest.raises(
+        ValueError, match=r"must end in one of .csv, .parquet, .nc, .zarr, got '.*x'"
+    ):
+        result.export(tmp_path / "x")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for suffix, package in ((".parquet", "pyarrow"), (".nc", "netCDF4"), (".zarr", "zarr")):
+        with pytest.raises(ImportError, match=f"pip install {package}"):
+            result.export(tmp_path / f"b{suffix}")
+
+
+def test_a_zarr_folder_is_not_overwritten(tmp_path):
+    pytest.importorskip("zarr")
+    (tmp_path / "a.zarr").mkdir()
+    with pytest.raises(StoreError, match="it is there already"):
+        sweep(SMALL).export(tmp_path / "a.zarr")
+
+
+# --------------------------------------------------------------------------------------- pages
+
+
+class Checker(html.parser.HTMLParser):
+    """Every tag is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += f"|{data}"
+
+
+def checked(page: str) -> str:
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    return checker.text
+
+
+def test_pages_show_counts_and_reasons_and_escape_them(partial):
+    result = open_sweep(partial)
+    text = checked(result._repr_html_())
+    assert "|4|0 / 2, 1 failed, 1 damaged" in text and "|3|1 / 2" in text
+    assert "failed: ValueError: <b>" in text and "<b>" not in result._repr_html_()
+    run = result.run(T=3, seed=0)
+    assert "|train loss|" in checked(run._repr_html_())
+
+
+def test_many_failures_are_not_all_written_out():
+    grid = Grid.make(SMALL, {"seed": range(9)})
+    bad = {"status": "failed", "error": "x"}
+    cells = {index: Cell(config, bad, None) for index, config in grid.configs().items()}
+    text = checked(SweepResult(grid, cells)._repr_html_())
+    assert text.count("failed: x") == 5 and "and 4 more" in text
+
+
+def test_large_tables_are_cut_in_the_middle():
+    grid = Grid.make(SMALL, {"T": range(1, 101), "m": range(1, 17)})
+    cells = {index: Cell(config, None, None) for index, config in grid.configs().items()}
+    text = checked(SweepResult(grid, cells)._repr_html_())
+    assert "|T|m = 1|" in text and text.count("|m = ") == 16
+    assert "|20|0 / 1" in text and "|…|" in text and "|81|0 / 1" in text
+    assert "|21|" not in text and "|80|" not in text
+
+
+# -------------------------------------------------------------------------------------- in bulk
+
+
+def test_ten_thousand_cells_are_shown_quickly():
+    grid = Grid.make(SMALL, {"T": range(1, 101), "seed": range(100)})
+    summary = {"status": "ok", "train_loss": 1.0, "steps_done": 20, "provenance": {"toysup": "0"}}
+    cells = {index: Cell(config, summary, None) for index, config in grid.configs().items()}
+    result = SweepResult(grid, cells)
+    began = time.perf_counter()
+    assert float(result.dataset.train_loss.sum()) == 10_000
+    print(f"{time.perf_counter() - began:.3f} s for a data set of 10,000 runs")
+    assert len(result.to_frame()) == 10_000
+
+
+def test_on_the_command_line(partial, tmp_path):
+    def toysup_cli(*words: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "toysup", *map(str, words)], capture_output=True, text=True
+        )
+
+    done = toysup_cli("export", partial, "--out", tmp_path / "t.csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "t.csv: 6 runs: 2 ok, 1 diverged, 1 failed, 1 damaged, 1 missing" in done.stdout
+    assert len(pandas.read_csv(tmp_path / "t.csv")) == 6
+    bad = toysup_cli("export", partial, "--out", tmp_path / "t.xls")
+    assert bad.returncode == 2 and "must end in one of" in bad.stderr

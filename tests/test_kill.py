@@ -1,0 +1,107 @@
+"""Processes really killed, at random, in the middle of sweeps: nothing is lost or wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers import run_bits
+from toysup import TrainConfig, open_sweep, sweep
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+
+# A process that has imported everything forks children that sweep, and kills each after a random
+# time, until they have been killed often enough; `crowd` children at a time share a store.
+MURDERER = """
+import json, os, random, signal, sys, time, warnings
+import numpy, xarray, toysup
+from toysup import open_sweep, sweep
+
+folder, kills, seconds, crowd, seed, fields = json.loads(sys.argv[1])
+draw, killed, stores, begun = random.Random(seed), 0, 0, time.monotonic()
+
+
+def child(store):
+    status = 1
+    try:
+        warnings.simplefilter("error")  # a damaged file would be said
+        sweep(**fields, store=store, n_jobs=2, progress=False, checkpoint_every=0.0)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+while killed < kills and time.monotonic() - begun < seconds:
+    store = f"{folder}/store-{stores}"
+    stores += 1
+    done = False
+    while not done:
+        children = []
+        for _ in range(crowd):
+            pid = os.fork()
+            if pid == 0:
+                child(store)
+            children.append(pid)
+        for pid in children:
+            time.sleep(draw.expovariate(1 / 0.04))
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            _, status = os.waitpid(pid, 0)
+            if os.WIFSIGNALED(status):
+                killed += 1
+            elif os.WEXITSTATUS(status) == 0:
+                done = True
+            else:
+                sys.exit(f"a child failed after {killed} kills")
+        if killed % 10 == 0 and os.path.exists(f"{store}/sweep.json"):
+            status = set(open_sweep(store).dataset.status.values.ravel().tolist())
+            assert status <= {"ok", "missing"}, status
+        if time.monotonic() - begun > 3 * seconds:
+            sys.exit(f"no end after {killed} kills")
+print(json.dumps({"killed": killed, "stores": stores}))
+"""
+
+
+def murder(folder: Path, fields: dict[str, Any], *, kills: int, crowd: int) -> dict[str, int]:
+    """Sweep under fire; what happened."""
+    arguments = [str(folder), kills, 20.0, crowd, 1, fields]
+    process = subprocess.run(
+        [sys.executable, "-c", MURDERER, json.dumps(arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert process.returncode == 0, process.stderr
+    found: dict[str, int] = json.loads(process.stdout)
+    print(f"{found['killed']} processes killed, {found['stores']} sweeps ended")
+    return found
+
+
+@pytest.mark.parametrize("crowd", [1, 2])
+@pytest.mark.timeout(180)
+def test_whoever_is_killed_whenever_the_sweep_ends_the_same(backend, tmp_path, crowd):
+    config = TrainConfig(n=60, m=2, T=20, sparsity=0.9, test_size=50, record=4, snapshots=2)
+    # Some runs are over at once, others live through several states.
+    steps = [50, 400, 40_000] if backend.name == "native" else [5, 40, 400]
+    axes = {"steps": steps, "seed": [0, 1], "m": [2, 7]}
+    fields = {**config.to_dict(), **axes}
+    found = murder(tmp_path, fields, kills=100, crowd=crowd)
+    assert found["killed"] >= 30, "the machine is too slow for this to mean anything"
+
+    whole = [run_bits(run) for run in sweep(config, **axes).runs()]
+    for i in range(found["stores"]):
+        store = tmp_path / f"store-{i}"
+        result = open_sweep(store)
+        assert (result.dataset.status == "ok").all()
+        sweep(config, **axes, store=store)  # tidies up
+        assert [run_bits(run) for run in result.runs()] == whole
+        assert not (store / "damaged").exists()
+        assert not list((store / "checkpoints").glob("*.npz"))  # of runs that are done

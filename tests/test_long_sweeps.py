@@ -1,0 +1,401 @@
+"""Days of work: checkpoints, signs of life, memory, and what happens when the disk is full."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import json
+import logging
+import math
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import toysup
+from helpers import raw_bits, run_bits
+from toysup import RunFailedError, StoreError, TrainConfig, cli, open_sweep, sweep, train
+from toysup._running import Pulse, running
+from toysup._types import Options
+from toysup.store import Store
+
+# About two seconds on either backend, with several states.
+LONG = {
+    "native": TrainConfig(n=300, m=3, T=80, sparsity=0.97, steps=100_000, test_size=50, record=5),
+    "numpy": TrainConfig(n=60, m=2, T=20, sparsity=0.9, steps=12_000, test_size=50, record=5),
+}
+TINY = TrainConfig(n=16, m=2, T=4, sparsity=0.8, steps=20, test_size=20, record=3)
+ENDLESS = TINY.replace(steps=2**40, record=1)
+
+
+@contextlib.contextmanager
+def interrupted_when(condition: Callable[[], Any]) -> Iterator[None]:
+    """Ctrl-C as soon as something is so."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.005):
+            if condition():
+                _thread.interrupt_main()
+                return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def spied(monkeypatch: pytest.MonkeyPatch, backend: Any) -> list[dict[int, int]]:
+    """The steps from which runs go on, for each call of the backend."""
+    real, seen = backend.train_many, []
+
+    def train_many(configs: Any, n_jobs: int, on_result: Any, poll: Any, options: Any) -> None:
+        seen.append({i: state["step"] for i, state in options.states.items()})
+        real(configs, n_jobs, on_result, poll, options)
+
+    monkeypatch.setattr(backend, "train_many", train_many)
+    return seen
+
+
+# -------------------------------------------------------------------------------- checkpoints
+
+
+def test_an_interrupted_training_goes_on_from_its_file(backend, monkeypatch, tmp_path):
+    config, path = LONG[backend.name], tmp_path / "state.npz"
+    whole = train(config)
+    with interrupted_when(path.exists), pytest.raises(KeyboardInterrupt):
+        train(config, checkpoint=path, checkpoint_every=0.01)
+    seen = spied(monkeypatch, backend)
+    resumed = train(config, checkpoint=path)
+    assert seen[0][0] > 0
+    assert run_bits(resumed) == run_bits(whole)
+    assert resumed.seconds > 0 and not path.exists()
+
+
+def test_ctrl_c_alone_keeps_the_state(backend, monkeypatch, tmp_path):
+    config, path = LONG[backend.name], tmp_path / "state.npz"
+    began = time.monotonic()
+    with (
+        interrupted_when(lambda: time.monotonic() > began + 0.3),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        train(config, checkpoint=path)  # every minute, if it is not interrupted
+    seen = spied(monkeypatch, backend)
+    assert run_bits(train(config, checkpoint=path)) == run_bits(train(config))
+    assert seen[0][0] > 0
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", None], ids=["empty", "garbage", "other"])
+def test_a_checkpoint_that_is_none_is_named_and_not_used(backend, tmp_path, content):
+    path = tmp_path / "state.npz"
+    if content is None:
+        other = LONG[backend.name]
+        with interrupted_when(path.exists), pytest.raises(KeyboardInterrupt):
+            train(other, checkpoint=path, checkpoint_every=0.01)
+    else:
+        path.write_bytes(content)
+    with pytest.warns(RuntimeWarning, match=r"state\.npz.*starts from the beginning"):
+        run = train(TINY, checkpoint=path)
+    assert run_bits(run) == run_bits(train(TINY))
+
+
+def test_a_checkpoint_of_another_version_is_not_used(backend, monkeypatch, tmp_path):
+    config, path = LONG[backend.name], tmp_path / "state.npz"
+    module = toysup._backend.load(backend.name)  # type: ignore[attr-defined]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "__version__", "0.0.1")
+        with interrupted_when(path.exists), pytest.raises(KeyboardInterrupt):
+            train(config, checkpoint=path, checkpoint_every=0.01)
+    with pytest.warns(RuntimeWarning, match=r"made by toysup 0\.0\.1"):
+        assert run_bits(train(config, checkpoint=path)) == run_bits(train(config))
+
+
+@pytest.mark.parametrize("use", [train, sweep])
+def test_bad_intervals_are_refused(use: Any) -> None:
+    with pytest.raises(ValueError, match="checkpoint_every must not be negative, got -1"):
+        use(TINY, checkpoint_every=-1)
+    with pytest.raises(TypeError, match="checkpoint_every must be a real number, got 'often'"):
+        use(TINY, checkpoint_every="often")
+
+
+def test_an_interrupted_sweep_goes_on_inside_its_runs(backend, monkeypatch, tmp_path):
+    config = LONG[backend.name]
+    states = tmp_path / "checkpoints"
+    with (
+        interrupted_when(lambda: len(list(states.glob("[!.]*.npz"))) == 2),
+        pytest.warns(RuntimeWarning, match="0 of 3 runs are finished"),
+    ):
+        result = sweep(config, seed=range(3), store=tmp_path, n_jobs=2, checkpoint_every=0.01)
+    assert result.interrupted and result.statuses == ["missing"] * 3
+    seen = spied(monkeypatch, backend)
+    result = sweep(config, seed=range(3), store=tmp_path, n_jobs=1)
+    assert len(seen[0]) == 2 and min(seen[0].values()) > 0
+    assert not list(states.iterdir())
+    for seed in range(3):
+        assert run_bits(result.run(seed=seed)) == run_bits(train(config, seed=seed))
+
+
+def test_a_state_that_does_not_fit_costs_only_time(backend, caplog, tmp_path):
+    config = LONG[backend.name]
+    store = Store(tmp_path)
+    with (
+        interrupted_when(lambda: list((tmp_path / "checkpoints").glob("[!.]*.npz"))),
+        pytest.warns(RuntimeWarning, match="interrupted"),
+    ):
+        sweep(config, store=tmp_path, checkpoint_every=0.01)
+    found = store.load_checkpoint(config)
+    assert found is not None
+    meta, arrays = found
+    store.save_checkpoint(config, {**meta, "maker": "somebody else"}, arrays)
+    with caplog.at_level(logging.WARNING, "toysup"):
+        result = sweep(config, store=tmp_path)
+    assert "starts from the beginning: it was made by somebody else" in caplog.text
+    assert run_bits(result.run()) == run_bits(train(config))
+
+
+# ------------------------------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize(("factor", "most"), [(0.0, 1), (1.5, 1), (2.5, 2), (99.0, 3)])
+def test_as_many_runs_at_a_time_as_fit_in_memory(backend, factor, most):
+    steps = {"native": 400_000, "numpy": 3000}[backend.name]
+    configs = [TINY.replace(seed=seed, steps=steps, record=1) for seed in range(5)]
+    seen: list[int] = []
+    bits: dict[int, bytes] = {}
+    options = Options(
+        memory=int(factor * configs[0].memory()), on_running=lambda now: seen.append(len(now))
+    )
+    backend.train_many(
+        configs, 3, lambda i, raw: bits.update({i: raw_bits(raw)}), lambda _: False, options
+    )
+    assert len(bits) == 5 and max(seen) == most
+
+
+def test_small_runs_pass_a_large_one_that_has_to_wait(backend):
+    large = TINY.replace(T=3000, steps=300, record=1)
+    small = [TINY.replace(seed=seed, T=9, steps=100, record=1) for seed in range(6)]
+    assert large.memory() < 2 * small[0].memory()
+    order: list[int] = []
+    memory = small[0].memory() + large.memory() - 1
+    backend.train_many(
+        [large, *small], 2, lambda i, _: order.append(i), lambda _: False, Options(memory=memory)
+    )
+    assert sorted(order) == list(range(7))
+
+
+def test_what_cannot_fit_is_refused_with_the_figures(backend, monkeypatch, tmp_path):
+    monkeypatch.setattr("toysup._memory.available", lambda: 1 << 30)
+    large = {"n": 10_000, "T": [100, 100_000_000], "steps": 10}
+    with pytest.raises(
+        MemoryError, match=r"the largest run of this sweep needs about .* GiB.* 1.0"
+    ):
+        sweep(**large, store=tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+# ------------------------------------------------------------------------------ signs of life
+
+
+def test_a_sweep_says_how_far_it_is_while_it_runs(backend, tmp_path):
+    seen: list[dict[str, Any]] = []
+
+    def look() -> bool:
+        seen.extend(running(tmp_path / "running"))
+        return any(sweep["running"] for sweep in seen)
+
+    with interrupted_when(look), pytest.warns(RuntimeWarning, match="interrupted"):
+        sweep(ENDLESS, seed=range(3), store=tmp_path, n_jobs=2)
+    said = seen[-1]
+    assert (said["pid"], said["runs"], said["done"], said["failed"]) == (os.getpid(), 3, 0, 0)
+    assert 1 <= len(said["running"]) <= 2
+    assert said["running"][0].items() >= {"T": "4", "m": 2, "steps": 2**40}.items()
+    assert 0 <= said["share"] < 1
+    assert not (tmp_path / "running").exists()  # it is over
+
+
+def life(folder: Path, **changes: Any) -> Path:
+    folder.mkdir(exist_ok=True)
+    document = {
+        **{"host": socket.gethostname(), "pid": os.getpid(), "began": time.time() - 600},
+        **{"updated": time.time(), "runs": 8, "done": 3, "failed": 1, "diverged": 0},
+        **{"share": 0.25, "seconds_left": 1800.0},
+        "running": [{"T": "inf", "m": 2, "seed": 5, "step": 1000, "steps": 50_000}],
+        **changes,
+    }
+    path = folder / f"{len(list(folder.iterdir()))}.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_who_is_dead_or_makes_no_sense_is_not_believed(tmp_path):
+    good = life(tmp_path / "r")
+    assert len(running(tmp_path / "r")) == 1
+    life(tmp_path / "r", pid=2**22 + 12345)  # nobody's
+    life(tmp_path / "r", host="elsewhere", updated=time.time() - 1000)
+    life(tmp_path / "r", running="much")
+    life(tmp_path / "r", pid="x")
+    life(tmp_path / "r", runs=None)
+    for i, text in enumerate(("", "[]", "{", "[" * 100_000, "1" * 5000)):
+        (tmp_path / "r" / f"bad-{i}.json").write_text(text)
+    (tmp_path / "r" / "large.json").write_text(" " * (1 << 21))
+    (tmp_path / "r" / "folder.json").mkdir()
+    assert len(running(tmp_path / "r")) == 1
+    good.unlink()
+    assert running(tmp_path / "r") == [] == running(tmp_path / "nowhere")
+    assert len(running(life(tmp_path / "r", host="elsewhere").parent)) == 1
+
+
+def test_status_shows_what_is_at_work(tmp_path, capsys):
+    sweep(TINY, seed=range(2), store=tmp_path)
+    life(tmp_path / "running")
+    assert cli.main(["status", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "2 runs: 2 ok" in out
+    host = socket.gethostname()
+    said = f"at work: {host}, process {os.getpid()}, for 10 min: 3 of 8 runs, 1 failed, 25 %, about"
+    assert f"{said} 30 min left" in out
+    assert "  T=inf m=2 seed=5: step 1,000 of 50,000" in out
+    assert cli.main(["status", "--json", str(tmp_path)]) == 0
+    [store] = json.loads(capsys.readouterr().out)["stores"]
+    assert store["running"][0]["runs"] == 8
+
+
+def test_a_sweep_that_cannot_say_how_far_it_is_goes_on(backend, tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "running").write_text("in the way")
+    with Pulse(tmp_path / "running", [TINY]) as pulse:
+        pulse.beat(0.0, {"done": 0, "failed": 0, "diverged": 0}, [])
+
+
+def test_the_time_left_is_that_of_the_pace_since_the_beginning() -> None:
+    pulse = Pulse(None, [TINY])
+    total = TINY.step_cost() * TINY.steps
+    pulse.beat(0.5 * total, {}, [])  # half was done before
+    pulse._began -= 10
+    left = pulse._left(0.75 * total)
+    assert left is not None and math.isclose(left, 10, rel_tol=0.1)
+    assert pulse._left(0.5 * total) is None
+
+
+def test_what_begins_ends_and_fails_is_logged(backend, caplog, monkeypatch, tmp_path):
+    with caplog.at_level(logging.INFO, "toysup"):
+        sweep(TINY, seed=range(2), store=tmp_path)
+    assert "2 runs to train, 0 are done" in caplog.text
+    assert "T=4, m=2, seed=1: ok, train loss" in caplog.text
+
+
+def test_the_log_is_silent_unless_it_is_asked_for(tmp_path, capfd):
+    words = ["sweep", "--n", "16", "--T", "4", "--sparsity", "0.8", "--steps", "20"]
+    words += ["--test-size", "20", "--store", str(tmp_path), "--quiet"]
+    log = logging.getLogger("toysup")
+    before = (list(log.handlers), log.level)
+    try:
+        assert cli.main(words) == 0
+        assert capfd.readouterr() == ("", "")
+        assert cli.main([*words, "--seed", "0,7", "--verbose"]) == 0
+        out, err = capfd.readouterr()
+        assert out == "" and "1 runs to train" in err and "seed=7: ok" in err
+    finally:
+        log.handlers, log.level = before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent to another process")
+def test_a_batch_system_that_ends_the_job_costs_no_work(backend, tmp_path):
+    config = LONG[backend.name]
+    names = ("n", "m", "T", "sparsity", "steps", "test_size", "record")
+    words = [f"--{name}={getattr(config, name)}" for name in names]
+    words += ["--seed=0:9", f"--store={tmp_path}", "--jobs=1", "--checkpoint-every=0.05"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "toysup", "sweep", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("checkpoints/[!.]*.npz")) and time.monotonic() < until:
+        time.sleep(0.01)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "runs are finished and kept in" in err and "the same command continues" in err
+    assert len(list(tmp_path.glob("checkpoints/[!.]*.npz"))) == 1
+
+
+# ------------------------------------------------------------------------------- a full disk
+
+
+def test_runs_that_cannot_be_written_are_not_lost(backend, monkeypatch, tmp_path):
+    real, full = Store.save, [True]
+
+    def save(self: Store, run: Any) -> None:
+        if full[0] and run.config.seed >= 2:
+            raise StoreError("cannot write '...': No space left on device")
+        real(self, run)
+
+    monkeypatch.setattr(Store, "save", save)
+    with pytest.raises(StoreError, match="No space left on device") as caught:
+        sweep(TINY, seed=range(8), store=tmp_path, n_jobs=2)
+    assert caught.value.runs
+    for run in caught.value.runs:
+        assert run.config.seed >= 2 and run_bits(run) == run_bits(train(run.config))
+    assert set(open_sweep(tmp_path).statuses) <= {"ok", "missing"}
+    full[0] = False
+    result = sweep(TINY, seed=range(8), store=tmp_path)
+    assert [run_bits(r) for r in result.runs()] == [
+        run_bits(r) for r in sweep(TINY, seed=range(8)).runs()
+    ]
+
+
+def test_a_disk_that_is_full_for_a_moment_costs_nothing(backend, monkeypatch, tmp_path):
+    real, failures = Store.save, iter([True])
+
+    def save(self: Store, run: Any) -> None:
+        if next(failures, False):
+            raise StoreError("cannot write '...': No space left on device")
+        real(self, run)
+
+    monkeypatch.setattr(Store, "save", save)
+    with pytest.raises(StoreError, match="No space left") as caught:
+        sweep(TINY, seed=range(2), store=tmp_path, n_jobs=1)
+    assert caught.value.runs == ()  # it was written in the end
+    assert "ok" in open_sweep(tmp_path).statuses
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_stop_a_sweep(
+    backend, monkeypatch, caplog, tmp_path
+):
+    def save_checkpoint(*args: Any) -> None:
+        raise StoreError("cannot write '...': No space left on device")
+
+    monkeypatch.setattr(Store, "save_checkpoint", save_checkpoint)
+    config = LONG[backend.name]
+    result = sweep(config, store=tmp_path, checkpoint_every=0.01)
+    assert "no checkpoint of T=" in caplog.text and "No space left" in caplog.text
+    assert run_bits(result.run()) == run_bits(train(config))
+
+
+def test_a_failure_that_cannot_be_recorded_is_said(backend, monkeypatch, tmp_path):
+    from toysup._types import failed_run
+
+    def train_many(configs: Any, jobs: int, on_result: Any, *rest: Any) -> None:
+        on_result(0, failed_run(configs[0], "made to fail", 7))
+
+    def save_failure(*args: Any, **kwargs: Any) -> None:
+        raise StoreError("cannot write '...': No space left on device")
+
+    monkeypatch.setattr(backend, "train_many", train_many)
+    with pytest.raises(RunFailedError, match="made to fail"):
+        sweep(TINY, store=tmp_path / "a")
+    assert open_sweep(tmp_path / "a").failed[0].step == 7
+    monkeypatch.setattr(Store, "save_failure", save_failure)
+    with pytest.raises(StoreError, match="No space left"):
+        sweep(TINY, store=tmp_path / "b", on_error="record")

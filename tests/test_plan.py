@@ -1,0 +1,342 @@
+"""What a sweep will take: times on a machine whose clock is ours, schedules, and words."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from toysup import TrainConfig, _memory, _plan
+from toysup._plan import Plan, PlanRow, make_plan
+
+Price = Callable[[TrainConfig, float], float]
+TICK = 0.025
+
+
+class Machine:
+    """A backend that does nothing, on a clock that says how long it took.
+
+    A step costs ``price(config, step)`` seconds; the loss of an example and the rest of a point of
+    the history cost always the same.
+    """
+
+    def __init__(self, name: str, price: Price) -> None:
+        self.name, self.price, self.now, self.rest = name, price, 0.0, 1e-3
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def seconds(self, c: TrainConfig) -> float:
+        """Of a whole run."""
+        return sum(self.price(c, step) for step in range(c.steps)) + self.measuring(c)
+
+    def measuring(self, c: TrainConfig) -> float:
+        points = len(c.record_steps())
+        examples = points * (c.batch + min(c.test_size, 2048)) + c.test_size
+        return 2e-6 * examples + self.rest * points
+
+    def waits(self, end: float, poll: Callable[[], bool]) -> bool:
+        """Let time pass until then; True if the poll says to stop."""
+        while self.due + TICK < end:
+            self.due = self.now = self.due + TICK
+            if poll():
+                return True
+        self.now = end
+        return False
+
+    def train_many(
+        self, configs: Sequence[TrainConfig], n_jobs: int, on_result: Any, poll: Any
+    ) -> None:
+        (config,) = configs
+        assert n_jobs == 1
+        began = self.due = self.now
+        for step in range(config.steps):
+            end = self.now + self.price(config, step)
+            if self.waits(end, lambda step=step: poll(step * config.step_cost())):
+                return
+        end = self.now + self.measuring(config)
+        if self.waits(end, lambda: poll(config.steps * config.step_cost())):
+            return
+        on_result(0, {"status": "ok", "seconds": self.now - began})
+
+
+def steady(c: TrainConfig, step: float) -> float:
+    return 2e-11 * c.step_cost()
+
+
+def falling(c: TrainConfig, step: float) -> float:
+    return steady(c, step) * (300 / max(step, 300)) ** 0.4
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Price], Machine]:
+    def make(name: str, price: Price) -> Machine:
+        made = Machine(name, price)
+        monkeypatch.setattr(_plan, "backend", lambda: made)
+        monkeypatch.setattr(_plan, "time", SimpleNamespace(perf_counter=made.perf_counter))
+        return made
+
+    return make
+
+
+def grid(**fields: Sequence[Any]) -> list[TrainConfig]:
+    configs = [TrainConfig(steps=20_000)]
+    for name, values in fields.items():
+        configs = [c.replace(**{name: value}) for c in configs for value in values]
+    return configs
+
+
+# ----------------------------------------------------------------------------------------- times
+
+MANY = grid(T=[3, 30, 100, 300, 1000, 3000], m=[2, 4, 16], seed=[0, 1])
+
+
+@pytest.mark.parametrize("name, price", [("numpy", steady), ("native", falling)])
+def test_times_of_runs_that_were_tried_and_that_were_not(machine, name, price):
+    computer = machine(name, price)
+    plan = make_plan(MANY, 0, 0, 1)
+    assert computer.now <= 8, "seconds of calibration"
+    truth = sum(map(computer.seconds, MANY))
+    assert plan.core_seconds == pytest.approx(truth, rel=0.15)
+    assert plan.seconds == pytest.approx(plan.core_seconds)
+    for row in plan.rows:
+        each = computer.seconds(TrainConfig(steps=20_000, T=row.T, m=row.m))
+        assert row.seconds == pytest.approx(each, rel=0.3), row
+
+
+@pytest.mark.parametrize("name, T", [("numpy", 100), ("native", math.inf)])
+def test_nothing_gets_cheaper_where_there_are_no_lists(machine, name, T):
+    computer = machine(name, steady)
+    config = TrainConfig(T=T, test_size=0)
+    assert make_plan([config], 0, 0, 1).seconds == pytest.approx(computer.seconds(config), rel=0.1)
+
+
+def test_the_first_steps_may_be_dear(machine):
+    computer = machine("numpy", lambda c, step: steady(c, step) * (20 if step < 100 else 1))
+    config = TrainConfig(T=100, test_size=0)
+    assert make_plan([config], 0, 0, 1).seconds == pytest.approx(computer.seconds(config), rel=0.1)
+
+
+def test_a_run_that_ends_in_time_is_known(machine):
+    computer = machine("native", steady)
+    config = TrainConfig(n=100, T=10, steps=500, sparsity=0.9)
+    assert make_plan([config], 0, 0, 1).seconds == pytest.approx(computer.seconds(config), rel=0.1)
+
+
+def test_steps_that_are_too_long_to_be_seen(machine):
+    computer = machine("numpy", steady)
+    config = TrainConfig(T=2_000_000, m=16, steps=100, record=2)
+    plan = make_plan([config], 0, 0, 1)
+    assert computer.now <= 8
+    assert plan.seconds == pytest.approx(computer.seconds(config), rel=1)
+
+
+def test_steps_of_a_model_that_is_dear_to_measure(machine):
+    # A point of the history takes longer than there is for all of the calibration.
+    computer = machine("numpy", steady)
+    computer.rest = 20.0
+    plan = make_plan([TrainConfig(T=100, m=m, steps=100) for m in range(1, 9)], 0, 0, 1)
+    assert computer.now <= 8
+    assert plan.seconds is not None and plan.seconds > 100
+
+
+def test_what_does_not_fit_is_not_tried(machine, monkeypatch):
+    computer = machine("numpy", steady)
+    monkeypatch.setattr(_memory, "available", lambda: 1 << 20)
+    plan = make_plan(grid(T=[3, 30]), 0, 0, 1)
+    assert computer.now == 0 and plan.seconds and plan.seconds > 0
+
+
+def test_runs_without_steps_have_a_time_too(machine):
+    computer = machine("numpy", steady)
+    config = TrainConfig(T=500, steps=0)
+    assert make_plan([config], 0, 0, 1).seconds == pytest.approx(computer.seconds(config), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "m, T, expected",
+    [
+        ([2], [10, 20, 30], [(10, 2), (20, 2), (30, 2)]),
+        ([2], range(10, 21), [(10, 2), (12, 2), (14, 2), (16, 2), (18, 2), (20, 2)]),
+        ([2, 3, 4], range(10, 21), [(T, m) for T in (10, 20) for m in (2, 3, 4)]),
+        ([2, 3, 4, 5], [10, 20], [(10, 2), (10, 3), *((20, m) for m in (2, 3, 4, 5))]),
+        (range(1, 12), [10, 20], [(20, m) for m in (1, 3, 5, 7, 9, 11)]),
+        ([2], [10, math.inf], [(10, 2), (math.inf, 2)]),
+    ],
+)
+def test_few_are_tried(m, T, expected):
+    chosen = _plan._representatives(grid(T=T, m=m, seed=[0, 1]))
+    assert sorted((c.T, c.m) for c in chosen) == expected
+    assert chosen == sorted(chosen, key=TrainConfig.step_cost)
+
+
+def test_a_real_estimate(backend):
+    config = TrainConfig(n=400, T=40, sparsity=0.98, steps=3000, test_size=2000)
+    plan = make_plan([config], 0, 0, 1)
+    began = time.perf_counter()
+    backend.train_many([config], 1, lambda i, run: None, lambda work: False)
+    took = time.perf_counter() - began
+    assert plan.seconds is not None
+    assert took / 5 < plan.seconds < took * 5 + 0.1  # other programs may be at work
+
+
+def test_ctrl_c_ends_it_at_once(backend):
+    # Ctrl-C comes to the main thread, wherever that is then.
+    timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    began = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        make_plan(grid(T=[2000, 5000], m=[2, 8]), 0, 0, 1)
+    timer.join()
+    assert time.perf_counter() - began < 1.5
+
+
+# -------------------------------------------------------------------------------------- schedules
+
+
+def needs(*runs: tuple[float, int]) -> list[_plan._Need]:
+    """Runs of these seconds and bytes, with as much work."""
+    made = []
+    for seconds, memory in runs:
+        config = TrainConfig(n=10, T=1, m=1, steps=round(10 * seconds))
+        made.append(_plan._Need(config, seconds, memory, 0))
+    return made
+
+
+@pytest.mark.parametrize(
+    "runs, jobs, limit, expected",
+    [
+        ([], 2, 10, (0, 0)),
+        ([(3, 1), (2, 1)], 1, 10, (5, 1)),
+        # The longest first: 3 + 2 + 2 beside 3 + 2, not what is best.
+        ([(2, 1), (2, 1), (2, 1), (3, 1), (3, 1)], 2, 10, (7, 2)),
+        ([(3, 1), (2, 1)], 8, 10, (3, 2)),
+        # Two of the large ones do not fit; a small one does, beside the first.
+        ([(3, 6), (2, 6), (1, 4)], 2, 10, (5, 10)),
+        # What is too large goes alone.
+        ([(3, 20), (1, 1)], 2, 10, (4, 20)),
+    ],
+)
+def test_schedules(runs, jobs, limit, expected):
+    assert _plan._schedule(needs(*runs), jobs, limit) == expected
+
+
+def test_a_plan_of_many_runs_is_made_quickly(machine, monkeypatch):
+    machine("numpy", steady)
+    monkeypatch.setattr(_memory, "available", lambda: 1 << 30)
+    config = TrainConfig()
+    configs = [config.replace(seed=seed, T=1 + seed % 7) for seed in range(2_000)]
+    began = time.process_time()
+    plan = make_plan(configs, 0, 0, 4, calibrate=False)
+    assert time.process_time() - began < 1
+    assert plan.memory <= 0.9 * (1 << 30)
+
+
+# ------------------------------------------------------------------------------------------ words
+
+
+def test_without_calibration_there_are_no_times(monkeypatch):
+    monkeypatch.setattr(_plan, "backend", lambda: pytest.fail("trained"))
+    plan = make_plan(grid(T=[3, 30]), 4, 1, 2, calibrate=False)
+    assert (plan.runs, plan.done, plan.todo, plan.failed) == (6, 4, 2, 1)
+    assert plan.seconds is None and plan.core_seconds is None
+    assert plan.memory == sum(c.memory() for c in grid(T=[3, 30]))
+    assert plan.disk == sum(c.disk() for c in grid(T=[3, 30]))
+    assert "time    not measured; 2 threads" in str(plan)
+
+
+def test_nothing_to_do_takes_nothing():
+    plan = make_plan([], 12, 0, 4)
+    assert (plan.runs, plan.seconds, plan.memory, plan.disk, plan.rows) == (12, 0, 0, 0, ())
+    assert str(plan).splitlines()[0] == "runs    12: 12 done, 0 to do"
+
+
+PLAN = Plan(
+    runs=1200,
+    done=1100,
+    todo=100,
+    failed=3,
+    seconds=7_800.0,
+    core_seconds=15_300.0,
+    memory=1_320_000_000,
+    available=22_000_000_000,
+    disk=13_900_000,
+    n_jobs=2,
+    rows=(
+        PlanRow(100, 2, 60, 2.54, 24_000_000),
+        PlanRow(10_000, 16, 30, 3_260.0, 211_000_000),
+        PlanRow(math.inf, 2, 10, 0.03, 730_000),
+    ),
+)
+
+
+def test_a_table_for_people():
+    assert str(PLAN).splitlines() == [
+        "runs    1,200: 1,100 done, 100 to do (3 failed before)",
+        "time    about 2 h 10 min on 2 threads, 4 h 15 min on one",
+        "memory  up to 1.3 GB of 22 GB available",
+        "disk    14 MB to be written",
+        "     T   m  runs  time each  memory each",
+        "   100   2    60      2.5 s        24 MB",
+        "10,000  16    30     54 min       211 MB",
+        "   inf   2    10      30 ms       730 kB",
+    ]
+
+
+def test_json():
+    data = json.loads(json.dumps(PLAN.to_dict(), allow_nan=False))
+    assert [row["T"] for row in data["rows"]] == [100, 10_000, "inf"]
+    assert data["seconds"] == 7_800.0 and data["rows"][0]["memory"] == 24_000_000
+    assert set(data) == set(Plan.__dataclass_fields__)
+
+
+def test_whether_it_fits():
+    values = {name: getattr(PLAN, name) for name in Plan.__dataclass_fields__}
+    small, unknown = (Plan(**{**values, "available": bytes_}) for bytes_ in (1 << 30, None))
+    assert PLAN.fits and unknown.fits and not small.fits
+    assert "1.1 GB available: TOO MUCH" in str(small) and "available" not in str(unknown)
+
+
+@pytest.mark.parametrize(
+    "seconds, text",
+    [
+        (0, "0 ms"),
+        (0.0994, "99 ms"),
+        (0.0996, "0.1 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (99.4, "99 s"),
+        (99.6, "2 min"),
+        (3_569, "59 min"),
+        (3_571, "1 h 0 min"),
+        (172_000, "47 h 47 min"),
+        (180_000, "2 d 2 h"),
+        (1e9, "11,574 d 2 h"),
+    ],
+)
+def test_times_in_words(seconds, text):
+    assert _plan._time(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "size, text",
+    [
+        (0, "0.0 kB"),
+        (9_940, "9.9 kB"),
+        (9_960, "10 kB"),
+        (999_400, "999 kB"),
+        (999_600, "1.0 MB"),
+        (1_320_000_000, "1.3 GB"),
+        (5e18, "5,000 PB"),
+    ],
+)
+def test_sizes_in_words(size, text):
+    assert _plan._size(size) == text
