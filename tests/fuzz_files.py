@@ -1,0 +1,134 @@
+"""Coverage-guided fuzzing of what reads files and arguments, for longer than the suite takes.
+
+    pip install atheris
+    python tests/fuzz_files.py TARGET [-max_total_time=600] [-rss_limit_mb=1024] [CORPUS]
+
+TARGET is run, checkpoint, manifest, failure, config or arguments. Whatever is read, the answer is
+what was written or an error that the caller can name: anything else stops the fuzzer, as does
+memory beyond the limit. Good files of every kind are put in the corpus at the start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["toysup"]):
+    import toysup
+    from toysup import StoreError, TrainConfig, cli
+    from toysup._archive import read_checkpoint, read_meta, verify
+    from toysup._checkpoint import unpack
+    from toysup.cli._fields import given_fields
+    from toysup.cli._output import UsageError
+    from toysup.store import Store
+
+CONFIG = TrainConfig(n=6, m=2, T=3, sparsity=0.5, steps=3, test_size=4, record=2, snapshots=1)
+FOLDER = Path(tempfile.mkdtemp(prefix="toysup-fuzz-"))
+PATH = FOLDER / "file.npz"
+
+
+def run(data: bytes) -> None:
+    """A run's file."""
+    PATH.write_bytes(data)
+    for read in (read_meta, verify, toysup.load_run):
+        try:
+            read(PATH)
+        except StoreError:
+            continue
+
+
+def checkpoint(data: bytes) -> None:
+    """The state of a run; one that is accepted must not crash the backend."""
+    PATH.write_bytes(data)
+    try:
+        unpack(CONFIG, *read_checkpoint(PATH, CONFIG))
+    except (StoreError, ValueError):
+        return
+
+
+def _in_store(name: str, data: bytes) -> None:
+    store = Store(FOLDER / "store")
+    (store.path / "runs").mkdir(parents=True, exist_ok=True)
+    (store.path / name).write_bytes(data)
+    with contextlib.suppress(StoreError):
+        store.grid()
+    store.summary(CONFIG)
+
+
+def manifest(data: bytes) -> None:
+    """The manifest of a store."""
+    _in_store("sweep.json", data)
+
+
+def failure(data: bytes) -> None:
+    """The record of a failed run."""
+    try:
+        _in_store(f"runs/{CONFIG.key()}.failed.json", data)
+    except FileNotFoundError:  # there is no manifest
+        return
+
+
+def config(data: bytes) -> None:
+    """The JSON of a config."""
+    try:
+        found = TrainConfig.from_json(data.decode(errors="surrogateescape"))
+    except ValueError:
+        return
+    assert TrainConfig.from_json(found.to_json()) == found
+
+
+def arguments(data: bytes) -> None:
+    """The arguments of the command line, up to where something would be trained."""
+    words = data.decode(errors="replace").split("\n")
+    try:
+        args = cli._parse(words)
+        fields = given_fields(args)
+        TrainConfig.from_fields({k: v for k, v in fields.items() if not isinstance(v, list)})
+    except (UsageError, ValueError, TypeError, SystemExit):
+        return
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    f.__name__: f for f in (run, checkpoint, manifest, failure, config, arguments)
+}
+
+
+def seeds(target: str, corpus: Path) -> None:
+    """Good files to begin with."""
+    good = FOLDER / "good"
+    toysup.sweep(CONFIG, seed=[0], store=good)
+    Store(good).save_failure(CONFIG.replace(seed=9), "ValueError: x", step=2)
+    files = {
+        "run": next((good / "runs").glob("*.npz")),
+        "manifest": good / "sweep.json",
+        "failure": next((good / "runs").glob("*.json")),
+    }
+    if target in files:
+        (corpus / "good").write_bytes(files[target].read_bytes())
+    if target == "checkpoint":
+        (corpus / "good").write_bytes(files["run"].read_bytes())
+    if target == "config":
+        (corpus / "good").write_text(CONFIG.to_json())
+    if target == "arguments":
+        (corpus / "good").write_text("sweep\n--T\n3,5:9,inf\n--m\n2\n--betas\n0.9,0.99\n--json")
+
+
+def main() -> None:
+    """Fuzz until told to stop."""
+    name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
+    if name not in TARGETS:
+        sys.exit(f"TARGET must be one of {', '.join(TARGETS)}")
+    corpus = FOLDER / "corpus"
+    corpus.mkdir()
+    seeds(name, corpus)
+    atheris.Setup([*sys.argv, str(corpus)], TARGETS[name])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
