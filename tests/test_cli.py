@@ -406,7 +406,7 @@ def test_status_as_json(toysup_cli: Cli, store: Path) -> None:
     assert document["counts"] == {"ok": 4, "diverged": 0, "failed": 0, "damaged": 0, "missing": 2}
     assert document["axes"] == {"T": [3, 5, 30], "seed": [0, 1]}
     assert document["cells"][1] == {
-        "T": 5, "m": 2, "ok": 1, "diverged": 0, "failed": 0, "missing": 1,
+        "T": 5, "m": 2, "ok": 1, "diverged": 0, "failed": 0, "damaged": 0, "missing": 1,
     }  # fmt: skip
 
 

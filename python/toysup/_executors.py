@@ -80,8 +80,9 @@ def train_on(
                 broken = error
                 break
         while futures and not poll(work):
-            done, _ = concurrent.futures.wait(futures, timeout=0.05, return_when="FIRST_COMPLETED")
-            for future in done:
+            concurrent.futures.wait(futures, timeout=0.05, return_when="FIRST_COMPLETED")
+            # Not what wait returns: that leaves out what the shutdown of an executor cancelled.
+            for future in [future for future in futures if future.done()]:
                 i = futures.pop(future)
                 try:
                     result = _result(future)
@@ -96,12 +97,12 @@ def train_on(
     finally:
         for future in futures:
             future.cancel()
-    if broken is not None:
+    if broken is not None and not poll(work):  # Ctrl-C kills workers that are starting
         raise RunFailedError(
             f"the executor broke ({type(broken).__name__}: {broken}); the runs that had finished "
             f"are kept, and a sweep with a new executor continues"
         )
-    return dropped
+    return dropped or broken is not None
 
 
 def _result(

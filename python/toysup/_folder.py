@@ -66,6 +66,9 @@ def locked(store: Path) -> Iterator[None]:
                 fcntl.flock(folder, fcntl.LOCK_EX)
             yield
         finally:
+            # Closing is not enough: a child that was forked meanwhile has the folder open too.
+            with contextlib.suppress(OSError):
+                fcntl.flock(folder, fcntl.LOCK_UN)
             os.close(folder)
 
 

@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 
 import numpy as np
 import numpy.typing as npt
@@ -422,7 +422,20 @@ class _Pool:
             text = f"{type(error).__name__}: {error}"
             return failed_run(self.configs[i], text, self.steps[i])
 
-    def admit(self, pool: ThreadPoolExecutor, n_jobs: int) -> None:
+    def start(self, i: int) -> Future[RawRun]:
+        """Run i begins, in a thread that does not keep the process from ending."""
+        future: Future[RawRun] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(self.one(i))
+            except BaseException as error:  # noqa: BLE001  the future hands it over
+                future.set_exception(error)
+
+        threading.Thread(target=work, name=f"toysup-{i}", daemon=True).start()
+        return future
+
+    def admit(self, n_jobs: int) -> None:
         """Start the runs that there are threads and memory for."""
         limit = math.inf if self.options.memory is None else self.options.memory
         used = sum(self.configs[i].memory() for i in self.running.values())
@@ -432,7 +445,7 @@ class _Pool:
             if not self.running or used + self.configs[i].memory() <= limit:
                 used += self.configs[i].memory()
                 self.waiting.remove(i)
-                self.running[pool.submit(self.one, i)] = i
+                self.running[self.start(i)] = i
 
     def hand_over(self, on_result: OnResult) -> None:
         """The results of the runs that have ended, and the states of those that have not."""
@@ -454,16 +467,15 @@ def train_many(
 ) -> None:
     """Train every config in a pool of threads, longest first; see ``_types.Backend``."""
     work = _Pool(configs, options or Options())
-    with ThreadPoolExecutor(n_jobs) as pool:
-        try:
-            while work.waiting or work.running:
-                work.admit(pool, n_jobs)
-                wait(work.running, timeout=0.05, return_when=FIRST_COMPLETED)
-                work.hand_over(on_result)
-                work.options.on_running([(i, work.steps[i]) for i in work.running.values()])
-                if poll(sum(c * s for c, s in zip(work.costs, work.steps, strict=True))):
-                    break
-        finally:
-            work.stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+    try:
+        while work.waiting or work.running:
+            work.admit(n_jobs)
+            wait(work.running, timeout=0.05, return_when=FIRST_COMPLETED)
+            work.hand_over(on_result)
+            work.options.on_running([(i, work.steps[i]) for i in work.running.values()])
+            if poll(sum(c * s for c, s in zip(work.costs, work.steps, strict=True))):
+                break
+    finally:
+        work.stop.set()
+        wait(work.running)
     work.hand_over(on_result)

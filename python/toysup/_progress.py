@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -42,6 +43,8 @@ class Progress:
     def __enter__(self) -> Progress:
         if self._shown is False or self._total == 0:
             return self
+        if self._shown is None and not sys.stderr.isatty():
+            return self  # tqdm has a thread and a lock, which a forked child would inherit
         from tqdm.auto import tqdm
 
         shape = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"

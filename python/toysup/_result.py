@@ -238,6 +238,7 @@ class SweepResult:
 
         Examples
         --------
+        >>> from toysup import sweep
         >>> res = sweep(n=20, T=[3, 5], seed=range(2), sparsity=0.8, steps=50, test_size=10)
         >>> res.run(T=5, seed=1).config.T
         5

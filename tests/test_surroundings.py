@@ -1,0 +1,567 @@
+"""Wherever a sweep is called from: threads, forks, notebooks, event loops, ends of processes."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import faulthandler
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers import digest, run_bits
+from toysup import TrainConfig, open_sweep, sweep
+from toysup._folder import locked
+
+pytestmark = pytest.mark.timeout(60)
+posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+signals = pytest.mark.skipif(os.name != "posix", reason="signals are sent to another process")
+
+CONFIG = TrainConfig(n=40, m=2, T=12, sparsity=0.85, steps=200, test_size=40, record=5)
+AXES: dict[str, Any] = {"T": [12, 30], "seed": [0, 1, 2]}
+# It would take hours.
+ENDLESS = TrainConfig(n=500, m=2, T=100, sparsity=0.9, steps=2**40, test_size=10, record=1)
+# Seconds after a signal; what is promised is 0.2, a machine that does other things may take longer.
+ALLOWED = 1.0
+
+
+def result_digest(result: Any) -> str:
+    """Everything that the runs of a sweep compute."""
+    return digest(b"".join(run_bits(run) for run in result.runs()))
+
+
+def swept(**options: Any) -> str:
+    """The digest of a small sweep."""
+    return result_digest(sweep(CONFIG, **AXES, **options))
+
+
+@pytest.fixture
+def serial(backend: Any) -> str:
+    """What one thread makes of it."""
+    return swept(n_jobs=1)
+
+
+def is_whole(store: Path, expected: str) -> bool:
+    """Whether all runs are there and right, and nothing is left that sweeps need on the way."""
+    left = [p.name for p in store.rglob("*") if p.suffix == ".tmp" or p.parent.name == "running"]
+    return not left and result_digest(open_sweep(store)) == expected
+
+
+# ------------------------------------------------------------------------------- other processes
+
+
+def start(function: Callable[..., None], *arguments: str) -> subprocess.Popen[str]:
+    """A process, in a group of its own, that does a function of this module."""
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    code = f"import sys, {__name__} as here; here.{function.__name__}(*sys.argv[1:])"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def say(**words: Any) -> None:
+    """One line for :func:`heard`."""
+    print(json.dumps(words), flush=True)
+
+
+def heard(process: subprocess.Popen[str], returncode: int = 0) -> dict[str, Any]:
+    """All that a process said until its end, which must come soon."""
+    try:
+        out, err = process.communicate(timeout=40)
+    except subprocess.TimeoutExpired:
+        if os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        out, err = process.communicate()
+        pytest.fail(f"the process hangs; it said {out!r} and {err!r}")
+    assert process.returncode == returncode, err
+    if returncode == 0:
+        assert err == ""
+    said: dict[str, Any] = {}
+    for line in out.splitlines():
+        said.update(json.loads(line))
+    return said
+
+
+def interrupted(process: subprocess.Popen[str], *, times: int = 1, group: bool = False) -> float:
+    """Send SIGINT to a process that is in the middle of a sweep; when the first one was sent."""
+    assert process.stdout is not None and json.loads(process.stdout.readline()) == {"ready": True}
+    time.sleep(0.3)
+    sent = time.monotonic()
+    for _ in range(times):
+        (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
+        time.sleep(0.01)
+    return sent
+
+
+def endless(**options: Any) -> None:
+    """Sweep until SIGINT, and say so."""
+    say(ready=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = sweep(ENDLESS, seed=[0, 1], **options)
+    say(interrupted=result.interrupted, at=time.monotonic())
+
+
+# --------------------------------------------------------------------------------------- threads
+
+
+def at_once(work: Callable[[int], Any], count: int) -> list[Any]:
+    """What threads that begin at the same time return."""
+    barrier = threading.Barrier(count)
+
+    def begin(i: int) -> Any:
+        barrier.wait()
+        return work(i)
+
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        return list(pool.map(begin, range(count)))
+
+
+@pytest.mark.parametrize("stores", ["none", "own", "shared"])
+def test_sweeps_in_several_threads(backend, serial, tmp_path, stores):
+    paths = {"none": [None] * 4, "own": [tmp_path / str(i) for i in range(4)]}
+    chosen = paths.get(stores, [tmp_path / "all"] * 4)
+    found = at_once(lambda i: swept(store=chosen[i], n_jobs=2, checkpoint_every=0.0), 4)
+    assert found == [serial] * 4
+    assert all(is_whole(store, serial) for store in chosen if store is not None)
+
+
+def test_threads_that_extend_one_store_lose_nothing(backend, serial, tmp_path):
+    store = tmp_path / "s"
+    parts = [{"T": [T], "seed": [seed]} for T in AXES["T"] for seed in AXES["seed"]]
+    at_once(lambda i: sweep(CONFIG, **parts[i], store=store, n_jobs=1), len(parts))
+    coords = open_sweep(store).coords
+    assert {name: sorted(values) for name, values in coords.items()} == AXES
+    assert swept(store=store) == serial  # in the order of AXES, with nothing left to train
+    assert len(list((store / "runs").iterdir())) == len(parts)
+
+
+def test_ctrl_c_stops_only_the_main_threads_sweep(backend, serial, tmp_path):
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        aside = pool.submit(lambda: [swept(store=tmp_path / str(i)) for i in range(3)])
+        timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+        timer.start()
+        with pytest.warns(RuntimeWarning, match="interrupted"):
+            assert sweep(ENDLESS, seed=[0, 1]).interrupted
+        timer.join()
+        assert aside.result() == [serial] * 3
+
+
+def test_threads_as_executor_of_a_sweep_in_a_thread(backend, serial, tmp_path):
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        found = at_once(lambda i: swept(executor=executor, store=tmp_path / str(i)), 2)
+    assert found == [serial] * 2
+    assert all(is_whole(tmp_path / str(i), serial) for i in range(2))
+
+
+def test_an_executor_that_is_shut_in_the_middle_keeps_what_ended(backend, tmp_path):
+    executor = concurrent.futures.ThreadPoolExecutor(1)
+    config = CONFIG.replace(steps={"native": 300_000, "numpy": 3000}[backend.name])
+
+    def shut() -> None:
+        until = time.monotonic() + 20
+        while not list(tmp_path.glob("runs/[!.]*.npz")) and time.monotonic() < until:
+            time.sleep(0.001)
+        executor.shutdown(wait=False, cancel_futures=True)
+
+    thread = threading.Thread(target=shut)
+    thread.start()
+    with pytest.warns(RuntimeWarning, match="the sweep was interrupted"):
+        result = sweep(config, **AXES, executor=executor, store=tmp_path)
+    thread.join()
+    status = result.dataset.status
+    assert (status == "ok").any() and set(status.values.ravel().tolist()) == {"ok", "missing"}
+    with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+        sweep(config, **AXES, executor=executor, store=tmp_path)
+
+
+# ----------------------------------------------------------------------------------------- forks
+
+
+def forked(work: Callable[[], str], expected: str) -> int:
+    """A child that does some work; its process number."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            faulthandler.dump_traceback_later(20, exit=True)  # rather than wait for ever
+            status = 0 if work() == expected else 2
+        except BaseException:  # noqa: BLE001  the child must end here
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    return pid
+
+
+def ended(pid: int) -> int:
+    """How a child ended."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def ignore_fork_warning() -> None:
+    """From Python 3.12 on a fork of a process with threads is warned of."""
+    warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
+
+
+def fork_after_a_sweep(folder: str) -> None:
+    ignore_fork_warning()
+    expected = swept(n_jobs=2, store=f"{folder}/parent")
+    child = forked(lambda: swept(n_jobs=2, store=f"{folder}/child"), expected)
+    say(child=ended(child), parent=swept(n_jobs=2) == expected, expected=expected)
+
+
+@posix
+def test_a_fork_after_a_sweep(backend, serial, tmp_path):
+    said = heard(start(fork_after_a_sweep, str(tmp_path)))
+    assert said == {"child": 0, "parent": True, "expected": serial}
+    assert is_whole(tmp_path / "child", serial)
+
+
+def fork_during_a_sweep(folder: str) -> None:
+    """Fork again and again while another thread sweeps and writes to its store all the time."""
+    ignore_fork_warning()
+    expected = swept()
+    options = dict(store=f"{folder}/parent", n_jobs=2, checkpoint_every=0.0, seed=[0, 1])
+    threading.Thread(target=sweep, args=(ENDLESS,), kwargs=options, daemon=True).start()
+    while not os.path.isdir(f"{folder}/parent/checkpoints"):
+        time.sleep(0.01)
+    codes = []
+    for i in range(4):
+        time.sleep(0.01 * i)
+        codes.append(ended(forked(lambda i=i: swept(store=f"{folder}/{i}", n_jobs=2), expected)))
+    say(codes=codes)
+    os._exit(0)
+
+
+@posix
+def test_a_fork_while_another_thread_sweeps(backend, serial, tmp_path):
+    assert heard(start(fork_during_a_sweep, str(tmp_path))) == {"codes": [0] * 4}
+    assert all(is_whole(tmp_path / str(i), serial) for i in range(4))
+
+
+def fork_while_locked(folder: str) -> None:
+    """Fork in the moment in which another thread changes the store."""
+    ignore_fork_warning()
+    store = Path(folder) / "s"
+    expected = swept(store=store)
+    entered, leave = threading.Event(), threading.Event()
+
+    def change() -> None:
+        with locked(store):
+            entered.set()
+            leave.wait()
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    entered.wait()
+    children = [forked(lambda: swept(store=store), expected)]  # waits for the parent
+    children.append(forked(lambda: swept(store=f"{folder}/other"), expected))
+    say(other=ended(children[1]))  # waits for nobody
+    leave.set()
+    thread.join()
+    say(same=ended(children[0]), parent=swept(store=store) == expected)
+
+
+@posix
+def test_a_lock_that_is_held_during_a_fork_does_not_stay_so(backend, tmp_path):
+    assert heard(start(fork_while_locked, str(tmp_path))) == {"other": 0, "same": 0, "parent": True}
+
+
+def fork_while_drawing() -> None:
+    """Fork in the moment in which another thread draws a progress bar."""
+    from tqdm.auto import tqdm
+
+    ignore_fork_warning()
+    expected = swept(progress=False)
+    entered, leave = threading.Event(), threading.Event()
+
+    def draw() -> None:
+        with tqdm.get_lock():
+            entered.set()
+            leave.wait()
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    entered.wait()
+    child = forked(swept, expected)
+    time.sleep(0.2)
+    leave.set()
+    thread.join()
+    say(child=ended(child))
+
+
+@posix
+def test_a_progress_bar_that_is_drawn_during_a_fork(backend):
+    """The child draws none, and so needs not the lock of those that do."""
+    assert heard(start(fork_while_drawing)) == {"child": 0}
+
+
+def sweep_on_processes(method: str, folder: str) -> None:
+    ignore_fork_warning()
+    before = swept(n_jobs=2)
+    context = multiprocessing.get_context(method)
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
+        say(after=swept(executor=executor, store=folder), before=before)
+
+
+@posix
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_processes_as_executor(backend, serial, tmp_path, method):
+    said = heard(start(sweep_on_processes, method, str(tmp_path)))
+    assert said == {"before": serial, "after": serial}
+    assert is_whole(tmp_path, serial)
+
+
+def pause(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def endless_on_processes(method: str) -> None:
+    ignore_fork_warning()
+    context = multiprocessing.get_context(method)
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
+        list(executor.map(pause, [0.3, 0.3]))  # both workers have started
+        endless(executor=executor)
+    say(end=time.monotonic())
+
+
+@posix
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_ctrl_c_in_a_terminal_stops_workers_too(backend, method):
+    """It sends SIGINT to all processes of the group."""
+    process = start(endless_on_processes, method)
+    sent = interrupted(process, group=True)
+    said = heard(process)
+    assert said["interrupted"] and said["end"] - sent < ALLOWED
+
+
+class Struck(concurrent.futures.Executor):
+    """Ctrl-C comes, and its workers die of it before they can do anything."""
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+        def strike() -> None:
+            signal.raise_signal(signal.SIGINT)
+            future.set_exception(concurrent.futures.BrokenExecutor("a worker died"))
+
+        threading.Timer(0.02, strike).start()
+        return future
+
+
+def test_workers_that_die_of_ctrl_c_are_no_broken_executor(backend):
+    with pytest.warns(RuntimeWarning, match="interrupted: 0 of 1 runs"):
+        assert sweep(CONFIG, executor=Struck()).interrupted
+
+
+class Here(concurrent.futures.Executor):
+    """Does everything at once, in the thread that asks for it."""
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        future.set_result(function(*args, **kwargs))
+        return future
+
+
+def test_ctrl_c_stops_a_run_on_an_executor_without_workers(backend):
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.warns(RuntimeWarning, match="interrupted: 0 of 1 runs"):
+        assert sweep(ENDLESS, executor=Here()).interrupted
+    timer.join()
+
+
+# ----------------------------------------------------------------------------------- event loops
+
+
+def test_sweeps_in_a_coroutine(backend, serial, tmp_path):
+    async def main() -> list[str]:
+        return [swept(n_jobs=2), swept(store=tmp_path / "s", progress=False)]
+
+    assert asyncio.run(main()) == [serial] * 2
+
+
+def test_sweeps_beside_an_event_loop(backend, serial, tmp_path):
+    async def main() -> list[str]:
+        works = [asyncio.to_thread(swept, store=tmp_path / str(i)) for i in range(3)]
+        sweeps = asyncio.gather(*works)
+        while not sweeps.done():
+            await asyncio.sleep(0.001)
+            ticks.append(time.monotonic())
+        return await sweeps
+
+    ticks: list[float] = []
+    assert asyncio.run(main()) == [serial] * 3
+    assert len(ticks) > 1  # the loop went on meanwhile
+
+
+def endless_in_a_coroutine() -> None:
+    async def main() -> None:
+        endless(n_jobs=2)
+        await asyncio.sleep(60)
+        say(never=True)
+
+    asyncio.run(main())
+
+
+@signals
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_in_a_coroutine_stops_its_sweep_and_then_its_task(backend, times):
+    process = start(endless_in_a_coroutine)
+    sent = interrupted(process, times=times)
+    said = heard(process, -signal.SIGINT)
+    assert time.monotonic() - sent < 2 * ALLOWED and "never" not in said
+    if times == 1:
+        assert said["interrupted"] and said["at"] - sent < ALLOWED
+
+
+def test_the_second_ctrl_c_in_a_coroutine_insists(backend, monkeypatch):
+    def train_many(*args: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        asked.append(True)
+        signal.raise_signal(signal.SIGINT)
+        asked.append(False)
+
+    async def main() -> None:
+        sweep(CONFIG)
+
+    asked: list[bool] = []
+    monkeypatch.setattr(backend, "train_many", train_many)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert asked == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+# ------------------------------------------------------------------------------ ends of processes
+
+
+def end_in_a_sweep(folder: str) -> None:
+    """Return while a daemon thread sweeps, and most of the time writes a checkpoint."""
+    flush = os.fsync
+
+    def slowly(handle: int) -> None:
+        time.sleep(0.05)
+        flush(handle)
+
+    os.fsync = slowly
+    options = dict(seed=[0, 1], n_jobs=2, store=folder, checkpoint_every=0.0)
+    threading.Thread(target=sweep, args=(ENDLESS,), kwargs=options, daemon=True).start()
+    while not list(Path(folder).glob("checkpoints/[!.]*.npz")):
+        time.sleep(0.01)
+    say(end=time.monotonic())
+
+
+def test_a_process_ends_while_a_daemon_thread_sweeps(backend, tmp_path):
+    said = heard(start(end_in_a_sweep, str(tmp_path)))
+    assert time.monotonic() - said["end"] < 2 * ALLOWED
+    assert (open_sweep(tmp_path).dataset.status == "missing").all()  # and it can be continued
+
+
+# ------------------------------------------------------------------------------------- notebooks
+
+
+class Kernel:
+    """A Jupyter kernel, and what its cells give."""
+
+    def __init__(self, runner: asyncio.Runner) -> None:
+        self.runner = runner
+        self.runner.run(self._start())
+
+    async def _start(self) -> None:
+        from jupyter_client.manager import start_new_async_kernel
+
+        path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+        environment = {**os.environ, "PYTHONPATH": path}
+        self.manager, self.client = await start_new_async_kernel(env=environment)
+
+    def cell(self, code: str, *, interrupt: bool = False) -> dict[str, Any]:
+        """What a cell prints and shows, by kind; it is interrupted once it has printed."""
+        return self.runner.run(self._cell(code, interrupt))
+
+    async def _cell(self, code: str, interrupt: bool) -> dict[str, Any]:
+        found: dict[str, Any] = {"stdout": "", "stderr": ""}
+
+        def stop() -> None:
+            found["at"] = time.monotonic()
+            asyncio.run(self.manager.interrupt_kernel())
+
+        def hear(message: dict[str, Any]) -> None:
+            content = message["content"]
+            if message["header"]["msg_type"] == "stream":
+                if interrupt and not found["stdout"]:
+                    threading.Timer(0.3, stop).start()
+                found[content["name"]] += content["text"]
+            found.update(content.get("data", {}))
+
+        reply = await self.client.execute_interactive(code, timeout=30, output_hook=hear)
+        return {**found, "reply": reply["content"]}
+
+    def close(self) -> None:
+        self.client.stop_channels()
+        self.runner.run(self.manager.shutdown_kernel(now=True))
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    """A kernel that leaves nothing in the user's folders."""
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
+    folder = tmp_path_factory.mktemp("jupyter")
+    selector = asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)  # ZeroMQ needs it on Windows
+    with pytest.MonkeyPatch.context() as patch, selector as runner:
+        for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"):
+            patch.setenv(name, str(folder / name))
+        with contextlib.closing(Kernel(runner)) as kernel:
+            yield kernel
+
+
+SET_UP = """
+import os, warnings
+os.environ["TOYSUP_BACKEND"] = {backend!r}
+import toysup
+from test_surroundings import AXES, CONFIG, ENDLESS, result_digest
+"""
+
+
+def test_a_sweep_in_a_notebook(backend, serial, kernel, tmp_path):
+    code = SET_UP.format(backend=backend.name)
+    code += f"res = toysup.sweep(CONFIG, **AXES, store={str(tmp_path)!r}, progress=True)\n"
+    shown = kernel.cell(f"{code}print(toysup.backend_name(), result_digest(res))\nres")
+    assert shown["reply"]["status"] == "ok"
+    assert shown["stdout"] == f"{backend.name} {serial}\n"
+    widget = "application/vnd.jupyter.widget-view+json" in shown  # where ipywidgets is installed
+    assert widget or "6 runs: 100%" in shown["stderr"]
+    assert shown["text/plain"].startswith("<toysup.SweepResult (T: 2, seed: 3)")
+    assert "toysup.SweepResult" in shown["text/html"]
+    assert is_whole(tmp_path, serial)
+
+
+@pytest.mark.parametrize("first", ["pass", "import asyncio; await asyncio.sleep(0)"])
+def test_a_notebooks_stop_button(backend, serial, kernel, first):
+    code = f"{SET_UP.format(backend=backend.name)}{first}\nprint('ready', flush=True)\n"
+    code += "res = toysup.sweep(ENDLESS, seed=[0, 1], n_jobs=2, progress=False)\n"
+    stopped = kernel.cell(f"{code}print(res.interrupted)", interrupt=True)
+    assert time.monotonic() - stopped["at"] < ALLOWED
+    assert stopped["stdout"] == "ready\nTrue\n" and "0 of 2 runs" in stopped["stderr"]
+    again = kernel.cell("print(result_digest(toysup.sweep(CONFIG, **AXES)))")
+    assert again["stdout"] == f"{serial}\n"
