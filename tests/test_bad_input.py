@@ -251,7 +251,7 @@ def test_a_huge_config_costs_nothing_and_is_refused_with_figures():
     )
     assert out.returncode == 0, out.stderr[-500:]
     assert re.fullmatch(
-        r"this run needs about [\d,]+\.\d GiB, this machine has [\d,]+\.\d GiB\n", out.stdout
+        r"this run needs about [\d,]+\.\d GiB, this machine has [\d,]+\.\d GiB left\n", out.stdout
     )
 
 

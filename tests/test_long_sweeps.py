@@ -250,7 +250,15 @@ def test_who_is_dead_or_makes_no_sense_is_not_believed(tmp_path):
     (tmp_path / "r" / "large.json").write_text(" " * (1 << 21))
     (tmp_path / "r" / "folder.json").mkdir()
     assert len(running(tmp_path / "r")) == 1
+    life(tmp_path / "r", pid=10**30)
+    assert len(running(tmp_path / "r")) == 1
     good.unlink()
+    with Pulse(tmp_path / "r", [TINY]):  # removes what the dead have left, and nothing else
+        left = {path.name for path in (tmp_path / "r").iterdir()}
+    assert left == {"3.json", "4.json", "5.json", "bad-0.json"} | {
+        *(f"bad-{i}.json" for i in range(5)),
+        *("large.json", "folder.json"),
+    }
     assert running(tmp_path / "r") == [] == running(tmp_path / "nowhere")
     assert len(running(life(tmp_path / "r", host="elsewhere").parent)) == 1
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import toysup
 from toysup import TrainConfig, _memory, _plan
 from toysup._plan import Plan, PlanRow, make_plan
 
@@ -340,3 +341,12 @@ def test_times_in_words(seconds, text):
 )
 def test_sizes_in_words(size, text):
     assert _plan._size(size) == text
+
+
+def test_a_plan_for_a_store_that_holds_another_sweep_is_refused(tmp_path):
+    toysup.sweep(n=16, T=[3, 4], sparsity=0.8, steps=20, test_size=20, store=tmp_path)
+    with pytest.raises(ValueError, match=r"sparsity is 0\.8 in the sweep that is stored there"):
+        toysup.plan(n=16, T=[3, 4], sparsity=0.7, steps=20, test_size=20, store=tmp_path)
+    plan = toysup.plan(n=16, T=[3, 5], sparsity=0.8, steps=20, test_size=20, store=tmp_path)
+    assert (plan.runs, plan.done, plan.todo) == (2, 1, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "sweep.json"]

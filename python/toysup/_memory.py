@@ -36,10 +36,8 @@ def refuse_memory(needed: int, what: str) -> None:
     """Raise ``MemoryError``, with the figures, for more bytes than are left for this process."""
     left = available()
     if left is not None and needed > left:
-        gib = 2.0**30
-        raise MemoryError(
-            f"{what} needs about {needed / gib:,.1f} GiB, this machine has {left / gib:,.1f} GiB"
-        )
+        sizes = (f"{size / 2.0**30:,.1f} GiB" for size in (needed, left))
+        raise MemoryError("{} needs about {}, this machine has {} left".format(what, *sizes))
 
 
 def _system() -> int | None:

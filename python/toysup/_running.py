@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -52,6 +52,10 @@ class Pulse:
         self._path = None if folder is None else folder / name
 
     def __enter__(self) -> Pulse:
+        for path, document in _documents(self._folder) if self._folder is not None else ():
+            if not _is_alive(document):  # it was killed
+                with contextlib.suppress(OSError):
+                    path.unlink()
         return self
 
     def beat(
@@ -107,31 +111,34 @@ class Pulse:
 
 def running(folder: Path) -> list[dict[str, Any]]:
     """What the sweeps that are at work on a store say, those that died without a word left out."""
-    found = []
+    return [document for _, document in _documents(folder) if _is_alive(document)]
+
+
+def _documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The signs of life in a folder, those of the dead included."""
     for path in sorted(folder.glob("*.json")):
         try:
             if path.is_file() and path.stat().st_size <= _MAX_BYTES:
-                document = json.loads(path.read_text(encoding="utf-8"))
-                if _is_alive(document):
-                    found.append(_checked(document))
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+                yield path, _checked(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             continue  # being written, being removed, or not ours
-    return found
 
 
 def _is_alive(document: Mapping[str, Any]) -> bool:
     if document["host"] == socket.gethostname() and os.name == "posix":
         try:
-            os.kill(int(document["pid"]), 0)
+            os.kill(document["pid"], 0)
         except ProcessLookupError:
+            return False
+        except OverflowError:
             return False
         except OSError:
             return True  # of another user
         return True
-    return time.time() - float(document["updated"]) < _OLD
+    return bool(time.time() - document["updated"] < _OLD)
 
 
-def _checked(document: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(document: Any) -> dict[str, Any]:
     """The document with every value of the type that it should have."""
     left = document["seconds_left"]
     runs = [

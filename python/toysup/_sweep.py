@@ -169,17 +169,17 @@ def plan(
     """
     asked = _Asked.make(config, store, shard, retry, fields, plan)
     jobs = as_jobs(n_jobs)
-    summaries = {} if asked.store is None else _statuses(asked.store, asked.mine)
+    summaries = {} if asked.store is None else _statuses(asked.store, asked.grid, asked.mine)
     again = {"damaged", *RETRY[retry]}
     todo = [c for k, c in asked.mine.items() if summaries.get(k, "damaged") in again]
     failed = sum(status in RETRY[retry] for status in summaries.values())
     return make_plan(todo, len(asked.mine) - len(todo), failed, jobs)
 
 
-def _statuses(store: Store, configs: Mapping[str, TrainConfig]) -> dict[str, str]:
-    """The status of each run that a store knows."""
+def _statuses(store: Store, grid: Grid, configs: Mapping[str, TrainConfig]) -> dict[str, str]:
+    """The status of each run that a store knows; the grid must fit in it."""
     try:
-        store.grid()
+        store.grid().merged(grid)
     except FileNotFoundError:
         return {}
     found = {key: store.summary(config) for key, config in configs.items()}

@@ -92,7 +92,7 @@ class Work:
         """Train what is to be done; True if it was interrupted."""
         if not self.todo:
             return False
-        folder = None if self._store is None else self._store.path / "running"
+        folder = None if self._store is None else self._store.folder("running")
         running: Sequence[tuple[int, int]] = ()
         log.info("%d runs to train, %d are done", len(self.todo), self.done)
         with (

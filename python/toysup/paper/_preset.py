@@ -172,6 +172,7 @@ def runs_table(result: SweepResult, name: str = "runs") -> Table:
     columns = [*result.dims, "status", *scalars]
     axes_formats = dict.fromkeys(result.dims, ".12g")
     formats = {"train_loss": ".5f", "test_loss": ".5f", "n_represented": ".0f", "seconds": ".2f"}
+    formats["steps_done"] = ".0f"
     return Table(name, columns, rows, formats={**axes_formats, **formats})
 
 
