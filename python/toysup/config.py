@@ -324,7 +324,7 @@ class TrainConfig:
         """
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"config is not valid JSON: {error}") from error
         if not isinstance(values, dict):
             raise ValueError(f"config must be a JSON object, got {short(values)}")
