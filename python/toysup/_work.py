@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,6 +62,7 @@ class Work:
         self._unwritten: list[Run] = []
         self._unwritable: StoreError | None = None
         self._counts = {"done": 0, "failed": 0, "diverged": 0}
+        self._began = time.monotonic()
         todo = {}
         for config in configs.values():
             key = config.key()
@@ -92,6 +94,7 @@ class Work:
         """Train what is to be done; True if it was interrupted."""
         if not self.todo:
             return False
+        self._began = time.monotonic()
         folder = None if self._store is None else self._store.folder("running")
         running: Sequence[tuple[int, int]] = ()
         log.info("%d runs to train, %d are done", len(self.todo), self.done)
@@ -131,7 +134,11 @@ class Work:
 
     def _note(self, running: Sequence[tuple[int, int]]) -> str:
         """What the progress bar says besides the time."""
-        words = [f"{self._counts['done']}/{len(self.todo)} runs"]
+        done = self._counts["done"]
+        words = [f"{done}/{len(self.todo)} runs"]
+        if done:
+            rate = 60 * done / max(time.monotonic() - self._began, 1e-3)
+            words.append(f"{rate:.3g} a minute")
         words += [f"{self._counts[k]} {k}" for k in ("failed", "diverged") if self._counts[k]]
         if running:
             config = self.todo[running[0][0]]
