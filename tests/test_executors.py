@@ -93,13 +93,20 @@ def test_a_worker_of_another_version_is_refused(backend):
 def cluster() -> Iterator[Any]:
     """A cluster of worker processes."""
     distributed = pytest.importorskip("distributed")
-    with (
-        distributed.LocalCluster(
-            n_workers=3, threads_per_worker=1, processes=True, dashboard_address=":0"
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
+    # Whoever starts workers sets OPENBLAS_NUM_THREADS here too, and leaves it so: the processes of
+    # later tests would then add in another order than this one.
+    environment = dict(os.environ)
+    try:
+        with (
+            distributed.LocalCluster(
+                n_workers=3, threads_per_worker=1, processes=True, dashboard_address=":0"
+            ) as cluster,
+            distributed.Client(cluster) as client,
+        ):
+            yield client
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 @pytest.mark.timeout(180)
