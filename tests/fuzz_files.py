@@ -87,7 +87,7 @@ def arguments(data: bytes) -> None:
     words = data.decode(errors="replace").split("\n")
     try:
         args = cli._parse(words)
-        fields = given_fields(args)
+        fields = given_fields(args) if args.command in ("sweep", "plot") else {}
         TrainConfig.from_fields({k: v for k, v in fields.items() if not isinstance(v, list)})
     except (UsageError, ValueError, TypeError, SystemExit):
         return
