@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from toysup import SweepResult
 
 __all__ = [
-    "STATUSES",
     "Interrupted",
     "UsageError",
     "check_interrupt",
@@ -25,8 +24,6 @@ __all__ = [
     "report_failures",
     "say",
 ]
-
-STATUSES = ("ok", "diverged", "failed", "damaged", "missing")
 
 
 class UsageError(Exception):
@@ -56,6 +53,8 @@ def complain(kind: str, text: object) -> None:
 
 def counts_of(result: SweepResult) -> dict[str, int]:
     """Number of runs of each status."""
+    from toysup._result import STATUSES
+
     counts = Counter(result.statuses)
     return {status: counts[status] for status in STATUSES}
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from toysup._version import __version__
 from toysup.cli._output import (
-    STATUSES,
     counts_of,
     document,
     failures_of,
@@ -37,6 +36,7 @@ def stores_in(folder: Path) -> list[Path]:
 def status(args: argparse.Namespace) -> int:
     """How far the sweeps in a folder are."""
     from toysup import open_sweep
+    from toysup._result import STATUSES
     from toysup._running import running
 
     documents = []
