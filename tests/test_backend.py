@@ -40,6 +40,13 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str | None], N
     _backend.load.cache_clear()
 
 
+def test_nothing_of_numpy_is_left_to_be_looked_up_in_a_run(native: Backend) -> None:
+    """That takes Python code, which Ctrl-C can interrupt where there is no way back."""
+    code = "import toysup._native, numpy; print(dir(numpy._core.multiarray))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "_RUST_NUMPY_BORROW_CHECKING_API" in run.stdout
+
+
 @pytest.fixture
 def missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The Rust extension was not built."""

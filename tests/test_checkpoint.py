@@ -31,6 +31,9 @@ KINDS = {
     "m=16": {"m": 16, "n": 400, "sparsity": 0.98, "steps": 9000},
     "m=3, T infinite": {"m": 3, "T": math.inf, "batch_size": 30},
     "m=2, double": {"m": 2, "dtype": "float64"},
+    "m=2, linear": {"m": 2, "activation": "linear"},
+    "m=3, repeats": {"m": 3, "repeats": {0: 5, 50: 2}, "steps": 20_000},
+    "m=2, polygon": {"m": 2, "init": "polygon", "steps": 20_000},
     "m=1, tiny": {"m": 1, "n": 7, "T": 3, "sparsity": 0.6, "steps": 500_000},
 }
 

@@ -28,10 +28,19 @@ def configs(draw: Callable[[Any], Any]) -> TrainConfig:
     n = draw(st.integers(1, 30))
     T = draw(st.integers(1, 2**48) | st.just(math.inf))
     arrays = st.lists(st.floats(0, 1e6), min_size=n, max_size=n)
+    m = draw(st.integers(1, n))
+    inits = ["xavier_uniform", "xavier_normal"]
+    repeats = {}
+    if T != math.inf:
+        examples = st.integers(0, int(T) - 1)
+        repeats = draw(st.dictionaries(examples, st.integers(1, 1_000_000), max_size=3))
+        inits += ["polygon"] * (m == 2)
     return TrainConfig(
         n=n,
-        m=draw(st.integers(1, n)),
+        m=m,
         T=T,
+        repeats=repeats,
+        activation=draw(st.sampled_from(["relu", "linear"])),
         sparsity=draw(st.floats(0, 1, exclude_max=True)),
         normalize=draw(st.booleans()),
         importance=draw(st.floats(1e-6, 1e6) | arrays),
@@ -48,7 +57,7 @@ def configs(draw: Callable[[Any], Any]) -> TrainConfig:
         weight_decay=draw(st.floats(0, 1e30)),
         decay_bias=draw(st.booleans()),
         loss_reduction=draw(st.sampled_from(["mean", "sum"])),
-        init=draw(st.sampled_from(["xavier_uniform", "xavier_normal"])),
+        init=draw(st.sampled_from(inits)),
         batch_size=draw(st.none() | st.integers(1, 2**48)) if T == math.inf else None,
         dtype=draw(st.sampled_from(["float32", "float64"])),
         test_size=draw(st.integers(0, 2**48)),
@@ -58,7 +67,7 @@ def configs(draw: Callable[[Any], Any]) -> TrainConfig:
 
 
 def test_the_strategy_draws_every_field():
-    assert len(FIELDS) == 25, "a new field belongs into configs() and into the tables below"
+    assert len(FIELDS) == 27, "a new field belongs into configs() and into the tables below"
 
 
 # ------------------------------------------------------------------------------ what stays the same
@@ -80,7 +89,10 @@ def test_json_is_strict_and_canonical(config):
         raise AssertionError(f"{constant} is not JSON")
 
     data = json.loads(config.to_json(), parse_constant=refuse)
-    assert list(data) == sorted(FIELDS)
+    # Fields that came later are not there at their defaults.
+    later = {"repeats": (), "activation": "relu"}
+    left_out = {name for name, default in later.items() if getattr(config, name) == default}
+    assert list(data) == sorted(set(FIELDS) - left_out)
 
 
 @given(configs())
@@ -110,7 +122,7 @@ def test_replace_changes_one_field_and_nothing_else(config, name, data):
     try:
         changed = config.replace(**{name: value})
     except ValueError as error:  # not with these other fields
-        assert name in str(error) or name in ("n", "T")
+        assert name in str(error) or name in ("n", "m", "T")
         return
     assert getattr(changed, name) == value
     assert changed.to_dict() == {**config.to_dict(), name: value}
@@ -209,7 +221,7 @@ NUMBERS = {
     "eps": (0.0, False, math.inf),
     "weight_decay": (0.0, True, math.inf),
 }
-CHOICES = ("schedule", "optimizer", "loss_reduction", "init", "dtype")
+CHOICES = ("schedule", "optimizer", "loss_reduction", "init", "activation", "dtype")
 FLAGS = ("normalize", "decay_bias")
 
 
@@ -439,7 +451,8 @@ def test_json_that_is_refused(text, word):
 
 @given(configs())
 def test_what_follows_from_the_fields(config):
-    expected = {True: config.batch_size or 1000, False: config.T}[config.T == math.inf]
+    copies = sum(R - 1 for _, R in config.repeats)
+    expected = {True: config.batch_size or 1000, False: config.T + copies}[config.T == math.inf]
     assert config.batch == expected and type(config.batch) is int
     assert config.weight_seed == (config.seed if config.init_seed is None else config.init_seed)
     assert 0 <= config.warmup_steps <= config.steps

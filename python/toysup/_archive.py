@@ -280,13 +280,7 @@ def read_config(path: Path, meta: Mapping[str, Any]) -> TrainConfig:
 
 def is_of(meta: Mapping[str, Any], config: TrainConfig) -> bool:
     """Whether the meta-data of a file name this config; quickly."""
-    plain = config.to_dict()
-    for name, value in plain.items():
-        if isinstance(value, tuple):
-            plain[name] = list(value)
-    if plain["T"] == math.inf:
-        plain["T"] = "inf"
-    return bool(meta.get("config") == plain)
+    return bool(meta.get("config") == config.plain())
 
 
 def write_checkpoint(

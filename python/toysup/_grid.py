@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from toysup._weights import Weights, as_weights, is_pair
 from toysup.config import FIELDS, MAX_EXAMPLES, TrainConfig, as_int
 from toysup.errors import nearest, short
 
-__all__ = ["MAX_CELLS", "Grid", "Index"]
+__all__ = ["MAX_CELLS", "Grid", "Index", "as_label", "is_axis"]
 
 Index = tuple[int, ...]
 
@@ -25,7 +27,7 @@ MAX_CELLS = 1_000_000
 _FIRST = ("T", "m", "seed")
 
 
-def _is_axis(name: str, value: object) -> bool:
+def is_axis(name: str, value: object) -> bool:
     """Whether a field was given as a sequence of values rather than as one value."""
     if isinstance(value, (str, bytes)):
         return False
@@ -35,7 +37,17 @@ def _is_axis(name: str, value: object) -> bool:
         return False
     if name == "betas":  # a pair is one value
         return len(value) == 0 or isinstance(value[0], (Sequence, np.ndarray))
-    return True
+    if name == "repeats":  # so are pairs
+        return len(value) > 0 and not _is_int_pair(value[0])
+    return name != "init" or not is_pair(value)
+
+
+def _is_int_pair(value: object) -> bool:
+    return (
+        isinstance(value, (Sequence, np.ndarray))
+        and len(value) == 2
+        and all(isinstance(part, numbers.Integral) for part in value)
+    )
 
 
 def _refuse_size(axes: Mapping[str, Any]) -> None:
@@ -58,8 +70,22 @@ def _sorted(values: list[Any]) -> list[Any]:
 
 
 def as_label(value: Any) -> Any:
-    """The coordinate of a value: itself, or text for a pair."""
+    """The coordinate of a value: itself, or text for a pair, repeats, or weights."""
+    if isinstance(value, Weights):
+        return repr(value)
     return ", ".join(map(repr, value)) if isinstance(value, tuple) else value
+
+
+def _held(name: str, value: Any) -> Any:
+    """A value of an axis as configs hold it, if there can be one."""
+    if name == "init":
+        return as_weights(value) or value
+    if name == "repeats" and isinstance(value, Mapping):
+        value = sorted(value.items())
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(value, (list, tuple)):
+        return tuple(tuple(v) if isinstance(v, list) else v for v in value)
+    return value
 
 
 @dataclass(frozen=True)
@@ -82,7 +108,7 @@ class Grid:
             if name not in FIELDS:
                 raise TypeError(f"unknown parameter {name!r}{nearest(name, FIELDS)}")
         fixed = {} if config is None else config.to_dict()
-        axes = {k: v for k, v in changes.items() if _is_axis(k, v)}
+        axes = {k: v for k, v in changes.items() if is_axis(k, v)}
         fixed.update((k, v) for k, v in changes.items() if k not in axes)
         _refuse_size(axes)
         return cls._build(fixed, {k: list(v) for k, v in axes.items()})
@@ -161,11 +187,11 @@ class Grid:
 
     def position(self, name: str, value: Any) -> int:
         """Where a value stands on an axis; -1 if it does not."""
-        if isinstance(value, np.ndarray):
-            value = value.tolist()
-        value = tuple(value) if isinstance(value, list) else value
-        found = [i for i, known in enumerate(self.axes[name]) if known == value]
-        return found[0] if found else -1
+        value = _held(name, value)
+        for i, known in enumerate(self.axes[name]):
+            if known == value or (isinstance(value, str) and as_label(known) == value):
+                return i
+        return -1
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -232,7 +258,8 @@ def _canonical(name: str, given: Mapping[str, list[Any]], fixed: Mapping[str, An
     for value in given[name]:
         # n is tried with m = 1, and m with a large n: pairs of them are checked cell by cell.
         trial = {**fixed, **others, **({"m": 1} if name == "n" else {})}
-        config = _cell({**trial, "importance": 1.0}, {name: value})
+        usual = {"importance": 1.0, "init": "xavier_uniform"}
+        config = _cell({**trial, **usual}, {name: value})
         canonical = getattr(config, name)
         if canonical in values:
             raise ValueError(f"{name} has the value {short(canonical)} twice")
@@ -246,6 +273,8 @@ def _encode(value: Any) -> Any:
         return {k: _encode(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_encode(v) for v in value]
+    if isinstance(value, Weights):
+        return value.to_json()
     return "inf" if value == math.inf else value
 
 

@@ -18,7 +18,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 import numpy as np
 import numpy.typing as npt
 
-from toysup._stream import ROLES, cospi, initial_weights, sample
+from toysup._start import given_start
+from toysup._stream import ROLES, cospi, initial_weights, repeated, sample
 from toysup._types import (
     CSR,
     HISTORY,
@@ -75,14 +76,17 @@ def _chunks(X: CSR, n: int, dtype: npt.DTypeLike) -> Iterator[Array]:
         yield dense
 
 
-def loss(W: Array, b: Array, X: CSR, importance: Array, stop: Callable[[], bool]) -> float:
+def loss(
+    W: Array, b: Array, X: CSR, importance: Array, linear: bool, stop: Callable[[], bool]
+) -> float:
     """L in the paper's unit: importance-weighted squared error, summed over features, mean over X.
 
     Always in double precision, whatever the type of W.
     """
     W, b, total = W.astype(np.float64), b.astype(np.float64), 0.0
     for x in _chunks(X, W.shape[1], np.float64):
-        error = x - np.maximum((x @ W.T) @ W + b, 0.0)
+        z = (x @ W.T) @ W + b
+        error = x - (z if linear else np.maximum(z, 0.0))
         total += float(np.sum(error * error @ importance))
         if stop():
             raise Stopped
@@ -90,11 +94,18 @@ def loss(W: Array, b: Array, X: CSR, importance: Array, stop: Callable[[], bool]
 
 
 def gradient(
-    W: Array, b: Array, X: CSR, importance: Array, scale: float, stop: Callable[[], bool]
+    W: Array,
+    b: Array,
+    X: CSR,
+    importance: Array,
+    scale: float,
+    linear: bool,
+    stop: Callable[[], bool],
 ) -> tuple[Array, Array]:
     """Gradient of ``scale`` Σ_t Σ_j I_j (x_tj − x'_tj)² with respect to W and b.
 
-    With r_tj = 2 scale I_j (x'_tj − x_tj) where z_tj > 0, and 0 elsewhere (∂L/∂z):
+    With r_tj = 2 scale I_j (x'_tj − x_tj) where z_tj > 0, and 0 elsewhere (∂L/∂z); everywhere, if
+    the model is linear:
 
         ∂L/∂b = Σ_t r_t,    ∂L/∂W = Σ_t h_t r_tᵀ  (decoder)  +  Σ_t (W r_t) x_tᵀ  (encoder).
     """
@@ -104,7 +115,9 @@ def gradient(
     for x in _chunks(X, W.shape[1], W.dtype):
         h = x @ W.T
         z = h @ W + b
-        r = np.where(z > 0, factor * (z - x), 0).astype(W.dtype, copy=False)
+        r = factor * (z - x)
+        if not linear:
+            r = np.where(z > 0, r, 0).astype(W.dtype, copy=False)
         db += r.sum(axis=0, dtype=np.float64)
         dW += h.T @ r + (r @ W.T).T @ x
         if stop():
@@ -113,14 +126,20 @@ def gradient(
 
 
 def loss_and_grad(
-    W: Array, b: Array, X: CSR, importance: npt.NDArray[np.float64], reduction: str
+    W: Array,
+    b: Array,
+    X: CSR,
+    importance: npt.NDArray[np.float64],
+    reduction: str,
+    activation: str,
 ) -> tuple[float, Array, Array]:
     """The loss of this reduction and its gradient."""
+    linear = activation == "linear"
     per_feature = W.shape[1] if reduction == "mean" else 1
     scale = 1.0 / ((len(X[0]) - 1) * per_feature)
     with np.errstate(over="ignore", invalid="ignore"):
-        value = loss(W, b, X, importance, lambda: False) / per_feature
-        return value, *gradient(W, b, X, importance, scale, lambda: False)
+        value = loss(W, b, X, importance, linear, lambda: False) / per_feature
+        return value, *gradient(W, b, X, importance, scale, linear, lambda: False)
 
 
 # --------------------------------------------------------------------------------- the optimizer
@@ -184,17 +203,26 @@ class _Run:
 
     def __init__(self, config: TrainConfig, stop: Callable[[], bool]) -> None:
         self.config, self.stop = config, stop
-        dtype = np.dtype(config.dtype)
-        W = initial_weights(config.n, config.m, config.init, config.weight_seed, self._check)
-        self.W: Array = W.astype(dtype)
-        self.b: Array = np.zeros(config.n, dtype=dtype)
+        self.linear = config.activation == "linear"
         self.importance = config.importances()
-        self.train_set = None if config.T == math.inf else self._sample(0, config.batch, "train")
+        self.train_set: CSR | None = None
+        if config.T != math.inf:
+            self.train_set = repeated(self._sample(0, int(config.T), "train"), config.copies())
+        self.W, self.b = self._start()
         self.test_set = self._sample(0, min(config.test_size, HISTORY_TEST), "test")
         self.history: list[tuple[float, ...]] = []
         self.snapshots: list[tuple[Array, Array]] = []
         self.optimizer = Optimizer(config, (self.W, self.b))
         self.step = 0
+
+    def _start(self) -> tuple[Array, Array]:
+        """The initial parameters."""
+        c, dtype = self.config, np.dtype(self.config.dtype)
+        given = given_start(c, sample)
+        if given is not None:
+            return given.W.astype(dtype), given.b.astype(dtype)
+        W = initial_weights(c.n, c.m, str(c.init), c.weight_seed, self._check)
+        return W.astype(dtype), np.zeros(c.n, dtype=dtype)
 
     def state(self) -> dict[str, Array]:
         """Copies of all arrays that change; the rest follows from the config and the step."""
@@ -250,16 +278,19 @@ class _Run:
             return self.train_set
         return self._sample(step * self.config.batch, (step + 1) * self.config.batch, "train")
 
+    def _loss(self, X: CSR) -> float:
+        return loss(self.W, self.b, X, self.importance, self.linear, self.stop)
+
     def measure(self, step: int) -> None:
         """Append a point of the history."""
         norms = [float(np.linalg.norm(p.astype(np.float64))) for p in (self.W, self.b)]
         if not np.all(np.isfinite(norms)):
             self.history.append((math.nan, math.nan, *norms, math.nan))
             return
-        train = loss(self.W, self.b, self.batch(step), self.importance, self.stop)
+        train = self._loss(self.batch(step))
         test = math.nan
         if self.config.test_size:
-            test = loss(self.W, self.b, self.test_set, self.importance, self.stop)
+            test = self._loss(self.test_set)
         largest = float(np.max(dimensionality(self.W.T)))
         self.history.append((train, test, *norms, largest))
 
@@ -269,7 +300,7 @@ class _Run:
         part = max(1, min(c.test_size, (1 << 22) // c.n))
         for low in range(0, c.test_size, part):
             X = self._sample(low, min(c.test_size, low + part), "test")
-            total += loss(self.W, self.b, X, self.importance, self.stop) * (len(X[0]) - 1)
+            total += self._loss(X) * (len(X[0]) - 1)
         return total / c.test_size if c.test_size else math.nan
 
     def train(self, progress: Callable[[int], None]) -> str:
@@ -288,7 +319,8 @@ class _Run:
                 self.snapshots.append((self.W.copy(), self.b.copy()))
             if step < c.steps:
                 X = self.batch(step)
-                grads = gradient(self.W, self.b, X, self.importance, scale, self.stop)
+                parameters = (self.W, self.b)
+                grads = gradient(*parameters, X, self.importance, scale, self.linear, self.stop)
                 self.optimizer.step(learning_rate(c, step), grads)
                 self.step = step + 1
         return "ok"

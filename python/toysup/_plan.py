@@ -359,7 +359,7 @@ def _cut(config: TrainConfig, most: float, least: int) -> TrainConfig:
     spare = most - (config.step_cost() - config.batch * example)
     examples = min(config.batch, max(1, least, int(spare / example)))
     size: dict[str, int] = {"batch_size" if config.T == math.inf else "T": examples}
-    return config.replace(record=1, snapshots=0, test_size=0, **size)
+    return config.replace(repeats=(), record=1, snapshots=0, test_size=0, **size)
 
 
 def _tried(

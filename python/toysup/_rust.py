@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup import _native
+from toysup._start import given_start
 from toysup._types import (
     CSR,
     HISTORY_TEST,
@@ -36,11 +37,17 @@ sample = _native.sample
 
 
 def loss_and_grad(
-    W: Array, b: Array, X: CSR, importance: npt.NDArray[np.float64], reduction: str
+    W: Array,
+    b: Array,
+    X: CSR,
+    importance: npt.NDArray[np.float64],
+    reduction: str,
+    activation: str,
 ) -> tuple[float, Array, Array]:
     """The loss of this reduction and its gradient."""
+    features = W.shape[1] if reduction == "mean" else 1
     W, b = np.ascontiguousarray(W), np.ascontiguousarray(b)
-    return _native.loss_and_grad(W, b, X, importance, W.shape[1] if reduction == "mean" else 1)
+    return _native.loss_and_grad(W, b, X, importance, features, activation)
 
 
 def _job(config: TrainConfig, state: State | None = None) -> dict[str, Any]:
@@ -48,6 +55,9 @@ def _job(config: TrainConfig, state: State | None = None) -> dict[str, Any]:
     return {
         **config.to_dict(),
         "batch": config.batch,
+        "copies": config.copies(),
+        "init": config.init if config.init == "xavier_normal" else "xavier_uniform",
+        "given": _given(config),
         "infinite": config.T == math.inf,
         "importance": config.importances(),
         "init_seed": config.weight_seed,
@@ -60,6 +70,12 @@ def _job(config: TrainConfig, state: State | None = None) -> dict[str, Any]:
         "memory": min(_ANY, config.memory()),
         "state": state,
     }
+
+
+def _given(config: TrainConfig) -> tuple[Array, Array] | None:
+    """W, row by row, and b to start from in double precision, if the config gives them."""
+    given = given_start(config, sample)
+    return None if given is None else (given.W.ravel().astype(float), given.b.astype(float))
 
 
 def _maker() -> str:

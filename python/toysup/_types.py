@@ -114,7 +114,13 @@ class Backend(Protocol):
         """Examples start to stop of a stream."""
 
     def loss_and_grad(
-        self, W: Array, b: Array, X: CSR, importance: npt.NDArray[np.float64], reduction: str
+        self,
+        W: Array,
+        b: Array,
+        X: CSR,
+        importance: npt.NDArray[np.float64],
+        reduction: str,
+        activation: str,
     ) -> tuple[float, Array, Array]:
         """The loss and its gradient with respect to W and b."""
 

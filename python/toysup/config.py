@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from toysup._weights import Weights, as_weights
 from toysup.errors import nearest, short, unknown
 
 __all__ = ["FIELDS", "TrainConfig"]
@@ -25,12 +26,15 @@ DEFAULT_BATCH = 1000
 MAX_SEED = 2**63 - 1
 MAX_EXAMPLES = 2**48
 MAX_FEATURES = 2**31 - 1
+# Copies of one example.
+MAX_REPEATS = 1_000_000
 
 _CHOICES = {
     "schedule": ("cosine", "constant"),
     "optimizer": ("adamw", "adam", "sgd"),
     "loss_reduction": ("mean", "sum"),
-    "init": ("xavier_uniform", "xavier_normal"),
+    "init": ("xavier_uniform", "xavier_normal", "polygon"),
+    "activation": ("relu", "linear"),
     "dtype": ("float32", "float64"),
 }
 
@@ -126,6 +130,39 @@ def _as_betas(value: object) -> tuple[float, float]:
     return _in_range("betas[0]", pair[0], 0, 1), _in_range("betas[1]", pair[1], 0, 1)
 
 
+def _as_init(value: object) -> str | Weights:
+    """A name, or weights as a :class:`Weights`."""
+    weights = as_weights(value)
+    if weights is not None:
+        return weights
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        raise TypeError(
+            f"init must be a name, a Run or a pair (W, b) of arrays, got {short(value)} ({kind})"
+        )
+    return _as_choice("init", value)
+
+
+def _as_repeats(value: object, T: int | float) -> tuple[tuple[int, int], ...]:
+    """Pairs (t, R) with R > 1, sorted by t."""
+    pairs = list(value.items()) if isinstance(value, Mapping) else value
+    is_list = isinstance(pairs, (Sequence, np.ndarray)) and not isinstance(pairs, (str, bytes))
+    if not is_list:
+        kind = type(value).__name__
+        raise TypeError(f"repeats must be pairs (t, R), got {short(value)} ({kind})")
+    counts: dict[int, int] = {}
+    for pair in pairs:  # type: ignore[attr-defined]
+        if not isinstance(pair, (Sequence, np.ndarray)) or len(pair) != 2:
+            raise TypeError(f"repeats must be pairs (t, R), got {short(pair)} in {short(value)}")
+        if T == math.inf:
+            raise ValueError(f"repeats must be empty when T is infinite, got {short(value)}")
+        t = as_int("t in repeats", pair[0], 0, int(T) - 1)
+        if t in counts:
+            raise ValueError(f"repeats has the example {t} twice: {short(value)}")
+        counts[t] = as_int("R in repeats", pair[1], 1, MAX_REPEATS)
+    return tuple((t, R) for t, R in sorted(counts.items()) if R > 1)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
     """Everything that decides the result of one run; frozen, hashable and picklable.
@@ -142,6 +179,11 @@ class TrainConfig:
     T : int or math.inf
         Number of training examples: the first T of the stream. With ``math.inf`` every step takes
         the next ``batch_size`` examples of the stream, and none is ever seen twice.
+    repeats : pairs of (int, int), or dict
+        ``{t: R}`` or ``((t, R), ...)``: example t of the stream occurs R times in the training set
+        in all. The further copies follow the first T examples. A finite T only.
+    activation : {"relu", "linear"}
+        What follows W^T W x + b. Without the ReLU nothing is stored in superposition: a control.
     sparsity : float
         S in [0, 1): the probability that a feature of an example is zero.
     normalize : bool
@@ -177,8 +219,12 @@ class TrainConfig:
         Whether the squared error of an example is averaged over its n features, or summed, in the
         loss that is minimised. Reported losses are always sums over features and means over
         examples, as in the paper.
-    init : {"xavier_uniform", "xavier_normal"}
-        Initial W (Glorot and Bengio 2010); b starts at 0.
+    init : {"xavier_uniform", "xavier_normal", "polygon"}, Run, or pair of arrays
+        Initial W (Glorot and Bengio 2010), with b = 0. "polygon" (m = 2 only) is the analytic
+        solution that stores the examples: hidden vectors are the corners of a regular T-gon, and
+        train loss is 0 if no two examples share a feature. From a :class:`Run`, or a pair (W, b) of
+        shapes (m, n) and (n,), a run starts with those weights, and the moments of its optimizer
+        with 0.
     batch_size : int or None
         Examples per step when T is infinite; None means 1,000. A finite T is always trained in
         full batches, and then it must be None.
@@ -200,6 +246,8 @@ class TrainConfig:
     n: int = 10_000
     m: int = 2
     T: int | float = 1000
+    repeats: tuple[tuple[int, int], ...] = ()
+    activation: str = "relu"
     sparsity: float = 0.999
     normalize: bool = True
     importance: float | tuple[float, ...] = 1.0
@@ -216,7 +264,7 @@ class TrainConfig:
     weight_decay: float = 1e-2
     decay_bias: bool = True
     loss_reduction: str = "mean"
-    init: str = "xavier_uniform"
+    init: str | Weights = "xavier_uniform"
     batch_size: int | None = None
     dtype: str = "float32"
     test_size: int = 100_000
@@ -260,13 +308,16 @@ class TrainConfig:
                 kind = type(flag).__name__
                 raise TypeError(f"{name} must be True or False, got {short(flag)} ({kind})")
             values[name] = bool(flag)
-        for name in _CHOICES:
+        values["repeats"] = _as_repeats(self.repeats, values["T"])  # type: ignore[arg-type]
+        values["init"] = _as_init(self.init)
+        for name in _CHOICES.keys() - {"init"}:
             choice = getattr(self, name)
             if name == "dtype" and choice in (np.float32, np.float64):
                 choice = np.dtype(choice).name
             values[name] = _as_choice(name, choice)
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        self._check_init()
         tiny = float(np.finfo(self.dtype).tiny)
         if self.eps < tiny:
             raise ValueError(f"eps must be at least {tiny:g} for {self.dtype}, got {self.eps}")
@@ -275,6 +326,18 @@ class TrainConfig:
             raise ValueError(
                 f"importance: r**i overflows for r = {self.importance} and n = {n} features"
             )
+
+    def _check_init(self) -> None:
+        """Refuse a start that does not fit the model."""
+        if isinstance(self.init, Weights) and self.init.W.shape != (self.m, self.n):
+            raise ValueError(
+                f"init must hold W of shape (m, n) = ({self.m}, {self.n}), "
+                f"got shape {self.init.W.shape}"
+            )
+        if self.init == "polygon" and self.m != 2:
+            raise ValueError(f"init = 'polygon' is for m = 2, got m = {self.m}")
+        if self.init == "polygon" and self.T == math.inf:
+            raise ValueError("init = 'polygon' is for a finite T, got inf")
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> TrainConfig:
@@ -303,15 +366,30 @@ class TrainConfig:
         return {name: getattr(self, name) for name in FIELDS}
 
     def to_json(self) -> str:
-        """The config as canonical JSON: every field, sorted, an infinite T as ``"inf"``.
+        """The config as canonical JSON: the fields, sorted, an infinite T as ``"inf"``.
+
+        ``repeats`` and ``activation``, which came later, are left out at their defaults, so that a
+        run that was stored before is still the same run.
 
         >>> TrainConfig.from_json(TrainConfig(T=math.inf).to_json()).T
         inf
         """
+        return json.dumps(self.plain(), sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+    def plain(self) -> dict[str, Any]:
+        """The JSON values of :meth:`to_json`."""
         values = self.to_dict()
-        if values["T"] == math.inf:
+        for name, default in _LATER.items():
+            if values[name] == default:
+                del values[name]
+        for name, value in values.items():
+            if isinstance(value, tuple):
+                values[name] = [list(v) if isinstance(v, tuple) else v for v in value]
+        if self.T == math.inf:
             values["T"] = "inf"
-        return json.dumps(values, sort_keys=True, allow_nan=False, separators=(",", ":"))
+        if isinstance(self.init, Weights):
+            values["init"] = self.init.to_json()
+        return values
 
     @classmethod
     def from_json(cls, text: str) -> TrainConfig:
@@ -341,10 +419,15 @@ class TrainConfig:
 
     @property
     def batch(self) -> int:
-        """Examples per step: T, or ``batch_size`` (1,000 if None) when T is infinite."""
+        """Examples per step: T and further copies, or, when T is infinite, ``batch_size``."""
         if self.T == math.inf:
             return DEFAULT_BATCH if self.batch_size is None else self.batch_size
-        return int(self.T)
+        return int(self.T) + sum(R - 1 for _, R in self.repeats)
+
+    def copies(self) -> npt.NDArray[np.int64]:
+        """The examples that follow the first T of a training set once more, by number."""
+        t, R = np.array(self.repeats, dtype=np.int64).reshape(-1, 2).T
+        return np.repeat(t, R - 1)
 
     @property
     def weight_seed(self) -> int:
@@ -435,5 +518,8 @@ def log_steps(steps: int, count: int) -> npt.NDArray[np.int64]:
     grid[-1] = steps
     return np.unique(grid)
 
+
+# Fields that configs did not have at first.
+_LATER = {"repeats": (), "activation": "relu"}
 
 FIELDS: tuple[str, ...] = tuple(f.name for f in fields(TrainConfig))

@@ -25,6 +25,7 @@ from toysup._files import Damaged
 from toysup._interrupt import Interrupt
 from toysup._memory import refuse_memory
 from toysup._progress import Progress
+from toysup._stream import repeated
 from toysup._types import HISTORY, HISTORY_TEST, Array, Backend, Options, RawRun
 from toysup._version import __version__
 from toysup.config import FIELDS, TrainConfig, as_int
@@ -128,10 +129,12 @@ class Run:
         )
 
     def training_set(self) -> SparseBatch:
-        """The T training examples; with infinite T, those of the last update."""
+        """The T training examples and further copies; with infinite T, those of the last update."""
         c = self.config
         start = max(0, c.steps - 1) * c.batch if c.T == math.inf else 0
-        return sample(c.n, c.batch, c.sparsity, c.seed, start=start, normalize=c.normalize)
+        count = c.batch if c.T == math.inf else int(c.T)
+        batch = sample(c.n, count, c.sparsity, c.seed, start=start, normalize=c.normalize)
+        return SparseBatch(*repeated(batch.csr(), c.copies()), c.n)
 
     def hidden(self, X: object = None) -> Array:
         """Hidden vectors h = W x, shape (T, m).
@@ -153,8 +156,9 @@ class Run:
         return metrics.dimensionality(self.W.T)
 
     def example_dimensionality(self) -> npt.NDArray[np.float64]:
-        """Dimensionality of every training example, shape (T,)."""
-        return metrics.dimensionality(self.hidden())
+        """Dimensionality of every training example, shape (T,); further copies do not count."""
+        T = self.config.T
+        return metrics.dimensionality(self.hidden()[: None if T == math.inf else int(T)])
 
     def summary(self) -> dict[str, Any]:
         """The scalars that a sweep's data set shows of this run."""
@@ -462,6 +466,7 @@ def loss_and_grad(
     *,
     importance: float | Sequence[float] | npt.NDArray[np.floating[Any]] = 1.0,
     reduction: str = "mean",
+    activation: str = "relu",
 ) -> tuple[float, Array, Array]:
     r"""The loss of x' = ReLU(W^T W x + b) and its gradient, on the backend in use.
 
@@ -482,6 +487,8 @@ def loss_and_grad(
         A base r, for I_i = r**i, or the importances themselves.
     reduction : {"mean", "sum"}
         Over features; over examples it is always the mean.
+    activation : {"relu", "linear"}
+        ``"linear"`` leaves out the ReLU.
 
     Returns
     -------
@@ -505,5 +512,7 @@ def loss_and_grad(
         raise TypeError(f"W and b must have the same dtype, got {W.dtype} and {b.dtype}")
     if reduction not in ("mean", "sum"):
         raise ValueError(unknown("reduction", reduction, ("mean", "sum")))
+    if activation not in ("relu", "linear"):
+        raise ValueError(unknown("activation", activation, ("relu", "linear")))
     weights = TrainConfig(n=n, m=1, importance=importance).importances()  # type: ignore[arg-type]
-    return backend().loss_and_grad(W, b, as_csr(X, n), weights, reduction)
+    return backend().loss_and_grad(W, b, as_csr(X, n), weights, reduction, activation)

@@ -13,6 +13,8 @@ _VALUES = """\
 Each field of a run is an option. Several values, separated by commas, make it an axis of the sweep;
 of integers, 0:4 stands for 0,1,2,3. T may be inf; flags are true or false; init-seed and batch-size
 may be none. A pair is one value of --betas, and semicolons separate pairs: '0.9,0.999;0.8,0.99'.
+--repeats 0:5,7:2 has example 0 five times and example 7 twice; semicolons separate such values.
+--init may be the file of a run, whose weights are the first.
 """
 
 

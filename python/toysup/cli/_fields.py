@@ -21,6 +21,9 @@ def parse_field(name: str, text: str) -> Any:
     from toysup.config import TrainConfig
 
     kind = str(TrainConfig.__dataclass_fields__[name].type)
+    if name == "repeats":
+        repeats = [_repeats(name, value) for value in parts(name, text, ";")]
+        return repeats if ";" in text else repeats[0]
     if kind.startswith("tuple"):
         pairs = [
             tuple(item(name, kind, part) for part in parts(name, pair, ","))
@@ -45,7 +48,11 @@ def item(name: str, kind: str, text: str) -> Any:
     lowered = text.lower()
     if lowered == "none" and "None" in kind:
         return None
-    if kind == "str":
+    if name == "init" and lowered.endswith(".npz"):
+        from toysup.training import load_run
+
+        return load_run(text)
+    if "str" in kind:
         return text
     if kind == "bool":
         if lowered not in ("true", "false"):
@@ -56,6 +63,19 @@ def item(name: str, kind: str, text: str) -> Any:
     except ValueError:
         what = "an integer" if "int" in kind and "float" not in kind else "a number"
         raise ValueError(f"{name} must be {what}, got {text!r}") from None
+
+
+def _repeats(name: str, text: str) -> tuple[tuple[int, ...], ...]:
+    """``t:R`` for every example t that is there R times, or none."""
+    if text.lower() == "none":
+        return ()
+    found = []
+    for part in parts(name, text, ","):
+        words = part.split(":")
+        if len(words) != 2:
+            raise ValueError(f"{name} must be such as 0:5 or 0:5,7:2, got {part!r}")
+        found.append(tuple(item(name, "int", word) for word in words))
+    return tuple(found)
 
 
 def _number(text: str) -> int | float:

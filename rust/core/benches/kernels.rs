@@ -17,7 +17,7 @@ use std::hint::black_box;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use toysup_core::{Choice, Csr, Isa, Kernel, Params, Stream, gradients, philox, role};
+use toysup_core::{Activation, Choice, Csr, Isa, Kernel, Params, Stream, gradients, philox, role};
 
 const N: usize = 10_240;
 const EXAMPLES: u64 = 1024;
@@ -149,7 +149,16 @@ fn per_gradient(choice: Choice, w: &[f32], b: &[f32], x: &Csr) -> f64 {
         let began = Instant::now();
         let never = AtomicBool::new(false);
         let ones = vec![1.0; N];
-        let out = gradients(&sequence[..count], x, &ones, N as f64, choice, 0.0, &never);
+        let out = gradients(
+            &sequence[..count],
+            Activation::Relu,
+            x,
+            &ones,
+            N as f64,
+            choice,
+            0.0,
+            &never,
+        );
         black_box(out.expect("nobody cancels"));
         began.elapsed().as_secs_f64()
     };

@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::examples::{Columns, Examples, FEATURES};
 use crate::groups::{GroupTile, Grouped, Groups};
 use crate::isa::Isa;
+use crate::linear::{self, Activation};
 use crate::lists::{Features, LOOK, Lists, Work};
 use crate::model::{Params, SMALL, row_length};
 use crate::moments::Moments;
@@ -210,6 +211,7 @@ pub struct Gradient<T> {
     pub sums: Aligned<f64>,
     isa: Isa,
     kernel: Kernel,
+    activation: Activation,
     importance: Vec<T>,
     importance64: Vec<f64>,
     /// Length of a row of h and C.
@@ -232,7 +234,13 @@ pub struct Gradient<T> {
 
 impl<T: Real> Gradient<T> {
     /// For parameters of this shape; `importance` is empty when all are 1.
-    pub fn new(isa: Isa, kernel: Kernel, params: &Params<T>, importance: &[f64]) -> Self {
+    pub fn new(
+        isa: Isa,
+        kernel: Kernel,
+        activation: Activation,
+        params: &Params<T>,
+        importance: &[f64],
+    ) -> Self {
         let Params { n, m, .. } = *params;
         let length = row_length::<T>(m);
         let mut importance64 = importance.to_vec();
@@ -244,6 +252,7 @@ impl<T: Real> Gradient<T> {
             sums: Aligned::zeros(params.data.len()),
             isa,
             kernel,
+            activation,
             importance: importance64.iter().map(|&i| T::from_f64(i)).collect(),
             importance64,
             length,
@@ -273,7 +282,9 @@ impl<T: Real> Gradient<T> {
 
     /// Go on from what was kept before a step; lists are made anew.
     pub fn resume(&mut self, p: &Params<T>, x: &Examples<T>, kept: &Kept, step: u64) {
-        self.fit(p, x);
+        if self.activation == Activation::Relu {
+            self.fit(p, x);
+        }
         self.trial = None;
         self.lists = kept.budgets.as_ref().map(|budgets| {
             let mut plan = Plan::new(p, x, self.length);
@@ -299,6 +310,9 @@ impl<T: Real> Gradient<T> {
         pace: f64,
         cancel: &AtomicBool,
     ) -> Result<Option<Vec<u32>>> {
+        if self.activation == Activation::Linear {
+            return Ok(None);
+        }
         self.fit(p, x);
         self.choose(p, x, pace, cancel)
     }
@@ -314,6 +328,9 @@ impl<T: Real> Gradient<T> {
         pace: f64,
         cancel: &AtomicBool,
     ) -> Result<()> {
+        if self.activation == Activation::Linear {
+            return linear::gradient(&mut self.sums, p, x, &self.importance64, cancel);
+        }
         self.fit(p, x);
         let threads = shared(p, x);
         self.start_trial(p, x, pace, cancel)?;

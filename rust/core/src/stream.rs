@@ -81,6 +81,16 @@ impl Csr {
         self.indptr.len() - 1
     }
 
+    /// Append copies of the rows of these numbers.
+    pub fn repeat(&mut self, rows: &[u64]) {
+        for &t in rows {
+            let row = self.indptr[t as usize]..self.indptr[t as usize + 1];
+            self.indices.extend_from_within(row.clone());
+            self.values.extend_from_within(row);
+            self.indptr.push(self.indices.len());
+        }
+    }
+
     /// Refuse rows that do not fit together, or features that are not below `n`.
     ///
     /// # Errors

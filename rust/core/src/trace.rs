@@ -7,6 +7,7 @@ use crate::aligned::Aligned;
 use crate::error::Result;
 use crate::examples::{Examples, Sparse};
 use crate::gradient::{Gradient, Kernel};
+use crate::linear::Activation;
 use crate::model::Params;
 use crate::simd::Real;
 use crate::train::{Choice, Spec, watched};
@@ -117,7 +118,7 @@ fn dense<T: Real, U: Real>(
         values: s.values.iter().map(|v| U::from_f64(v.to_f64())).collect(),
     };
     let examples = Examples::of(copy(&x.rows), p.n);
-    let mut gradient = Gradient::new(choice.isa, Kernel::Dense, &params, &[]);
+    let mut gradient = Gradient::new(choice.isa, Kernel::Dense, Activation::Relu, &params, &[]);
     gradient.compute(&params, &examples, 0.0, cancel)?;
     Ok(gradient.sums)
 }

@@ -10,6 +10,7 @@ use crate::evaluate::squared_error;
 use crate::examples::Examples;
 use crate::gradient::{Gradient, Kernel};
 use crate::isa::Isa;
+use crate::linear::{self, Activation};
 use crate::metrics::max_feature_dimensionality;
 use crate::model::Params;
 use crate::optimizer::{Optimizer, Settings};
@@ -26,8 +27,12 @@ pub struct Spec {
     pub n: usize,
     /// Number of hidden dimensions.
     pub m: usize,
+    /// What follows W^T W x + b.
+    pub activation: Activation,
     /// Examples of an update: the whole training set, or fresh ones when `infinite`.
     pub batch: u64,
+    /// Further copies of the first examples, which end the training set: the number of each.
+    pub copies: Vec<u64>,
     /// Whether every update takes the next `batch` examples of the stream.
     pub infinite: bool,
     /// Probability that a feature of an example is zero.
@@ -42,6 +47,8 @@ pub struct Spec {
     pub init_seed: u64,
     /// How W is initialised.
     pub init: Init,
+    /// W, row-major, and b to begin with in place of those of `init`.
+    pub given: Option<(Vec<f64>, Vec<f64>)>,
     /// Whether the minimised loss is a mean over features (else a sum).
     pub mean: bool,
     /// Optimizer, schedule and number of steps.
@@ -57,6 +64,11 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// Examples of an update that are taken from the stream.
+    fn distinct(&self) -> u64 {
+        self.batch - self.copies.len() as u64
+    }
+
     /// The first example of an update.
     fn start(&self, step: u64) -> u64 {
         if self.infinite { step * self.batch } else { 0 }
@@ -82,6 +94,25 @@ impl Spec {
         }
         if !(0.0..1.0).contains(&self.sparsity) {
             return refuse(format!("sparsity must be in [0, 1), got {}", self.sparsity));
+        }
+        let distinct = self.batch.saturating_sub(self.copies.len() as u64);
+        if let Some(t) = self
+            .copies
+            .iter()
+            .find(|&&t| t >= distinct || self.infinite)
+        {
+            return refuse(format!("there is no example {t} to repeat"));
+        }
+        if let Some((w, b)) = &self.given
+            && (w.len() != self.n * self.m || b.len() != self.n)
+        {
+            return refuse(format!(
+                "the weights to begin with must have m n = {} and n = {} values, got {} and {}",
+                self.n * self.m,
+                self.n,
+                w.len(),
+                b.len()
+            ));
         }
         if self.importance.len() != self.n {
             return refuse(format!(
@@ -261,7 +292,7 @@ impl<'a, T: Real> Run<'a, T> {
         let stream = |role| Stream::new(spec.n, spec.sparsity, spec.seed, role, spec.normalize);
         let (train, test) = (stream(role::TRAIN), stream(role::TEST));
         let step = state.map_or(0, |state| state.step);
-        let csr = train.sample(spec.start(step), spec.start(step) + spec.batch, cancel)?;
+        let csr = examples(&train, spec, step, cancel)?;
         let rank = match state {
             Some(state) => state.rank.clone(),
             None => often_first(&csr, spec.n),
@@ -388,6 +419,7 @@ impl<'a, T: Real> Run<'a, T> {
         Gradient::new(
             self.choice.isa,
             self.choice.kernel,
+            self.spec.activation,
             &self.params,
             &importance,
         )
@@ -417,9 +449,12 @@ impl<'a, T: Real> Run<'a, T> {
     }
 
     fn loss(&self, params: &Params<f64>, x: &Csr) -> Result<f64> {
-        squared_error(self.choice.isa, params, x, &self.importance, self.cancel)
+        let Run {
+            importance, cancel, ..
+        } = self;
+        let (activation, isa) = (self.spec.activation, self.choice.isa);
+        total_loss(activation, isa, params, x, importance, cancel)
             .map(|total| total / x.rows() as f64)
-            .ok_or(Error::Cancelled)
     }
 
     /// The loss on the whole test set, which passes through in parts.
@@ -455,8 +490,20 @@ fn parameters<T: Real>(spec: &Spec, state: Option<&State<T>>, rank: &[u32]) -> P
     {
         return Params::from_values(n, m, w.iter().copied(), b, Some(rank));
     }
+    if let Some((w, b)) = &spec.given {
+        let b: Vec<T> = b.iter().map(|&b| T::from_f64(b)).collect();
+        return Params::from_values(n, m, w.iter().map(|&w| T::from_f64(w)), &b, Some(rank));
+    }
     let w = initial_weights(n, m, spec.init, spec.init_seed).map(T::from_f64);
     Params::from_values(n, m, w, &vec![T::default(); n], Some(rank))
+}
+
+/// The examples of update `step`.
+fn examples(stream: &Stream, spec: &Spec, step: u64, cancel: &AtomicBool) -> Result<Csr> {
+    let start = spec.start(step);
+    let mut csr = stream.sample(start, start + spec.distinct(), cancel)?;
+    csr.repeat(&spec.copies);
+    Ok(csr)
 }
 
 /// The examples of update `step` of an endless training set.
@@ -467,8 +514,7 @@ fn sample_batch<T: Real>(
     step: u64,
     cancel: &AtomicBool,
 ) -> Result<Batch<T>> {
-    let start = spec.start(step);
-    let csr = stream.sample(start, start + spec.batch, cancel)?;
+    let csr = examples(stream, spec, step, cancel)?;
     let examples = Examples::new(&csr, spec.n, Some(rank));
     Ok(Batch { csr, examples })
 }
@@ -491,6 +537,22 @@ fn follow(rank: &mut [u32], places: &[u32]) {
     rank.iter_mut().for_each(|i| *i = places[*i as usize]);
 }
 
+/// The squared error of all examples.
+fn total_loss(
+    activation: Activation,
+    isa: Isa,
+    params: &Params<f64>,
+    x: &Csr,
+    importance: &[f64],
+    cancel: &AtomicBool,
+) -> Result<f64> {
+    match activation {
+        Activation::Relu => squared_error(isa, params, x, importance, cancel),
+        Activation::Linear => linear::squared_error(params, x, importance, cancel),
+    }
+    .ok_or(Error::Cancelled)
+}
+
 /// Importances, or nothing when all are 1.
 fn unless_all_one(importance: &[f64]) -> Vec<f64> {
     if importance.iter().all(|&i| i == 1.0) {
@@ -509,6 +571,7 @@ fn unless_all_one(importance: &[f64]) -> Vec<f64> {
 /// [`Error::Invalid`] if the examples do not fit, [`Error::Cancelled`] when `cancel` was set.
 pub fn loss_and_grad<T: Real>(
     params: &Params<T>,
+    activation: Activation,
     x: &Csr,
     importance: &[f64],
     features: f64,
@@ -519,6 +582,7 @@ pub fn loss_and_grad<T: Real>(
     let one = std::slice::from_ref(params);
     let mut all = gradients(
         one,
+        activation,
         x,
         importance,
         features,
@@ -528,9 +592,10 @@ pub fn loss_and_grad<T: Real>(
     )?;
     let (dw, db) = all.remove(0);
     let importance = unless_all_one(importance);
-    let loss = squared_error(isa, &params.to::<f64>(None), x, &importance, cancel);
+    let params = params.to::<f64>(None);
+    let loss = total_loss(activation, isa, &params, x, &importance, cancel)?;
     let scale = 1.0 / (x.rows() as f64 * features);
-    Ok((loss.ok_or(Error::Cancelled)? * scale, dw, db))
+    Ok((loss * scale, dw, db))
 }
 
 /// The gradients for parameters that follow one another as in a training, about `pace` a step: W's
@@ -538,9 +603,10 @@ pub fn loss_and_grad<T: Real>(
 ///
 /// # Errors
 /// As [`loss_and_grad`].
-#[allow(clippy::type_complexity)]
+#[allow(clippy::type_complexity, clippy::too_many_arguments)]
 pub fn gradients<T: Real>(
     sequence: &[Params<T>],
+    activation: Activation,
     x: &Csr,
     importance: &[f64],
     features: f64,
@@ -554,7 +620,7 @@ pub fn gradients<T: Real>(
     x.check(first.n)?;
     let mut examples = Examples::new(x, first.n, None);
     let importance = unless_all_one(importance);
-    let mut gradient = Gradient::new(choice.isa, choice.kernel, first, &importance);
+    let mut gradient = Gradient::new(choice.isa, choice.kernel, activation, first, &importance);
     let scale = 2.0 / (x.rows() as f64 * features);
     let mut all = Vec::with_capacity(sequence.len());
     let mut rank: Vec<u32> = (0..first.n as u32).collect();

@@ -5,8 +5,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use toysup_core::{
-    AnyOutcome, Dtype, Error, Init, Job, Kind, Look, Outcome, Point, Result, Schedule, Settings,
-    Snapshot, Spec,
+    Activation, AnyOutcome, Dtype, Error, Init, Job, Kind, Look, Outcome, Point, Result, Schedule,
+    Settings, Snapshot, Spec,
 };
 
 use crate::drive::core_error;
@@ -18,7 +18,9 @@ use crate::state::state;
 pub struct PyJob<'py> {
     n: usize,
     m: usize,
+    activation: String,
     batch: u64,
+    copies: Vec<u64>,
     infinite: bool,
     sparsity: f64,
     normalize: bool,
@@ -26,6 +28,7 @@ pub struct PyJob<'py> {
     seed: u64,
     init_seed: u64,
     init: String,
+    given: Option<(Vec<f64>, Vec<f64>)>,
     mean: bool,
     optimizer: String,
     learning_rate: f64,
@@ -53,6 +56,12 @@ fn choice<T: Copy>(what: &str, value: &str, choices: &[(&str, T)]) -> PyResult<T
     found.map(|(_, variant)| *variant).ok_or_else(|| {
         PyValueError::new_err(format!("{what} is not known to the Rust core: '{value}'"))
     })
+}
+
+/// The activation of that name.
+pub fn activation_of(name: &str) -> PyResult<Activation> {
+    let activations = [("relu", Activation::Relu), ("linear", Activation::Linear)];
+    choice("activation", name, &activations)
 }
 
 impl PyJob<'_> {
@@ -87,7 +96,9 @@ impl PyJob<'_> {
         let spec = Spec {
             n: self.n,
             m: self.m,
+            activation: activation_of(&self.activation)?,
             batch: self.batch,
+            copies: self.copies,
             infinite: self.infinite,
             sparsity: self.sparsity,
             normalize: self.normalize,
@@ -95,6 +106,7 @@ impl PyJob<'_> {
             seed: self.seed,
             init_seed: self.init_seed,
             init: choice("init", &self.init, &inits)?,
+            given: self.given,
             mean: self.mean,
             optimizer,
             test_size: self.test_size,

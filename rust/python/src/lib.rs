@@ -14,21 +14,25 @@ mod _native {
     use std::time::{Duration, Instant};
 
     use numpy::{
-        PyArray1, PyArray2, PyArray3, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3,
+        PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+        PyReadonlyArray3,
     };
     use pyo3::exceptions::PyTypeError;
     use pyo3::prelude::*;
     use pyo3::types::PyDict;
     use toysup_core::{
-        AnyState, Choice, Control, Csr, Dtype, Isa, Job, Kernel, Params, Real, Stream,
+        Activation, AnyState, Choice, Control, Csr, Dtype, Isa, Job, Kernel, Params, Real, Stream,
     };
 
-    use crate::convert::{PyJob, looks_dict, raw_run};
+    use crate::convert::{PyJob, activation_of, looks_dict, raw_run};
     use crate::drive::{core_error, detached, drive};
     use crate::state::state_dict;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // NumPy's C API and the flags of borrowed arrays are otherwise looked up when they are first
+        // used, by Python code that a signal can interrupt in the middle of a run.
+        drop(PyArray1::<f64>::zeros(module.py(), [1], false).readonly());
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 
@@ -97,13 +101,15 @@ mod _native {
         ),
         importance: PyReadonlyArray1<'py, f64>,
         features: f64,
+        activation: &str,
     ) -> PyResult<(f64, Bound<'py, PyAny>, Bound<'py, PyAny>)> {
         let x = csr(&x)?;
         let importance = importance.as_slice()?;
+        let how = (features, activation_of(activation)?);
         if let (Ok(w), Ok(b)) = (w.extract(), b.extract()) {
-            typed::<f32>(py, w, b, &x, importance, features)
+            typed::<f32>(py, w, b, &x, importance, how)
         } else if let (Ok(w), Ok(b)) = (w.extract(), b.extract()) {
-            typed::<f64>(py, w, b, &x, importance, features)
+            typed::<f64>(py, w, b, &x, importance, how)
         } else {
             Err(PyTypeError::new_err(
                 "W and b must both be float32 or both float64 arrays",
@@ -132,7 +138,7 @@ mod _native {
         b: PyReadonlyArray1<'py, T>,
         x: &Csr,
         importance: &[f64],
-        features: f64,
+        (features, activation): (f64, Activation),
     ) -> PyResult<(f64, Bound<'py, PyAny>, Bound<'py, PyAny>)> {
         let shape = w.as_array().dim();
         let params = Params::from_values(
@@ -144,10 +150,10 @@ mod _native {
         );
         let isa = Isa::current().map_err(core_error)?;
         let (loss, dw, db) = detached(py, |cancel| {
-            toysup_core::loss_and_grad(&params, x, importance, features, isa, cancel)
+            toysup_core::loss_and_grad(&params, activation, x, importance, features, isa, cancel)
         })?;
         let dw = PyArray1::from_vec(py, dw);
-        let dw: Bound<'_, PyArray2<T>> = numpy::PyArrayMethods::reshape(&dw, shape)?;
+        let dw: Bound<'_, PyArray2<T>> = dw.reshape(shape)?;
         Ok((loss, dw.into_any(), PyArray1::from_vec(py, db).into_any()))
     }
 
@@ -295,14 +301,23 @@ mod _native {
             .collect();
         let found = detached(py, |cancel| {
             toysup_core::on_threads(threads, || {
-                toysup_core::gradients(&all, x, importance, features, choice, pace, cancel)
+                toysup_core::gradients(
+                    &all,
+                    Activation::Relu,
+                    x,
+                    importance,
+                    features,
+                    choice,
+                    pace,
+                    cancel,
+                )
             })
         })?;
         let (dw, db): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         let dw = PyArray1::from_vec(py, dw.concat());
-        let dw: Bound<'_, PyArray3<T>> = numpy::PyArrayMethods::reshape(&dw, [steps, m, n])?;
+        let dw: Bound<'_, PyArray3<T>> = dw.reshape([steps, m, n])?;
         let db = PyArray1::from_vec(py, db.concat());
-        let db: Bound<'_, PyArray2<T>> = numpy::PyArrayMethods::reshape(&db, [steps, n])?;
+        let db: Bound<'_, PyArray2<T>> = db.reshape([steps, n])?;
         Ok((dw.into_any(), db.into_any()))
     }
 

@@ -1,0 +1,185 @@
+//! The model without its ReLU, x' = W^T W x + b: a control. Every pair of an example and a feature is
+//! linear, so sums over pairs are products of moments, and nothing grows like T n.
+//!
+//! With r_tj = I_j (z_tj - x_tj), half the gradient of sum_tj I_j (x_tj - z_tj)^2 is
+//!
+//! ```text
+//! db_j = sum_t r_tj      dw_j = sum_t r_tj h_t  +  sum_t x_tj C_t      C_t = sum_j r_tj w_j
+//! ```
+//!
+//! in which z enters by G = sum_t h_t h_t^T and s = sum_t h_t, and by M = sum_j I_j w_j w_j^T and
+//! c = sum_j I_j b_j w_j; what x adds is sparse. All in double precision.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::aligned::Aligned;
+use crate::error::{Error, Result};
+use crate::examples::Examples;
+use crate::model::{Params, at};
+use crate::simd::Real;
+use crate::stream::Csr;
+
+/// What comes after W x: nothing, or the ReLU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// x' = max(0, W^T W x + b).
+    Relu,
+    /// x' = W^T W x + b.
+    Linear,
+}
+
+/// Examples after which `cancel` is looked at.
+const LOOK: usize = 1024;
+
+/// W by feature, b and importances in double precision, with sums over the features.
+struct Model {
+    n: usize,
+    m: usize,
+    w: Vec<f64>,
+    b: Vec<f64>,
+    /// Empty when all are 1.
+    importance: Vec<f64>,
+    /// M.
+    squares: Vec<f64>,
+    /// c.
+    bias: Vec<f64>,
+}
+
+impl Model {
+    fn new<T: Real>(p: &Params<T>, importance: &[f64]) -> Self {
+        let Params { n, m, .. } = *p;
+        let mut model = Model {
+            n,
+            m,
+            w: (0..n).flat_map(|j| p.w(j).map(Real::to_f64)).collect(),
+            b: p.b().iter().map(|b| b.to_f64()).collect(),
+            importance: importance.to_vec(),
+            squares: vec![0.0; m * m],
+            bias: vec![0.0; m],
+        };
+        for j in 0..n {
+            let weight = model.weight(j);
+            let w = &model.w[j * m..][..m];
+            outer(&mut model.squares, w, w, weight);
+            add(&mut model.bias, w, weight * model.b[j]);
+        }
+        model
+    }
+
+    fn weight(&self, j: usize) -> f64 {
+        self.importance.get(j).copied().unwrap_or(1.0)
+    }
+
+    fn row(&self, j: usize) -> &[f64] {
+        &self.w[j * self.m..][..self.m]
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn add(sum: &mut [f64], v: &[f64], factor: f64) {
+    sum.iter_mut().zip(v).for_each(|(s, v)| *s += factor * v);
+}
+
+/// Add `factor a b^T` to a matrix in row-major order.
+fn outer(sum: &mut [f64], a: &[f64], b: &[f64], factor: f64) {
+    for (row, a) in sum.chunks_exact_mut(b.len()).zip(a) {
+        add(row, b, factor * a);
+    }
+}
+
+/// Half the gradient of `sum_tj I_j (x_tj - z_tj)^2`, in the layout of the parameters.
+///
+/// # Errors
+/// [`Error::Cancelled`] when `cancel` was set meanwhile.
+pub fn gradient<T: Real>(
+    sums: &mut Aligned<f64>,
+    p: &Params<T>,
+    x: &Examples<T>,
+    importance: &[f64],
+    cancel: &AtomicBool,
+) -> Result<()> {
+    let model = Model::new(p, importance);
+    let Model { n, m, .. } = model;
+    let mut dw = vec![0.0; n * m];
+    let mut db = vec![0.0; n];
+    let mut moments = vec![0.0; m * m];
+    let mut total = vec![0.0; m];
+    let (mut h, mut c) = (vec![0.0; m], vec![0.0; m]);
+    for t in 0..x.count {
+        if t % LOOK == 0 && cancel.load(Ordering::Relaxed) {
+            return Err(Error::Cancelled);
+        }
+        let entries = || {
+            let group = x.rows.group(t);
+            let indices = x.rows.indices[group.clone()].iter().map(|&j| j as usize);
+            indices.zip(x.rows.values[group].iter().map(|v| v.to_f64()))
+        };
+        h.fill(0.0);
+        entries().for_each(|(j, v)| add(&mut h, model.row(j), v));
+        outer(&mut moments, &h, &h, 1.0);
+        add(&mut total, &h, 1.0);
+        c.copy_from_slice(&model.bias);
+        for (k, row) in model.squares.chunks_exact(m).enumerate() {
+            c[k] += dot(row, &h);
+        }
+        entries().for_each(|(j, v)| add(&mut c, model.row(j), -v * model.weight(j)));
+        for (j, v) in entries() {
+            let dw = &mut dw[j * m..][..m];
+            add(dw, &c, v);
+            add(dw, &h, -v * model.weight(j));
+            db[j] -= v * model.weight(j);
+        }
+    }
+    for j in 0..n {
+        let (weight, w) = (model.weight(j), model.row(j));
+        let dw = &mut dw[j * m..][..m];
+        for (dw, row) in dw.iter_mut().zip(moments.chunks_exact(m)) {
+            *dw += weight * dot(row, w);
+        }
+        add(dw, &total, weight * model.b[j]);
+        db[j] += weight * (dot(&total, w) + x.count as f64 * model.b[j]);
+        for (k, dw) in dw.iter().enumerate() {
+            sums[at(m, j, k)] = *dw;
+        }
+        sums[p.bias + j] = db[j];
+    }
+    Ok(())
+}
+
+/// `sum_t sum_j I_j (x_tj - z_tj)^2`; `None` if `cancel` was set meanwhile.
+pub fn squared_error(
+    p: &Params<f64>,
+    x: &Csr,
+    importance: &[f64],
+    cancel: &AtomicBool,
+) -> Option<f64> {
+    let model = Model::new(p, importance);
+    let constant: f64 = (0..model.n)
+        .map(|j| model.weight(j) * model.b[j] * model.b[j])
+        .sum();
+    let mut h = vec![0.0; model.m];
+    let mut total = 0.0;
+    for t in 0..x.rows() {
+        if t % LOOK == 0 && cancel.load(Ordering::Relaxed) {
+            return None;
+        }
+        let entries =
+            || (x.indptr[t]..x.indptr[t + 1]).map(|e| (x.indices[e] as usize, x.values[e]));
+        h.fill(0.0);
+        entries().for_each(|(j, v)| add(&mut h, model.row(j), v));
+        let mut loss = constant + 2.0 * dot(&model.bias, &h);
+        for (row, h_k) in model.squares.chunks_exact(model.m).zip(&h) {
+            loss += h_k * dot(row, &h);
+        }
+        for (j, v) in entries() {
+            let z = dot(model.row(j), &h) + model.b[j];
+            loss += model.weight(j) * v * (v - 2.0 * z);
+        }
+        // A sum of squares; rounding may leave it below 0. NaN stays.
+        total += if loss < 0.0 { 0.0 } else { loss };
+    }
+    Some(total)
+}
