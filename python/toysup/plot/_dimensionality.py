@@ -60,8 +60,15 @@ def dimensionality(source: Source, *, ax: Axes | None = None, **select: Any) -> 
         ax = panels[0, 0]
         draw_strips(ax, cells, axis)
         axis.apply(ax)
-        ax.legend(loc="best")
+        add_legend(ax)
     return ax
+
+
+def add_legend(ax: Axes) -> None:
+    """A legend whose dots are larger and fuller than those of the strips."""
+    for handle in ax.legend(loc="best", markerscale=1.6).legend_handles:
+        if handle is not None:
+            handle.set_alpha(1.0)
 
 
 def draw_strips(ax: Axes, cells: Cells, axis: TAxis) -> None:
@@ -78,7 +85,7 @@ def draw_strips(ax: Axes, cells: Cells, axis: TAxis) -> None:
         ):
             y = top_and_quantiles(np.asarray(values, dtype=np.float64), MAX_POINTS)
             ax.plot(
-                at * 10 ** (side * room * _scatter(y.size)),
+                at * 10 ** (side * room * scatter(y.size)),
                 y,
                 linestyle="none",
                 marker="o",
@@ -108,7 +115,7 @@ def draw_strips(ax: Axes, cells: Cells, axis: TAxis) -> None:
     ax.set_ylabel("dimensionality")
 
 
-def _scatter(count: int) -> Floats:
+def scatter(count: int) -> Floats:
     """``count`` numbers in [0.15, 1), evenly spread however many of the first are looked at."""
     golden = (0.5 + np.arange(count)) * _GOLDEN
     return np.asarray(0.15 + 0.85 * (golden - np.floor(golden)), dtype=np.float64)

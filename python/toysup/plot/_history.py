@@ -19,7 +19,7 @@ from toysup.plot._curves import line_at
 from toysup.plot._source import Cells, Source, open_cells
 from toysup.plot._style import INK, VARIABLES, canvas, hue_colors, label_T, thousands
 
-__all__ = ["history"]
+__all__ = ["history", "loss_axis", "step_axis"]
 
 # Fields that a title always names, and those that do not change what is learnt.
 _NAMED = ("n", "m", "T", "sparsity", "seed")
@@ -76,9 +76,9 @@ def history(
         for ax, name in zip(panels[0], ("train_loss", "test_loss", variable), strict=True):
             for _, recorded, color, label in runs:
                 _line(ax, recorded, name, color=color, label=label)
-            _step_axis(ax, max(int(recorded["step"][-1]) for _, recorded, _, _ in runs))
+            step_axis(ax, max(int(recorded["step"][-1]) for _, recorded, _, _ in runs))
             ax.set_ylabel(VARIABLES.get(name, name.replace("_", " ")))
-        _loss_axis(panels[0, 0])
+        loss_axis(panels[0, 0])
         line_at(panels[0, 1], 1.0)
         if len(cells.coords["T"]) > 1:
             _legend(panels[0, 2])
@@ -108,7 +108,7 @@ def _line(ax: Axes, recorded: xr.Dataset, variable: str, **style: Any) -> None:
     ax.plot(recorded["step"].to_numpy(), y, linewidth=1.1, **style)
 
 
-def _step_axis(ax: Axes, last: int) -> None:
+def step_axis(ax: Axes, last: int) -> None:
     """0 to 1 linear, then logarithmic; a label at 0 and at each power of ten."""
     ax.set_xscale("symlog", linthresh=1.0, linscale=0.4)
     ax.set_xlim(0, max(last, 1) * 1.1)
@@ -119,7 +119,7 @@ def _step_axis(ax: Axes, last: int) -> None:
     ax.set_xlabel("step")
 
 
-def _loss_axis(ax: Axes) -> None:
+def loss_axis(ax: Axes) -> None:
     """Logarithmic where the losses span more than a factor of 30, as a memorised set's do."""
     drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.lines])
     drawn = drawn[np.isfinite(drawn)]

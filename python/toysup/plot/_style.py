@@ -13,12 +13,24 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["EXAMPLES", "FEATURES", "INK", "MUTED", "canvas", "hue_colors", "label_T", "thousands"]
+__all__ = [
+    "COLORS",
+    "EXAMPLES",
+    "FEATURES",
+    "INK",
+    "MUTED",
+    "RC",
+    "canvas",
+    "hue_colors",
+    "label_T",
+    "thousands",
+]
 
 # Blue and red of ColorBrewer's RdBu, which the colour-blind can tell apart; as in the paper, blue
 # is a feature and red is an example.
 FEATURES = "#2166ac"
 EXAMPLES = "#b2182b"
+COLORS = {"features": FEATURES, "examples": EXAMPLES}
 INK = "#222222"
 MUTED = "#8a8a8a"
 MARKERS = "osD^vPX*"
@@ -36,7 +48,7 @@ VARIABLES = {
 }
 
 # In force only while a figure of our own is made: a caller's Axes keep the caller's style.
-_RC: Any = {
+RC: Any = {
     "font.size": 9.0,
     "axes.titlesize": 9.0,
     "axes.labelsize": 9.0,
@@ -75,7 +87,7 @@ def canvas(
         return
     import matplotlib.pyplot as plt
 
-    with mpl.rc_context(_RC):
+    with mpl.rc_context(RC):
         figure, axes = plt.subplots(
             rows, columns, figsize=size, squeeze=False, layout="constrained"
         )
@@ -98,7 +110,7 @@ def whole_figure(
         return
     import matplotlib.pyplot as plt
 
-    with mpl.rc_context(_RC):
+    with mpl.rc_context(RC):
         figure = plt.figure(figsize=size, layout="constrained")
         try:
             yield figure

@@ -1,4 +1,4 @@
-"""Figures 1, 2 and 4: features and examples as vectors in the plane of the hidden space."""
+"""Features and examples as vectors in the plane of the hidden space, for figures 1 to 4."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 
 from toysup.plot._source import Cells, Floats, Source, open_cells
-from toysup.plot._style import EXAMPLES, FEATURES, MUTED, canvas, label_T
+from toysup.plot._style import COLORS, EXAMPLES, FEATURES, MUTED, canvas, label_T
 from toysup.plot._thin import outer_and_spread
 
 __all__ = ["vectors"]
@@ -21,7 +21,7 @@ __all__ = ["vectors"]
 MAX_EXAMPLES = 2000
 # More vectors than this are drawn as pixels also in a vector graphic.
 _RASTER_FROM = 300
-_MAX_COLUMNS = 10
+MAX_COLUMNS = 10
 
 
 def vectors(
@@ -73,7 +73,7 @@ def vectors(
     cells = open_cells(source, select if T is None else {**select, "T": T})
     require_plane(cells)
     columns = (
-        list(range(len(cells.coords["T"]))) if T is not None else spread_places(cells, _MAX_COLUMNS)
+        list(range(len(cells.coords["T"]))) if T is not None else spread_places(cells, MAX_COLUMNS)
     )
     single = cells.is_run
     shape = (1, 2) if single else (2, len(columns))
@@ -137,17 +137,12 @@ def draw_columns(
         run = cells.pick(T=place)
         sides[0].append(None if run is None else np.asarray(run.W, dtype=np.float64).T)
         sides[1].append(None if run is None else np.asarray(run.hidden(), dtype=np.float64))
-    for row, (name, color) in enumerate((("features", FEATURES), ("examples", EXAMPLES))):
+    for row, name in enumerate(COLORS):
         lengths = [0.0 if V is None else _longest(V) for V in sides[row]]
-        for ax, V, longest in zip(pairs[row], sides[row], lengths, strict=True):
-            scale = max(lengths) if common_scale else longest
-            _frame(ax, scale if scale > 0 else 1.0)
-            if V is None:
-                ax.text(0, 0, "no run", ha="center", va="center", color=MUTED, size="small")
-                continue
-            _draw(ax, V, name, color, longest / scale if scale > 0 else 1.0)
-            if not common_scale:
-                ax.set_xlabel(f"longest {longest:.2g}", color=MUTED, size="x-small", labelpad=1.5)
+        for ax, V, own in zip(pairs[row], sides[row], lengths, strict=True):
+            draw_panel(ax, V, name, max(lengths) if common_scale else own)
+            if V is not None and not common_scale:
+                ax.set_xlabel(f"longest {own:.2g}", color=MUTED, size="x-small", labelpad=1.5)
     if cells.is_run:
         pairs[0, 0].set_title("features", color=FEATURES)
         pairs[1, 0].set_title(f"examples, {label_T(cells.coords['T'][0])}", color=EXAMPLES)
@@ -159,26 +154,43 @@ def draw_columns(
 
 
 def _longest(V: Floats) -> float:
+    """The length of the longest vector; 0 if there is none."""
     return float(np.max(np.hypot(V[:, 0], V[:, 1]), initial=0.0))
 
 
-def _draw(ax: Axes, V: Floats, name: str, color: str, share: float) -> None:
+def draw_panel(
+    ax: Axes, V: Floats | None, name: str, scale: float, *, limit: int = MAX_EXAMPLES
+) -> None:
+    """A square panel of vectors, shape (k, 2), or of the words "no run".
+
+    Its half-width is a little more than ``scale``, the length of the longest vector of all panels
+    that share it.
+    """
+    _frame(ax, scale if scale > 0 else 1.0)
+    if V is None:
+        ax.text(0, 0, "no run", ha="center", va="center", color=MUTED, size="small")
+        return
+    share = _longest(V) / scale if scale > 0 else 1.0
+    _draw(ax, V, name, COLORS[name], share, limit)
+
+
+def _draw(
+    ax: Axes, V: Floats, name: str, color: str, share: float, limit: int = MAX_EXAMPLES
+) -> None:
     """Vectors, shape (k, 2), as thin lines from the origin with a dot at the tip.
 
     ``share`` is the longest length as a share of the panel's half-width: dots shrink with it.
     """
     length = np.hypot(V[:, 0], V[:, 1])
     if name == "examples":
-        kept = outer_and_spread(length, MAX_EXAMPLES)
+        kept = outer_and_spread(length, limit)
         V, length = V[kept], length[kept]
-    # Five long vectors among thousands of short ones have to be seen as well as five alone: ink
-    # depends on how many vectors are about as long or longer.
-    longer = np.searchsorted(np.sort(-length), -0.5 * length, side="right").clip(1)
+    strokes, widths, dots, areas = inks(length)
     raster = len(V) > _RASTER_FROM
     lines = LineCollection(
         list(np.stack((np.zeros_like(V), V), axis=1)),
-        colors=_inks(color, np.clip(7.0 / longer**0.6, 0.05, 0.8)),
-        linewidths=np.clip(2.0 / longer**0.25, 0.4, 1.0),
+        colors=shades(color, strokes),
+        linewidths=widths,
         label=name,
         rasterized=raster,
     )
@@ -186,15 +198,30 @@ def _draw(ax: Axes, V: Floats, name: str, color: str, share: float) -> None:
     ax.scatter(
         V[:, 0],
         V[:, 1],
-        s=np.clip(60.0 / longer**0.5, 2.0, 18.0) * max(share, 0.1),
+        s=areas * max(share, 0.1),
         linewidths=0,
-        facecolors=_inks(color, np.clip(12.0 / longer**0.5, 0.25, 1.0)),
+        facecolors=shades(color, dots),
         label=name,
         rasterized=raster,
     )
 
 
-def _inks(color: str, alpha: Floats) -> Floats:
+def inks(length: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Opacity and width of each vector's line, opacity and area of its tip.
+
+    Five long vectors among thousands of short ones have to be seen as well as five alone: ink
+    depends on how many vectors are about as long or longer.
+    """
+    longer = np.searchsorted(np.sort(-length), -0.5 * length, side="right").clip(1)
+    return (
+        np.clip(7.0 / longer**0.6, 0.05, 0.8),
+        np.clip(2.0 / longer**0.25, 0.4, 1.0),
+        np.clip(12.0 / longer**0.5, 0.25, 1.0),
+        np.clip(60.0 / longer**0.5, 2.0, 18.0),
+    )
+
+
+def shades(color: str, alpha: Floats) -> Floats:
     """One colour at several opacities, shape (k, 4)."""
     return np.column_stack((np.tile(to_rgb(color), (alpha.size, 1)), alpha))
 
