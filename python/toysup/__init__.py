@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from toysup._version import __version__
 
 if TYPE_CHECKING:
-    from toysup import data, metrics, paper, plot
+    from toysup import data, metrics, paper, plot, regime
     from toysup._backend import backend_name
     from toysup._plan import Plan
     from toysup._result import SweepResult
@@ -44,6 +44,7 @@ __all__ = [
     "paper",
     "plan",
     "plot",
+    "regime",
     "show_versions",
     "sweep",
     "train",
@@ -69,7 +70,7 @@ _HOME = {
     "sweep": "toysup._sweep",
     "train": "toysup.training",
 }
-_MODULES = ("data", "metrics", "paper", "plot")
+_MODULES = ("data", "metrics", "paper", "plot", "regime")
 
 
 def __getattr__(name: str) -> Any:

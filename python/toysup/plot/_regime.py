@@ -1,0 +1,283 @@
+"""What a run stores: every example by its class, and the shares of the classes against T."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from toysup import regime as measures
+from toysup.plot._source import Floats, Source, nan_mean, open_cells
+from toysup.plot._style import EXAMPLES, FEATURES, INK, MUTED, canvas, label_T, thousands
+from toysup.regime import CLASSES, Regime
+from toysup.training import Run
+
+__all__ = ["regime", "regimes"]
+
+# Reds are examples, blue is a feature. Colour, marker, and hatch of what has an area.
+_LOOK = {
+    "single": (EXAMPLES, "o", ""),
+    "cluster": ("#f4a582", "s", "///"),
+    "feature": (FEATURES, "^", "..."),
+    "none": ("#c9c9c9", "x", ""),
+}
+# More dots than this are drawn as pixels also in a vector graphic.
+_RASTER_FROM = 300
+
+
+def regime(source: Source, *, axes: npt.ArrayLike | None = None, **select: Any) -> Any:
+    """Draw what one run stores, as :func:`toysup.regime.classify` says.
+
+    Four panels: the hidden vectors of the training examples by class; the loss of every example in
+    rising order, beside that of fresh ones; how much of each feature's loss the hidden vectors
+    remove, against the number of examples that have the feature; and the sizes of the clusters.
+
+    Parameters
+    ----------
+    source : Run, SweepResult, str or PathLike
+        A run, a sweep, or the path of a store or of a run's file.
+    axes : array of Axes, optional
+        Four Axes. By default those of a new figure.
+    **select
+        One value of every axis of the sweep, such as ``T=100``. Of several seeds the run of lowest
+        train loss is drawn.
+
+    Returns
+    -------
+    ndarray of Axes
+        Shape (2, 2). For m > 2 the first panel has the plane in which the hidden vectors are
+        longest.
+
+    Raises
+    ------
+    TypeError
+        If the source or the axes are something else.
+    ValueError
+        If no run is finished, or the selection leaves several T or values of another axis.
+    """
+    cells = open_cells(source, select)
+    cells.require_fixed("seed", "init_seed")
+    cells.require_finished()
+    run = cells.pick()
+    assert run is not None
+    found = measures.classify(run)
+    with canvas((7.0, 6.0), axes, rows=2, columns=2) as panels:
+        _hidden(panels[0, 0], run, found)
+        _losses(panels[0, 1], found)
+        _features(panels[1, 0], run, found)
+        _sizes(panels[1, 1], found)
+    return panels
+
+
+def _hidden(ax: Axes, run: Run, found: Regime) -> None:
+    """Tips of the hidden vectors, those of stored examples above the others."""
+    V = _in_plane(np.asarray(run.hidden(), dtype=np.float64))
+    for name in reversed(CLASSES):
+        of_class = V[found.label == name]
+        _dots(ax, of_class[:, 0], of_class[:, 1], name, f"{len(of_class):,} {name}")
+    scale = 1.12 * float(np.max(np.abs(V), initial=0.0)) or 1.0
+    ax.set(xlim=(-scale, scale), ylim=(-scale, scale), xticks=[], yticks=[])
+    ax.set_aspect("equal")
+    for spine in ax.spines.values():
+        spine.set(visible=True, color="#cccccc", linewidth=0.6)
+    plane = "" if run.config.m <= 2 else ", longest two dimensions"
+    ax.set_title(f"hidden vectors of {label_T(run.config.T)} examples{plane}")
+    shown = [k for k in ax.collections if len(np.asarray(k.get_offsets()))]
+    ax.legend(
+        handles=shown[::-1],
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        ncols=4,
+        columnspacing=0.9,
+        handletextpad=0.1,
+    )
+
+
+def _in_plane(H: Floats) -> Floats:
+    """Hidden vectors, shape (T, m), as points in the plane in which they are longest."""
+    if H.shape[1] > 2:
+        return np.asarray(H @ np.linalg.svd(H, full_matrices=False)[2][:2].T)
+    return np.pad(H, ((0, 0), (0, 2 - H.shape[1])))
+
+
+def _dots(ax: Axes, x: Floats, y: Floats, name: str, label: str) -> None:
+    """Examples of a class."""
+    color, marker, _ = _LOOK[name]
+    unfilled = marker == "x"
+    ax.scatter(
+        x,
+        y,
+        s=float(np.clip(120 / max(len(x), 1) ** 0.4, 7, 26)) * (0.6 if unfilled else 1.0),
+        marker=marker,
+        color=color,
+        edgecolors=None if unfilled else INK,
+        linewidths=0.7 if unfilled else 0.3,
+        label=label,
+        rasterized=len(x) > _RASTER_FROM,
+        zorder=2 if name == "none" else 3,
+    )
+
+
+def _losses(ax: Axes, found: Regime) -> None:
+    """The loss of every training example in rising order, and that of fresh examples."""
+    order = np.argsort(found.loss, kind="stable")
+    at = (0.5 + np.arange(len(order))) / len(order)
+    for name in reversed(CLASSES):
+        here = found.label[order] == name
+        _dots(ax, at[here], found.loss[order][here], name, name)
+    fresh = np.sort(found.fresh_loss)
+    ax.plot(
+        (0.5 + np.arange(len(fresh))) / len(fresh), fresh, color=INK, linewidth=1.1, label="fresh"
+    )
+    top = max(1.15, 1.1 * float(found.loss.max()))
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.03 * top, top))
+    height = float(np.median(fresh))
+    ax.annotate("fresh examples", (0.02, height), (0, 3), textcoords="offset points", color=INK)
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set(xlabel="examples, in order of their loss", ylabel="loss of an example")
+    ax.set_title(f"{found.retrieved:.0%} of the examples are retrieved")
+
+
+def _features(ax: Axes, run: Run, found: Regime) -> None:
+    """What hidden vectors remove of the loss of each feature that occurs."""
+    batch = run.training_set()
+    count = np.bincount(batch.indices, minlength=batch.n)
+    gain = measures.feature_gain(run, batch)
+    # Counts are whole numbers: a sideways scatter, which is the same each time, parts the dots.
+    scatter = np.modf(0.618 * np.arange(batch.n))[0] - 0.5
+    x = count + 0.7 * scatter
+    for known, marker, face, size in ((False, "o", "none", 7.0), (True, "^", FEATURES, 26.0)):
+        here = (found.represented == known) & (count > 0)
+        ax.scatter(
+            x[here],
+            gain[here],
+            s=size,
+            marker=marker,
+            facecolors=face,
+            edgecolors=INK if known else FEATURES,
+            linewidths=0.4,
+            alpha=1.0 if known else 0.5,
+            label=f"{np.count_nonzero(here):,} {'represented' if known else 'other features'}",
+            rasterized=bool(here.sum() > _RASTER_FROM),
+        )
+    ax.axhline(0.0, color=MUTED, linewidth=0.7, zorder=1)
+    ax.set_ylim(min(-0.1, max(-0.5, 1.1 * float(gain.min()))), 1.06)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set(xlabel="training examples with the feature", ylabel="loss of the feature removed")
+    ax.legend(loc="best", handletextpad=0.1)
+
+
+def _sizes(ax: Axes, found: Regime) -> None:
+    """How many clusters there are of each size."""
+    ax.set(xlabel="examples in a cluster", ylabel="clusters")
+    if not len(found.size):
+        ax.set(xticks=[], yticks=[])
+        ax.text(0.5, 0.5, "no example is stored", ha="center", transform=ax.transAxes, color=MUTED)
+        return
+    size, number = np.unique(found.size, return_counts=True)
+    single = np.where(size == 1, found.counts["single"], 0)
+    for name, height, below in (("single", single, 0), ("cluster", number - single, single)):
+        color, _, hatch = _LOOK[name]
+        ax.bar(
+            size,
+            height,
+            0.8,
+            bottom=below,
+            color=color,
+            edgecolor=INK,
+            linewidth=0.5,
+            hatch=hatch,
+            label=name,
+        )
+    ax.set_xlim(0.4, max(size[-1], 5) + 0.6)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    if size[-1] > 1:
+        ax.set_title(f"{found.sharing:.0%} of pairs share a feature ({found.chance:.0%} by chance)")
+
+
+def regimes(found: Mapping[float, Sequence[Regime]]) -> Figure:
+    """Draw the shares of the classes against T, and below them how far that is memory.
+
+    Parameters
+    ----------
+    found : mapping of T to sequence of Regime
+        Those of the runs of each T.
+
+    Returns
+    -------
+    Figure
+        Its first Axes has the bars, the second the lines, means over the runs of a T.
+    """
+    T = sorted(found)
+    with canvas((7.0, 5.0), rows=2) as panels:
+        above, below = panels[:, 0]
+        _shares(above, [found[t] for t in T])
+        _lines(below, [found[t] for t in T])
+        for ax in (above, below):
+            ax.set_xlim(-0.55, len(T) - 0.45)
+            ax.set_xticks(range(len(T)), [thousands(t) for t in T])
+            ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+        above.tick_params(axis="x", length=0)
+        below.set_xlabel("training examples T")
+    figure = above.figure
+    assert isinstance(figure, Figure)
+    return figure
+
+
+def _shares(ax: Axes, runs: Sequence[Sequence[Regime]]) -> None:
+    """A bar for each T with the mean share of each class."""
+    below = np.zeros(len(runs))
+    for name in CLASSES:
+        share = np.array([np.mean([np.mean(r.label == name) for r in of_T]) for of_T in runs])
+        color, _, hatch = _LOOK[name]
+        ax.bar(
+            range(len(runs)),
+            share,
+            0.82,
+            bottom=below,
+            color=color,
+            edgecolor="white",
+            hatch=hatch,
+            linewidth=0.5,
+            label={"none": "not stored"}.get(name, name),
+        )
+        below += share
+    ax.set(ylim=(0, 1), ylabel="training examples")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), reverse=True)
+
+
+def _lines(ax: Axes, runs: Sequence[Sequence[Regime]]) -> None:
+    """Three shares and what chance would give, mean over runs, with a faint dot for each."""
+    kinds = (
+        ("sharing", "pairs in a cluster\nthat share a feature", EXAMPLES, "s", "-"),
+        ("chance", "all pairs of these\n(chance)", MUTED, "", ":"),
+        ("retrieved", "examples retrieved", "#1b7837", "o", "-"),
+        ("fresh_stored", "fresh examples that\nwould count as stored", FEATURES, "^", "--"),
+    )
+    for name, label, color, marker, style in kinds:
+        values = [np.array([getattr(r, name) for r in of_T], dtype=np.float64) for of_T in runs]
+        if marker:
+            at = np.repeat(np.arange(len(runs)), [len(v) for v in values])
+            dots = np.concatenate(values)
+            ax.plot(at, dots, "o", markersize=2.4, color=color, alpha=0.4, label=f"_{name} seeds")
+        mean = np.array([float(nan_mean(v)) for v in values])
+        if name == "chance":  # of nothing, where there are no clusters
+            mean[[not any(np.isfinite(r.sharing) for r in of_T) for of_T in runs]] = np.nan
+        ax.plot(
+            range(len(runs)),
+            mean,
+            color=color,
+            marker=marker,
+            markersize=4.2,
+            linestyle=style,
+            label=label,
+        )
+    ax.set_ylim(-0.04, 1.04)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), labelspacing=0.8)
