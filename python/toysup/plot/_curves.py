@@ -12,7 +12,7 @@ from toysup.plot._source import Cells, Floats, nan_mean
 from toysup.plot._style import INK, MARKERS, MUTED, hue_colors
 from toysup.plot._t_axis import TAxis
 
-__all__ = ["curve", "hues", "line_at"]
+__all__ = ["abscissa", "curve", "hues", "line_at"]
 
 
 def hues(cells: Cells, hue: str | None) -> Iterator[tuple[Cells, str, Any, str]]:
@@ -42,7 +42,8 @@ def hues(cells: Cells, hue: str | None) -> Iterator[tuple[Cells, str, Any, str]]
         return
     values = cells.coords[hue]
     for k, (value, color) in enumerate(zip(values, hue_colors(len(values)), strict=True)):
-        text = f"{value:g}" if isinstance(value, (int, float)) else str(value)
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        text = f"{value:,}" if isinstance(value, int) else text
         yield cells.select({hue: value}), text, color, MARKERS[k % len(MARKERS)]
 
 
@@ -56,9 +57,10 @@ def curve(
     label: str,
     marker: str = "o",
     linestyle: str = "-",
+    factor: float = 1.0,
 ) -> Floats:
-    """Draw one variable against T; returns the mean over seeds, in the order of the cells' T."""
-    T = np.asarray(cells.coords["T"], dtype=np.float64)
+    """Draw one variable against T, or T times a factor; returns the mean over seeds by T."""
+    T = abscissa(cells, factor)
     dims = ("T", "seed") if "seed" in cells.coords else ("T",)
     seeds = cells.values(variable, *dims).reshape(T.size, -1)
     mean = nan_mean(seeds)
@@ -86,6 +88,12 @@ def curve(
         label=label,
     )
     return mean
+
+
+def abscissa(cells: Cells, factor: float = 1.0) -> Floats:
+    """T times a factor, without the last bits that would tell equal products apart."""
+    x: Floats = np.round(np.asarray(cells.coords["T"], dtype=np.float64) * factor, 9)
+    return x
 
 
 def line_at(ax: Axes, height: float) -> None:

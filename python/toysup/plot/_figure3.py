@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from toysup.plot._curves import hues
-from toysup.plot._dimensionality import draw_strips
+from toysup.plot._dimensionality import add_legend, draw_strips
 from toysup.plot._source import Cells, Source, open_cells
 from toysup.plot._style import EXAMPLES, FEATURES, MUTED, whole_figure
 from toysup.plot._t_axis import TAxis
@@ -29,6 +29,7 @@ def figure3(
     *,
     T: Sequence[float] | None = None,
     reference: Mapping[float, float] | None = None,
+    reference_above: Mapping[float, float] | None = None,
     bands: tuple[float, float] | Literal["auto"] | None = "auto",
     ylim: tuple[float, float] | None = None,
     seed: int | None = None,
@@ -50,6 +51,8 @@ def figure3(
         and ∞, moved together for smaller 1 / (1 - S) as the bands are.
     reference : mapping of T to loss, optional
         Losses to compare with, drawn as hollow diamonds labelled "paper".
+    reference_above : mapping of T to loss, optional
+        Lower bounds to compare with, drawn as arrows upwards labelled "paper, at least".
     bands : (float, float), "auto" or None
         Largest T of the small-data regime and smallest T of the large-data regime. "auto" takes
         0.5 / (1 - S) and 5 / (1 - S), which is 500 and 5,000 for the paper's S = 0.999: what
@@ -86,20 +89,21 @@ def figure3(
     else:
         shown = chosen.select({"T": T})
         columns = list(range(len(shown.coords["T"])))
-    axis = TAxis([*cells.coords["T"], *(reference or {})])
+    known = {"paper": dict(reference or {}), "paper, at least": dict(reference_above or {})}
+    axis = TAxis([*cells.coords["T"], *(t for losses in known.values() for t in losses)])
     limits = _limits(cells) if bands == "auto" else bands
     with whole_figure((7.0, 6.6), fig) as figure:
         loss, strips, pairs = _panes(figure, len(columns))
-        draw_losses(loss, axis, parts, reference, ylim)
+        draw_losses(loss, axis, parts, known, ylim)
         draw_strips(strips, chosen, axis)
         for ax in (loss, strips):
             axis.apply(ax, label=ax is strips)
             if limits is not None:
                 _shade(ax, limits, names=ax is loss)
         loss.tick_params(labelbottom=False)
-        if reference:
+        if any(known.values()):
             loss.legend(loc="best")
-        strips.legend(loc="best")
+        add_legend(strips)
         draw_columns(pairs, shown, columns, common_scale=False)
     return figure
 

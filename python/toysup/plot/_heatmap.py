@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,12 @@ from matplotlib.collections import QuadMesh
 from matplotlib.patches import Rectangle
 
 from toysup.plot._source import Floats, Source, open_cells
-from toysup.plot._style import VARIABLES, canvas, thousands
+from toysup.plot._style import INK, VARIABLES, canvas, thousands
 
 __all__ = ["heatmap"]
+
+# The outline of a cell around its middle.
+_SQUARE = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5))
 
 
 def heatmap(
@@ -22,6 +26,7 @@ def heatmap(
     vmin: float | None = None,
     vmax: float | None = None,
     annotate: bool | str = False,
+    ridge: Mapping[int, float] | None = None,
     colorbar: bool = True,
     ax: Axes | None = None,
     **select: Any,
@@ -33,14 +38,17 @@ def heatmap(
 
     Parameters
     ----------
-    source : Run, SweepResult, str or PathLike
-        A run, a sweep, or the path of a store or of a run's file.
+    source : Run, SweepResult, Dataset, str or PathLike
+        A run, a sweep, a sweep's data set, or the path of a store or of a run's file.
     variable : str, default "test_loss"
         A data variable of the sweep's dataset.
     vmin, vmax : float, optional
         Ends of the colour scale; by default those of the data. Figure 5 has 1 and 1.57.
     annotate : bool or str, default False
         Whether to write the value into each cell; a string is the format, ".3g" by default.
+    ridge : mapping of m to T, optional
+        Cells to outline, such as those of largest loss; outlines of neighbouring rows are joined.
+        Rows and columns that the map lacks are left out.
     colorbar : bool, default True
         Whether to add a colour bar.
     ax : Axes, optional
@@ -51,7 +59,8 @@ def heatmap(
     Returns
     -------
     Axes
-        With a QuadMesh whose array has shape (m, T), masked where no run is finished.
+        With a QuadMesh whose array has shape (m, T), masked where no run is finished. The ridge is
+        a line labelled "ridge".
 
     Raises
     ------
@@ -72,6 +81,7 @@ def heatmap(
         _hatch(ax, np.isnan(values))
         if annotate:
             _write(ax, mesh, values, annotate if isinstance(annotate, str) else ".3g")
+        _draw_ridge(ax, T, m, ridge or {})
         ax.set_xticks(np.arange(len(T)), [thousands(t) for t in T])
         ax.set_yticks(np.arange(len(m)), [str(k) for k in m])
         ax.tick_params(length=0)
@@ -129,6 +139,31 @@ def _write(ax: Axes, mesh: QuadMesh, values: Floats, spec: str) -> None:
                 size="xx-small",
                 color="black" if light > 0.5 else "white",
             )
+
+
+def _draw_ridge(ax: Axes, T: list[Any], m: list[Any], ridge: Mapping[int, float]) -> None:
+    """An outline of the ridge's cells, joined along the border of neighbouring rows."""
+    places = [(T.index(ridge[k]), row) for row, k in enumerate(m) if ridge.get(k) in T]
+    if not places:
+        return
+    points: list[tuple[float, float]] = []
+    for i, (x, y) in enumerate(places):
+        points += [(x + dx, y + dy) for dx, dy in _SQUARE]
+        if i + 1 < len(places) and places[i + 1][1] == y + 1:
+            side = np.sign(places[i + 1][0] - x) * 0.5
+            points += [(np.nan, np.nan), (x + side, y + 0.5), (places[i + 1][0] - side, y + 0.5)]
+        points.append((np.nan, np.nan))
+    for color, width, label in ((INK, 3.2, "_ridge"), ("white", 1.8, "ridge")):
+        # A line on a darker one is seen on every colour.
+        ax.plot(
+            *zip(*points, strict=True),
+            color=color,
+            linewidth=width,
+            solid_joinstyle="round",
+            clip_on=False,
+            label=label,
+            zorder=2.5,
+        )
 
 
 def _add_colorbar(ax: Axes, mesh: QuadMesh, values: Floats, name: str) -> None:

@@ -6,21 +6,28 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from toysup.plot._curves import curve
-from toysup.plot._source import Source, open_cells
-from toysup.plot._style import canvas
+from toysup.plot._curves import curve, line_at
+from toysup.plot._source import Cells, Source, open_cells
+from toysup.plot._style import MUTED, canvas
 from toysup.plot._t_axis import TAxis
 
 __all__ = ["norms"]
 
 
-def norms(source: Source, *, ax: Axes | None = None, **select: Any) -> Axes:
+def norms(
+    source: Source, *, features: int | None = None, ax: Axes | None = None, **select: Any
+) -> Axes:
     """Draw the Frobenius norm of W and the Euclidean norm of b against T, mean over seeds.
+
+    Each seed is a faint dot.
 
     Parameters
     ----------
-    source : Run, SweepResult, str or PathLike
-        A run, a sweep, or the path of a store or of a run's file.
+    source : Run, SweepResult, Dataset, str or PathLike
+        A run, a sweep, a sweep's data set, or the path of a store or of a run's file.
+    features : int, optional
+        Draws a dotted line at the norm of a W that holds so many features of length 1 and nothing
+        else, which is the square root. In the paper it is 5 for m = 2.
     ax : Axes, optional
         Where to draw; by default a new figure.
     **select
@@ -45,20 +52,31 @@ def norms(source: Source, *, ax: Axes | None = None, **select: Any) -> Axes:
     axis = TAxis(cells.coords["T"])
     with canvas((6.2, 2.6), ax) as panels:
         ax = panels[0, 0]
-        # Neither blue nor red: those stand for features and examples.
-        curve(ax, axis, cells, "W_norm", color="#1b7837", marker="o", label=r"$\|W\|_F$")
-        curve(
-            ax,
-            axis,
-            cells,
-            "b_norm",
-            color="#762a83",
-            marker="s",
-            label=r"$\|b\|_2$",
-            linestyle="--",
-        )
+        draw_norms(ax, cells, axis, features)
         axis.apply(ax)
-        ax.set_ylim(bottom=0.0)
-        ax.set_ylabel("norm")
         ax.legend(loc="best")
     return ax
+
+
+def draw_norms(ax: Axes, cells: Cells, axis: TAxis, features: int | None) -> None:
+    """The two curves of cells sorted by T, the line at √features and the y axis."""
+    if features is not None:
+        line_at(ax, features**0.5)
+        ax.annotate(
+            rf"$\sqrt{{{features}}}$",
+            (1.0, features**0.5),
+            xycoords=ax.get_yaxis_transform(),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            color=MUTED,
+            annotation_clip=False,
+        )
+    # Neither blue nor red: those stand for features and examples.
+    for name, color, marker, linestyle, label in (
+        ("W_norm", "#1b7837", "o", "-", r"$\|W\|_F$"),
+        ("b_norm", "#762a83", "s", "--", r"$\|b\|_2$"),
+    ):
+        curve(ax, axis, cells, name, color=color, marker=marker, label=label, linestyle=linestyle)
+    ax.set_ylim(bottom=0.0)
+    ax.set_ylabel("norm")

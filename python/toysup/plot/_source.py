@@ -1,4 +1,4 @@
-"""What the plots draw from: a run, a sweep or the path of either, all seen as cells over axes."""
+"""What the plots draw from: a run, a sweep, a path or a table, all seen as cells over axes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Cells", "Source", "open_cells"]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
-Source: TypeAlias = "Run | SweepResult | str | os.PathLike[str]"
+Source: TypeAlias = "Run | SweepResult | xr.Dataset | str | os.PathLike[str]"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Cells:
         The results, over the axes of ``coords`` and without coordinates; NaN where a run is
         missing, failed or diverged. ``status`` says which.
     open_run : callable
-        Opens the run of a cell, given the value of every axis.
+        Opens the run of a cell, given the value of every axis; ValueError where there are none.
     is_run : bool
         Whether this is a run and not a sweep.
     """
@@ -147,14 +147,14 @@ class Cells:
 
 
 def open_cells(source: Source, wanted: Mapping[str, Any] | None = None) -> Cells:
-    """The cells of a run, a sweep, the path of a store or the path of a run's file.
+    """The cells of a run, a sweep, a sweep's data set, or the path of a store or a run's file.
 
     Raises
     ------
     TypeError
         If the source is none of these.
     ValueError
-        As :meth:`Cells.select`.
+        As :meth:`Cells.select`, and for a data set that is not like a sweep's.
     FileNotFoundError, StoreError
         If nothing is at the path, or what is there cannot be read.
     """
@@ -182,8 +182,12 @@ def _load(source: object) -> Cells:
         return _cells_of_run(source)
     if isinstance(source, SweepResult):
         return _cells_of_sweep(source)
+    if isinstance(source, xr.Dataset):
+        return _cells_of_table(source)
     kind = type(source).__name__
-    raise TypeError(f"source must be a Run, a SweepResult or a path, got {short(source)} ({kind})")
+    raise TypeError(
+        f"source must be a Run, a SweepResult, a Dataset or a path, got {short(source)} ({kind})"
+    )
 
 
 def _cells_of_run(run: Run) -> Cells:
@@ -197,20 +201,52 @@ def _cells_of_run(run: Run) -> Cells:
 
 
 def _cells_of_sweep(result: SweepResult) -> Cells:
-    axes: dict[str, list[Any]] = {name: list(result.coords[name]) for name in result.dims}
-    data = result.dataset
-    for name in ("T", "m"):
-        if name not in axes:
-            if name not in data.coords:
-                raise ValueError(f"{name} differs from cell to cell but is no axis of the sweep")
-            axes[name] = [data[name].item()]
-            data = data.drop_vars(name).expand_dims(name)
-    data = data.drop_vars(list(data.coords)).transpose(*axes)
+    axes = {name: list(result.coords[name]) for name in result.dims}
 
     def open_run(cell: dict[str, Any]) -> Run:
         return result.run(**{name: cell[name] for name in result.dims})
 
-    return Cells(axes, _mask(data), open_run)
+    return _cells_of(result.dataset, axes, open_run)
+
+
+def _cells_of_table(data: xr.Dataset) -> Cells:
+    """A table as :attr:`SweepResult.dataset` gives it, perhaps read from a file, without runs.
+
+    Without a ``status`` every cell with a number counts as "ok".
+    """
+    axes: dict[str, list[Any]] = {}
+    for name in map(str, data.dims):
+        if name not in data.coords:
+            raise ValueError(f"the axis {name!r} of the data set has no coordinates")
+        axes[name] = data[name].to_numpy().tolist()
+    if not axes:
+        raise ValueError(f"a data set must have axes, got one with {short(list(data.coords))}")
+    if "status" not in data:
+        numbers = data[[k for k, v in data.items() if np.issubdtype(v.dtype, np.number)]]
+        some = numbers.notnull().to_array().any("variable")
+        data = data.assign(status=(some.dims, np.where(some, "ok", "missing")))
+
+    def open_run(cell: dict[str, Any]) -> Run:
+        raise ValueError(
+            "this figure needs the runs themselves, which a data set does not hold: "
+            "give the sweep or its store"
+        )
+
+    return _cells_of(data, axes, open_run)
+
+
+def _cells_of(
+    data: xr.Dataset, axes: dict[str, list[Any]], open_run: Callable[[dict[str, Any]], Run]
+) -> Cells:
+    """Cells over these axes, and over T and m."""
+    for name in ("T", "m"):
+        if name not in axes:
+            if name not in data.coords:
+                raise ValueError(f"{name} is neither an axis nor the same in all cells")
+            axes[name] = [data[name].item()]
+            data = data.drop_vars(name).expand_dims(name)
+    data = _mask(data.drop_vars(list(data.coords)))
+    return Cells(axes, data.transpose(*axes), open_run)
 
 
 def _mask(data: xr.Dataset) -> xr.Dataset:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.path import Path
 
 from toysup.plot._curves import curve, hues, line_at
 from toysup.plot._source import Cells, Floats, Source, open_cells
@@ -15,12 +16,18 @@ from toysup.plot._t_axis import TAxis
 
 __all__ = ["test_loss"]
 
+# An arrow upwards that stands on a foot, where the marker is put.
+_ARROW = Path(
+    [(-0.4, 0), (0.4, 0), (0, 0), (0, 1), (-0.3, 0.55), (0, 1), (0.3, 0.55)], [1, 2, 1, 2, 1, 2, 2]
+)
+
 
 def test_loss(
     source: Source,
     *,
     hue: str | None = None,
     reference: Mapping[float, float] | None = None,
+    reference_above: Mapping[float, float] | None = None,
     ylim: tuple[float, float] | None = None,
     ax: Axes | None = None,
     **select: Any,
@@ -33,13 +40,15 @@ def test_loss(
 
     Parameters
     ----------
-    source : Run, SweepResult, str or PathLike
-        A run, a sweep, or the path of a store or of a run's file.
+    source : Run, SweepResult, Dataset, str or PathLike
+        A run, a sweep, a sweep's data set, or the path of a store or of a run's file.
     hue : str, optional
         An axis of the sweep, such as "weight_decay", of which each value gets a curve. By default
         "m" if it has several values.
     reference : mapping of T to loss, optional
         Losses to compare with, drawn as hollow diamonds labelled "paper"; NaN leaves one out.
+    reference_above : mapping of T to loss, optional
+        Lower bounds to compare with, drawn as arrows upwards labelled "paper, at least".
     ylim : (float, float), optional
         Ends of the loss axis.
     ax : Axes, optional
@@ -64,15 +73,16 @@ def test_loss(
     cells = open_cells(source, select).sort("T")
     parts = list(hues(cells, hue))
     cells.require_finished("test_loss")
-    axis = TAxis([*cells.coords["T"], *(reference or {})])
+    known = {"paper": dict(reference or {}), "paper, at least": dict(reference_above or {})}
+    axis = TAxis([*cells.coords["T"], *(T for losses in known.values() for T in losses)])
     with canvas((6.2, 2.8), ax) as panels:
         ax = panels[0, 0]
-        draw_losses(ax, axis, parts, reference, ylim)
+        draw_losses(ax, axis, parts, known, ylim)
         axis.apply(ax)
         if len(parts) > 1:
             title = hue or "m"
             ax.legend(title=title.replace("_", " "), loc="best")
-        elif reference:
+        elif any(known.values()):
             ax.legend(loc="best")
     return ax
 
@@ -81,33 +91,36 @@ def draw_losses(
     ax: Axes,
     axis: TAxis,
     parts: list[tuple[Cells, str, Any, str]],
-    reference: Mapping[float, float] | None,
+    known: Mapping[str, Mapping[float, float]],
     ylim: tuple[float, float] | None,
 ) -> None:
-    """The curves, the reference, the line at 1 and the loss axis."""
+    """The curves, what is known by its label, the line at 1 and the loss axis."""
     means = []
     for cells, label, color, marker in parts:
         mean = curve(ax, axis, cells, "test_loss", color=color, marker=marker, label=label)
         means.append((np.asarray(cells.coords["T"], dtype=np.float64), mean, color))
-    if reference:
-        T = np.array(sorted(reference), dtype=np.float64)
-        loss = np.array([reference[t] for t in sorted(reference)], dtype=np.float64)
-        known = np.isfinite(loss)
-        ax.plot(
-            axis.x(T[known]),
-            loss[known],
-            linestyle="none",
-            marker="D",
-            markersize=5.5,
-            markerfacecolor="none",
-            markeredgecolor="#d95f02",
-            markeredgewidth=1.0,
-            label="paper",
-            zorder=4,
-        )
-        means.append((T[known], loss[known], None))
+    for label, losses in known.items():
+        pairs = np.array([(T, y) for T, y in sorted(losses.items()) if np.isfinite(y)])
+        if pairs.size:
+            T, y = pairs.T
+            arrow = label != "paper"
+            ax.plot(
+                axis.x(T),
+                y,
+                linestyle="none",
+                marker=_ARROW if arrow else "D",
+                markersize=15 if arrow else 5.5,
+                markerfacecolor="none",
+                markeredgecolor="#d95f02",
+                markeredgewidth=1.0,
+                label=label,
+                zorder=4,
+            )
+            means.append((T, y, None))
     line_at(ax, 1.0)
     low, high = ylim or loss_limits(np.concatenate([mean for _, mean, _ in means]))
+    if ylim is None and any(known["paper, at least"].values()):  # an arrow has room above its foot
+        high = max(high, max(known["paper, at least"].values()) + 0.3 * (high - low))
     ax.set_ylim(low, high)
     for T, mean, color in means:
         over = mean > high

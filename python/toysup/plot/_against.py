@@ -1,0 +1,110 @@
+"""A scalar of the runs against T, or against T (1 - S): figures A1 and A2, and the comments'."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from toysup.errors import unknown
+from toysup.plot._curves import abscissa, curve, hues, line_at
+from toysup.plot._source import Cells, Source, open_cells
+from toysup.plot._style import VARIABLES, canvas
+from toysup.plot._t_axis import TAxis
+
+__all__ = ["against"]
+
+LABELS = {
+    "T": "training examples T",
+    "T(1-S)": r"examples with a feature, $T\,(1-S)$",
+}
+
+
+def against(
+    source: Source,
+    variable: str = "test_loss",
+    *,
+    hue: str | None = None,
+    x: str = "T",
+    legend: bool = True,
+    room_for: Iterable[float] = (),
+    ax: Axes | None = None,
+    **select: Any,
+) -> Axes:
+    """Draw a scalar of the runs, a curve for each value of an axis: the mean over seeds.
+
+    Each seed is a faint dot. A T at which a curve has no finished run is left out of it.
+
+    Parameters
+    ----------
+    source : Run, SweepResult, Dataset, str or PathLike
+        A run, a sweep, a sweep's data set, or the path of a store or of a run's file.
+    variable : str
+        Any number of the sweep's data set, such as "max_feature_dimensionality" or "W_norm".
+    hue : str, optional
+        An axis of the sweep, such as "weight_decay", of which each value gets a curve. By default
+        "m" if it has several values.
+    x : {"T", "T(1-S)"}
+        What lies to the right: the number of training examples, or in how many of them a feature
+        occurs on average, for which "sparsity" must be an axis.
+    legend : bool
+        Whether several curves get a legend.
+    room_for : iterable of float
+        Further places that the horizontal axis has to hold, so that it is like another's.
+    ax : Axes, optional
+        Where to draw; by default a new figure.
+    **select
+        Values of any axis of the sweep, such as ``m=4`` or ``T=[200, 500]``.
+
+    Returns
+    -------
+    Axes
+        Each curve is a line labelled "mean of … seeds", "one seed" or with its hue.
+
+    Raises
+    ------
+    TypeError
+        If the source or ``ax`` is something else.
+    ValueError
+        If no run is finished, there is no such variable, ``x`` is none of the two or the sparsity
+        is not known, or an axis other than T, seed and the hue has several values.
+    """
+    if x not in LABELS:
+        raise ValueError(unknown("x", x, LABELS))
+    cells = open_cells(source, select).sort("T")
+    if x != "T" and "sparsity" not in cells.coords:
+        raise ValueError(f"x = {x!r} needs an axis sparsity, got {', '.join(cells.coords)}")
+    parts = [(_known(part, variable), *look) for part, *look in hues(cells, hue)]
+    cells.require_finished(variable)
+    parts = [part for part in parts if part[0].coords["T"]]
+    factors = [_factor(part, x) for part, *_ in parts]
+    places = [abscissa(part[0], f) for part, f in zip(parts, factors, strict=True)]
+    axis = TAxis(np.concatenate([*places, list(room_for)]))
+    with canvas((6.2, 3.2), ax) as panels:
+        ax = panels[0, 0]
+        for (part, label, color, marker), f in zip(parts, factors, strict=True):
+            curve(ax, axis, part, variable, color=color, marker=marker, label=label, factor=f)
+        if variable == "test_loss":
+            line_at(ax, 1.0)
+        axis.apply(ax, label=False)
+        ax.set_xlabel(LABELS[x])
+        ax.set_ylabel(VARIABLES.get(variable, variable.replace("_", " ")))
+        if legend and len(parts) > 1:
+            ax.legend(title=(hue or "m").replace("_", " "), loc="best")
+    return ax
+
+
+def _known(part: Cells, variable: str) -> Cells:
+    """The cells without each T that has no finished run."""
+    known = np.isfinite(part.mean(variable, "T"))
+    coords = {**part.coords, "T": list(itertools.compress(part.coords["T"], known))}
+    data = part.data.isel(T=np.flatnonzero(known))
+    return dataclasses.replace(part, coords=coords, data=data)
+
+
+def _factor(part: Cells, x: str) -> float:
+    return 1.0 if x == "T" else 1.0 - float(part.coords["sparsity"][0])
