@@ -51,7 +51,10 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"n": 60, "sparsity": 0.9, "steps": 60, "test_size": 80, "record": 4}
     for name in paper.names():
         preset = paper.get(name)
-        scales = {scale: {**fields, **small} for scale, fields in preset.scales.items()}
+        scales = {
+            scale: {part: {**fields, **small} for part, fields in parts.items()}
+            for scale, parts in preset.scales.items()
+        }
         monkeypatch.setitem(paper._REGISTRY, name, dataclasses.replace(preset, scales=scales))
 
 
@@ -97,6 +100,10 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "n": st.integers(1, 10**6),
     "m": st.integers(1, 100),
     "T": st.integers(1, 10**9) | st.just(math.inf),
+    "repeats": st.lists(
+        st.tuples(st.integers(0, 10**6), st.integers(1, 10**6)), min_size=1, max_size=3
+    ).map(tuple),
+    "activation": st.sampled_from(["relu", "linear"]),
     "sparsity": st.floats(0, 1, exclude_max=True),
     "normalize": st.booleans(),
     "importance": st.floats(1e-3, 1.0, exclude_min=True),
@@ -113,7 +120,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "weight_decay": st.floats(0, 10),
     "decay_bias": st.booleans(),
     "loss_reduction": st.sampled_from(["mean", "sum"]),
-    "init": st.sampled_from(["xavier_uniform", "xavier_normal"]),
+    "init": st.sampled_from(["xavier_uniform", "xavier_normal", "polygon"]),
     "batch_size": st.integers(1, 10**6) | st.none(),
     "dtype": st.sampled_from(["float32", "float64"]),
     "test_size": st.integers(0, 10**6),
@@ -123,6 +130,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 
 def written(value: Any) -> str:
+    if isinstance(value, tuple) and isinstance(value[0], tuple):
+        return ",".join(f"{t}:{R}" for t, R in value)
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
@@ -145,7 +154,7 @@ def test_options_are_read_back_as_they_were_written(
 def test_several_values_make_a_list(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(FIELDS))
     values = data.draw(st.lists(VALUES[name], min_size=2, max_size=4))
-    separator = ";" if name == "betas" else ","
+    separator = ";" if name in ("betas", "repeats") else ","
     assert parse_field(name, separator.join(map(written, values))) == values
 
 
@@ -429,7 +438,11 @@ def test_info_of_a_real_process() -> None:
 MAGIC = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+# These draw one run, and two of them its snapshots.
+OF_ONE_RUN = ("evolution", "regime", "animate")
+
+
+@pytest.mark.parametrize("figure", [name for name in FIGURES if name not in OF_ONE_RUN])
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_plot_writes_the_same_file_twice(
     toysup_cli: Cli, store: Path, tmp_path: Path, figure: str, suffix: str
@@ -442,6 +455,63 @@ def test_plot_writes_the_same_file_twice(
     # Names of clip paths depend on the last bits of the layout, which its solver leaves open.
     first, second = (re.sub(rb"\bp[0-9a-f]{10}\b", b"", file.read_bytes()) for file in files)
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("figure", "suffix", "magic"),
+    [
+        ("evolution", ".png", b"\x89PNG"),
+        ("regime", ".svg", b"<?xml"),
+        ("animate", ".gif", b"GIF89a"),
+        ("animate", ".html", b""),
+    ],
+)
+def test_plot_draws_one_run(
+    toysup_cli: Cli, tmp_path: Path, figure: str, suffix: str, magic: bytes
+) -> None:
+    fields = {"n": 30, "sparsity": 0.8, "steps": 40, "test_size": 50, "m": 2, "snapshots": 4}
+    store = tmp_path / "store"
+    toysup.sweep(store=store, T=[3, 8], progress=False, **fields)
+    file = tmp_path / f"one{suffix}"
+    words = ("plot", figure, store, "--T", "8", "--out", file)
+    assert toysup_cli(*words) == (0, f"{file}: {figure} of {store}\n", "")
+    assert file.read_bytes().startswith(magic) and file.stat().st_size > 1000
+
+
+def test_a_film_is_no_picture(toysup_cli: Cli, store: Path, tmp_path: Path) -> None:
+    code, _, err = toysup_cli("plot", "animate", store, "--out", tmp_path / "film.png")
+    assert code == 2 and "--out must end in one of .gif, .mp4, .html" in one_error_line(err)
+    code, _, err = toysup_cli("plot", "animate", store, "--T", "3", "--out", tmp_path / "f.gif")
+    assert code == 2 and "snapshots" in one_error_line(err)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("5", "repeats must be such as 0:5 or 0:5,7:2, got '5'"),
+        ("0:x", "repeats must be an integer, got 'x'"),
+        ("0:2:3", "repeats must be such as"),
+        ("0:2,", "repeats has an empty value"),
+    ],
+)
+def test_bad_repeats_are_refused(toysup_cli: Cli, text: str, message: str) -> None:
+    code, _, err = toysup_cli("sweep", "--T", "5", "--repeats", text)
+    assert code == 2 and message in one_error_line(err)
+
+
+def test_a_sweep_starts_from_the_file_of_a_run(toysup_cli: Cli, tmp_path: Path) -> None:
+    small = {"n": 30, "m": 2, "T": 5, "sparsity": 0.8, "steps": 30, "test_size": 20}
+    path = toysup.train(**small, progress=False).save(tmp_path / "first")
+    words = [f"--{k.replace('_', '-')}={v}" for k, v in small.items()]
+    out = tmp_path / "store"
+    axis = ("--repeats", "none;0:3", "--init", str(path), "--store", out)
+    assert toysup_cli("sweep", *words, *axis, "--quiet") == (0, "", "")
+    result = toysup.open_sweep(out)
+    assert [config.repeats for config in result.configs] == [(), ((0, 3),)]
+    assert all(config.init == result.configs[0].init for config in result.configs)
+    assert not isinstance(result.configs[0].init, str)
+    code, _, err = toysup_cli("sweep", *words, "--init", tmp_path / "none.npz")
+    assert code == 2 and "none.npz" in one_error_line(err)
 
 
 def test_plot_has_a_default_file(
@@ -523,8 +593,8 @@ def test_reproduce_does_the_main_figure_and_a_map(
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
     written = {path.name for path in folder.iterdir()}
     assert written == {
-        "store", "figure3.csv", "figure3-runs.csv", "figure3.png", "figure3.svg", "vectors.png",
-        "vectors.svg", "heatmap.csv", "heatmap-runs.csv", "heatmap.png", "heatmap.svg",
+        "store", "figure3.csv", "figure3-runs.csv", "figure3.png", "figure3.svg",
+        "figure5.csv", "figure5-runs.csv", "figure5.png", "figure5.svg", "ridge.csv",
     }  # fmt: skip
     lines = [line.split() for line in out.splitlines()]
     rows = {line[0]: line for line in lines if len(line) > 5 and line[0] in ("3", "200", "inf")}
@@ -532,9 +602,9 @@ def test_reproduce_does_the_main_figure_and_a_map(
     assert rows["200"][-2:] == ["2000", "1.0150"]
     assert rows["inf"][-2:] == ["inf", "0.9987"]
     assert "into toysup-figure3-small" in out.splitlines()[0]
-    assert re.search(r"Wrote to toysup-figure3-small: .*heatmap.svg", out)
+    assert re.search(r"Wrote to toysup-figure3-small: .*figure5.svg", out)
     assert re.search(r"Wall time \d+ s\.$", out.rstrip())
-    assert "In figure3.png:" in out and "In heatmap.png:" in out
+    assert "In figure3.png:" in out and "In figure5.png:" in out
 
     # The folder can be looked into and drawn from as a whole.
     assert len(json.loads(toysup_cli("status", folder, "--json")[1])["stores"]) == 2
@@ -551,7 +621,7 @@ def test_reproduce_as_json(toysup_cli: Cli, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     document = json.loads(out)
     main, ridge = document["figures"]
-    assert (main["name"], ridge["name"]) == ("figure3", "heatmap")
+    assert (main["name"], ridge["name"]) == ("figure3", "figure5")
     assert main["runs"] == {"ok": 4, "diverged": 0, "failed": 0, "damaged": 0, "missing": 0}
     assert [row["T"] for row in main["tables"]["figure3"]] == [3, "inf"]
     assert all(Path(path).is_file() for path in main["files"] + ridge["files"])
@@ -576,7 +646,7 @@ def test_reproduce_at_the_papers_scale_warns_of_the_time(toysup_cli: Cli, tmp_pa
     code, out, _ = toysup_cli("reproduce", *words)
     assert code == 0
     assert "This takes hours" in out
-    assert not (tmp_path / "heatmap.png").exists()
+    assert not (tmp_path / "figure5.png").exists()
 
 
 def test_reproduce_in_a_real_process(backend: Backend, tmp_path: Path) -> None:

@@ -72,14 +72,24 @@ def _add_log(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _presets() -> str:
+    """A line for each preset."""
+    from toysup import paper
+
+    names = paper.names()
+    width = max(map(len, names))
+    return "\n".join(f"  {name:{width}}  {paper.get(name).title}" for name in names)
+
+
 def reproduce(parser: argparse.ArgumentParser) -> None:
     """The options of ``toysup reproduce``."""
     parser.description = (
-        "Trains a figure's models, prints its table beside the paper's numbers, and writes the\n"
-        "figure as PNG and SVG, and tables as CSV. With no figure named: the main figure, and at\n"
-        "the small scale a small heat map. Ctrl-C is safe: the same command continues."
+        "Trains the models of a figure or a question, prints tables beside the paper's values,\n"
+        "and writes drawings as PNG and SVG, and tables as CSV. With none named: the main figure,\n"
+        "and at the small scale a small heat map. Ctrl-C is safe: the same command continues.\n\n"
+        + _presets()
     )
-    parser.add_argument("figures", nargs="*", metavar="FIGURE", help="figure3 or heatmap")
+    parser.add_argument("figures", nargs="*", metavar="NAME", help="any of those above")
     parser.add_argument(
         "--scale",
         default="small",
@@ -139,11 +149,16 @@ def plot(parser: argparse.ArgumentParser) -> None:
     """The options of ``toysup plot``."""
     parser.description = (
         "Draws a figure of a store, of the folder of toysup reproduce, or of a run's file.\n"
+        "animate makes a film of a run that has snapshots, evolution one figure of it.\n"
         "An axis of the sweep can be restricted, as in --seed 0 or --T 3,5,100."
     )
     parser.add_argument("figure", metavar="FIGURE", help=", ".join(FIGURES))
     parser.add_argument("directory", metavar="DIR")
-    parser.add_argument("--out", metavar="FILE", help="a .png, .svg or .pdf (default: FIGURE.png)")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="a .png, .svg or .pdf (default: FIGURE.png), or of a film a .gif, .mp4 or .html",
+    )
     parser.add_argument("--dpi", type=float, default=200.0, help="dots per inch of pixels")
     parser.add_argument("--hue", metavar="FIELD", help="test-loss: an axis with a curve a value")
     parser.add_argument("--variable", metavar="NAME", help="heatmap, history: what to draw")

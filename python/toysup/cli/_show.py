@@ -15,8 +15,12 @@ from toysup.errors import unknown
 
 __all__ = ["FIGURES", "info", "plot"]
 
-FIGURES = ("figure3", "test-loss", "dimensionality", "vectors", "norms", "heatmap", "history")
+FIGURES = (
+    *("figure1", "figure2", "figure3", "figure4", "test-loss", "dimensionality", "vectors"),
+    *("norms", "heatmap", "history", "evolution", "regime", "animate"),
+)
 SUFFIXES = (".png", ".svg", ".pdf")
+FILMS = (".gif", ".mp4", ".html")
 
 
 def plot(args: argparse.Namespace) -> int:
@@ -24,9 +28,10 @@ def plot(args: argparse.Namespace) -> int:
     figure = args.figure.replace("_", "-")
     if figure not in FIGURES:
         raise ValueError(unknown("FIGURE", args.figure, FIGURES))
-    out = Path(args.out or f"{figure}.png")
-    if out.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"--out must end in one of {', '.join(SUFFIXES)}, got {str(out)!r}")
+    suffixes = FILMS if figure == "animate" else SUFFIXES
+    out = Path(args.out or f"{figure}{suffixes[0]}")
+    if out.suffix.lower() not in suffixes:
+        raise ValueError(f"--out must end in one of {', '.join(suffixes)}, got {str(out)!r}")
     fields = given_fields(args)
     from toysup import plot
 
@@ -37,7 +42,10 @@ def plot(args: argparse.Namespace) -> int:
             raise ValueError(f"{figure} has no option --{name.replace('_', '-')}")
     source = _source(figure, Path(args.directory))
     drawing = draw(source, **options, **fields)
-    _write_drawing(drawing, out, args.dpi)
+    if figure == "animate":
+        drawing.save(out)
+    else:
+        _write_drawing(drawing, out, args.dpi)
     say(args, f"{out}: {figure} of {source}")
     return 0
 
@@ -65,9 +73,10 @@ def _plot_options(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
             raise ValueError(f"--ylim must be two numbers such as 0.99,1.02, got {args.ylim!r}")
         yield "ylim", (ends[0], ends[1])
     if args.reference:
-        from toysup.paper.reference import FIGURE3_TEST_LOSS
+        from toysup.paper.reference import test_loss_bounds, test_losses
 
-        yield "reference", {T: v.value for T, v in FIGURE3_TEST_LOSS.items() if not v.is_bound}
+        yield "reference", test_losses()
+        yield "reference_above", test_loss_bounds()
 
 
 def _write_drawing(drawing: Any, path: Path, dpi: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import textwrap
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,17 +56,18 @@ def reproduce(args: argparse.Namespace) -> int:
     try:
         for name in figures:
             done.append(_reproduce_one(args, name, out, changes))
-            check_interrupt(done[-1].result, done[-1].store)
+            for store, result in done[-1].results.items():
+                check_interrupt(result, done[-1].folder / store)
     finally:
         if args.json and done:
             document(_reproduced(args, out, done, time.perf_counter() - began))
     say(args)
     for made in done:
-        say(args, textwrap.fill(made.preset.see(made.result, args.scale), 100))
+        say(args, textwrap.fill(made.preset.see(made.results, args.scale), 100))
     names = ", ".join(path.name for made in done for path in made.files)
     say(args, f"\nWrote to {out}: {names}; every run is in {out / 'store'}.")
     say(args, f"Wall time {time.perf_counter() - began:.0f} s.")
-    return max(report_failures(made.result) for made in done)
+    return max(report_failures(result) for made in done for result in made.results.values())
 
 
 def _reproduce_one(
@@ -74,7 +76,11 @@ def _reproduce_one(
     from toysup import paper
 
     preset = paper.get(name)
-    kept = len(list((out / "store" / name / "runs").glob("*.npz")))
+    kept = sum(
+        (out / "store" / part / "runs" / f"{config.key()}.npz").exists()
+        for part, grid in preset.grids(args.scale, **changes).items()
+        for config in grid.configs().values()
+    )
     known = f", {kept} runs are in the store already" if kept else ""
     say(args, f"\n{name}: {preset.title}: {preset.size(args.scale, **changes)} runs{known}")
     made = paper.reproduce(
@@ -108,8 +114,8 @@ def _reproduced(
         "figures": [
             {
                 "name": made.preset.name,
-                "runs": counts_of(made.result),
-                "store": str(made.store),
+                "runs": _total(made.results.values()),
+                "stores": {part: str(made.folder / part) for part in made.results},
                 "seconds": made.seconds,
                 "tables": {table.name: table.records() for table in made.tables},
                 "files": [str(path) for path in made.files],
@@ -117,6 +123,12 @@ def _reproduced(
             for made in done
         ],
     }
+
+
+def _total(results: Iterable[SweepResult]) -> dict[str, int]:
+    """Number of runs of each status in all of them."""
+    counts = [counts_of(result) for result in results]
+    return {status: sum(count[status] for count in counts) for status in counts[0]}
 
 
 def sweep(args: argparse.Namespace) -> int:

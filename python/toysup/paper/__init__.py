@@ -1,6 +1,8 @@
-"""The paper's figures as experiments: :func:`reproduce` trains one, draws it and writes its tables.
+"""The paper's figures and questions as experiments.
 
-A figure is a file here that holds a :class:`Preset`, and a line of the registry below.
+:func:`reproduce` trains one, draws it and writes its tables. An experiment is a file here that
+holds a :class:`Preset`, and a name in the registry below; the docstring of the file says what is
+asked. :func:`recorded` gives the results of the paper's scale that come with the package.
 """
 
 from __future__ import annotations
@@ -10,15 +12,48 @@ from collections.abc import Sequence
 
 from toysup.errors import unknown
 from toysup.paper._preset import SCALES, Preset, Reproduction, carry_out
+from toysup.paper._recorded import recorded, recorded_names
+from toysup.paper.branches import BRANCHES
+from toysup.paper.circles import CIRCLES
+from toysup.paper.controls import CONTROLS
+from toysup.paper.epochs import EPOCHS
+from toysup.paper.figure1 import FIGURE1
+from toysup.paper.figure2 import FIGURE2
 from toysup.paper.figure3 import FIGURE3
-from toysup.paper.heatmap import HEATMAP
+from toysup.paper.figure4 import FIGURE4
+from toysup.paper.figure5 import FIGURE5
+from toysup.paper.generalization import GENERALIZATION
+from toysup.paper.middle import MIDDLE
+from toysup.paper.reduction import REDUCTION
+from toysup.paper.repeats import REPEATS
+from toysup.paper.toy_dimensions import TOY_DIMENSIONS
+from toysup.paper.toy_features import TOY_FEATURES
+from toysup.paper.toy_phase import TOY_PHASE
+from toysup.paper.weight_decay import WEIGHT_DECAY
 
-__all__ = ["DEFAULT", "SCALES", "Preset", "Reproduction", "get", "names", "reproduce"]
+__all__ = [
+    "DEFAULT",
+    "SCALES",
+    "Preset",
+    "Reproduction",
+    "get",
+    "names",
+    "recorded",
+    "recorded_names",
+    "reproduce",
+]
 
-_REGISTRY = {preset.name: preset for preset in (FIGURE3, HEATMAP)}
+_PRESETS = (
+    *(FIGURE1, FIGURE2, FIGURE3, FIGURE4, FIGURE5),
+    *(WEIGHT_DECAY, EPOCHS, REDUCTION, GENERALIZATION, REPEATS, CIRCLES, BRANCHES),
+    *(CONTROLS, MIDDLE),
+    *(TOY_FEATURES, TOY_DIMENSIONS, TOY_PHASE),
+)
+_REGISTRY = {preset.name: preset for preset in _PRESETS}
+_ALIASES = {"heatmap": "figure5"}
 
 # What is reproduced if no figure is named. At the paper's scale the heat map takes weeks.
-DEFAULT: dict[str, tuple[str, ...]] = {"small": ("figure3", "heatmap"), "paper": ("figure3",)}
+DEFAULT: dict[str, tuple[str, ...]] = {"small": ("figure3", "figure5"), "paper": ("figure3",)}
 
 
 def names() -> list[str]:
@@ -34,6 +69,7 @@ def get(name: str) -> Preset:
     ValueError
         If there is no figure of that name.
     """
+    name = _ALIASES.get(name, name)
     if name not in _REGISTRY:
         raise ValueError(unknown("figure", name, _REGISTRY))
     return _REGISTRY[name]
@@ -50,9 +86,10 @@ def reproduce(
     n_jobs: int | None = None,
     progress: bool | None = None,
 ) -> Reproduction:
-    """Train a figure's sweep, draw it, and write its tables.
+    """Carry out an experiment: train its sweeps, draw it, and write its tables.
 
-    Every run is kept in ``out/store/name`` as soon as it ends; doing the same again continues.
+    Every run is kept in ``out/store`` as soon as it ends; doing the same again continues. Presets
+    that use the same runs share them there.
 
     Parameters
     ----------
@@ -87,6 +124,6 @@ def reproduce(
         If a run failed.
     """
     preset = get(name)
-    fields = preset.fields(scale, seeds=seeds, T=T, steps=steps)
-    out = f"toysup-{name}-{scale}" if out is None else out
-    return carry_out(preset, scale, out, fields, n_jobs=n_jobs, progress=progress)
+    sweeps = preset.fields(scale, seeds=seeds, T=T, steps=steps)
+    out = f"toysup-{preset.name}-{scale}" if out is None else out
+    return carry_out(preset, scale, out, sweeps, n_jobs=n_jobs, progress=progress)

@@ -1,4 +1,4 @@
-"""What a preset is, and how one is carried out: sweep, tables, drawings."""
+"""What a preset is, and how one is carried out: sweeps, tables, drawings."""
 
 from __future__ import annotations
 
@@ -12,44 +12,60 @@ from typing import Any
 
 import numpy as np
 
-from toysup._grid import Grid
+from toysup._grid import Grid, as_label, is_axis
 from toysup._result import SweepResult
 from toysup._sweep import sweep
 from toysup.config import as_int
-from toysup.errors import unknown
+from toysup.errors import short, unknown
 from toysup.paper._table import Cell, Table
 
-__all__ = ["SCALES", "Preset", "Reproduction", "carry_out", "figure_of", "runs_table"]
+__all__ = [
+    "SCALES",
+    "Preset",
+    "Reproduction",
+    "Results",
+    "carry_out",
+    "figure_of",
+    "runs_table",
+]
 
 SCALES = ("small", "paper")
 
 
+# The sweeps of an experiment, by the names of their stores.
+Results = Mapping[str, SweepResult]
+
+
 @dataclass(frozen=True)
 class Preset:
-    """A figure of the paper as an experiment.
+    """A figure of the paper, or a question about it, as an experiment.
 
     Attributes
     ----------
     name : str
-        Its name in the registry; its store and its files are called so.
+        Its name in the registry.
     title : str
         What it shows, in one line.
     scales : mapping of str to mapping
-        The arguments of :func:`toysup.sweep`, by scale.
+        By scale, the arguments of every :func:`toysup.sweep`, by the name of its store. Sweeps of
+        several presets that have a name in common share their runs.
     tables : callable
-        ``tables(result, scale)``: what to print and to write as CSV.
+        ``tables(results, scale)``: what to print and to write as CSV.
     drawings : callable
-        ``drawings(result, scale)``: yields (file name without suffix, what a plot returned).
+        ``drawings(results, scale)``: yields (file name without suffix, what a plot returned).
     see : callable
-        ``see(result, scale)``: what to look for in the drawings, in a sentence.
+        ``see(results, scale)``: what to look for in the drawings, in a few sentences.
+    then : callable, optional
+        ``then(results, scale)``: further sweeps, which start from the results of the first ones.
     """
 
     name: str
     title: str
-    scales: Mapping[str, Mapping[str, Any]]
-    tables: Callable[[SweepResult, str], list[Table]]
-    drawings: Callable[[SweepResult, str], Iterator[tuple[str, Any]]]
-    see: Callable[[SweepResult, str], str]
+    scales: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    tables: Callable[[Results, str], list[Table]]
+    drawings: Callable[[Results, str], Iterator[tuple[str, Any]]]
+    see: Callable[[Results, str], str]
+    then: Callable[[Results, str], Mapping[str, Mapping[str, Any]]] | None = None
 
     def fields(
         self,
@@ -58,13 +74,17 @@ class Preset:
         seeds: int | None = None,
         T: Sequence[float] | None = None,
         steps: int | None = None,
-    ) -> dict[str, Any]:
-        """The arguments of the sweep, with a few of them changed.
+    ) -> dict[str, dict[str, Any]]:
+        """The arguments of the first sweeps, with a few of them changed.
+
+        Axes of other values are replaced: ``seeds`` counts where the seed is an axis, ``T`` where T
+        is one, and ``steps`` where it is none.
 
         Raises
         ------
         TypeError, ValueError
-            For an unknown scale, a bad number of seeds, or a grid that no config allows.
+            For an unknown scale, a bad number of seeds, a change of what no sweep has, or a grid
+            that no config allows.
         """
         if scale not in self.scales:
             raise ValueError(unknown("scale", scale, self.scales))
@@ -75,13 +95,24 @@ class Preset:
             changes["T"] = list(T)
         if steps is not None:
             changes["steps"] = steps
-        fields = {**self.scales[scale], **changes}
-        Grid.make(None, fields)
-        return fields
+        found = {name: dict(fields) for name, fields in self.scales[scale].items()}
+        for name, value in changes.items():
+            there = [f for f in found.values() if is_axis(name, f.get(name)) == (name != "steps")]
+            if not there:
+                raise ValueError(f"{self.name} has no {name} to be changed, got {short(value)}")
+            for fields in there:
+                fields[name] = value
+        for fields in found.values():
+            Grid.make(None, fields)
+        return found
+
+    def grids(self, scale: str, **changes: Any) -> dict[str, Grid]:
+        """The grids of the first sweeps; see :meth:`fields`."""
+        return {k: Grid.make(None, v) for k, v in self.fields(scale, **changes).items()}
 
     def size(self, scale: str, **changes: Any) -> int:
-        """Number of runs; see :meth:`fields`."""
-        return math.prod(Grid.make(None, self.fields(scale, **changes)).shape)
+        """Number of runs of the first sweeps; see :meth:`fields`."""
+        return sum(math.prod(grid.shape) for grid in self.grids(scale, **changes).values())
 
 
 @dataclass(frozen=True)
@@ -90,55 +121,72 @@ class Reproduction:
 
     Attributes
     ----------
-    result : SweepResult
-        The runs.
+    results : mapping of str to SweepResult
+        The runs, by the names of their stores.
     tables : list of Table
         Empty after an interruption, as ``files`` is.
     files : list of Path
-        What was written, besides the store.
-    store : Path
-        The folder that keeps the runs.
+        What was written, besides the stores.
+    folder : Path
+        The folder that keeps the stores.
     seconds : float
         Wall time, drawing included.
     """
 
     preset: Preset
     scale: str
-    result: SweepResult
-    store: Path
+    results: dict[str, SweepResult]
+    folder: Path
     seconds: float
     tables: list[Table] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
 
     @property
+    def result(self) -> SweepResult:
+        """The first of the results."""
+        return next(iter(self.results.values()))
+
+    @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C ended it; doing it again continues it."""
-        return self.result.interrupted
+        return any(result.interrupted for result in self.results.values())
 
 
 def carry_out(
     preset: Preset,
     scale: str,
     out: str | os.PathLike[str],
-    fields: Mapping[str, Any],
+    sweeps: Mapping[str, Mapping[str, Any]],
     *,
     n_jobs: int | None = None,
     progress: bool | None = None,
 ) -> Reproduction:
-    """Train what the store in ``out`` lacks; then write tables and drawings there."""
+    """Train what the stores in ``out`` lack; then write tables and drawings there."""
     began = time.perf_counter()
-    folder = Path(out)
-    store = folder / "store" / preset.name
-    result = sweep(store=store, n_jobs=n_jobs, progress=progress, **fields)
-    if result.interrupted:
-        return Reproduction(preset, scale, result, store, time.perf_counter() - began)
-    tables = preset.tables(result, scale)
-    files = [table.save(folder) for table in [*tables, runs_table(result, f"{preset.name}-runs")]]
-    for name, drawing in preset.drawings(result, scale):
-        files += _save(drawing, folder / name)
-    return Reproduction(
-        preset, scale, result, store, time.perf_counter() - began, tables=tables, files=files
-    )
+    out = Path(out)
+    folder = out / "store"
+    results: dict[str, SweepResult] = {}
+
+    def done(tables: list[Table] | None = None, files: list[Path] | None = None) -> Reproduction:
+        seconds = time.perf_counter() - began
+        return Reproduction(preset, scale, results, folder, seconds, tables or [], files or [])
+
+    def trained(sweeps: Mapping[str, Mapping[str, Any]]) -> bool:
+        for name, fields in sweeps.items():
+            results[name] = sweep(store=folder / name, n_jobs=n_jobs, progress=progress, **fields)
+            if results[name].interrupted:
+                return False
+        return True
+
+    if not trained(sweeps) or (preset.then and not trained(preset.then(results, scale))):
+        return done()
+    tables = preset.tables(results, scale)
+    names = [preset.name] if len(results) == 1 else list(results)
+    runs = map(runs_table, results.values(), (f"{name}-runs" for name in names))
+    files = [table.save(out) for table in [*tables, *runs]]
+    for name, drawing in preset.drawings(results, scale):
+        files += _save(drawing, out / name)
+    return done(tables, files)
 
 
 def _save(drawing: Any, path: Path) -> tuple[Path, Path]:
@@ -177,5 +225,5 @@ def runs_table(result: SweepResult, name: str = "runs") -> Table:
 
 
 def _as_cell(value: Any) -> Cell:
-    """A number or a text; a pair of betas becomes a text."""
-    return " ".join(map(str, value)) if isinstance(value, tuple) else value
+    """A number or a text."""
+    return value if isinstance(value, (int, float, str)) else str(as_label(value))

@@ -10,14 +10,21 @@ import math
 from dataclasses import dataclass
 
 __all__ = [
+    "FIGURE2_T",
     "FIGURE3_T",
     "FIGURE3_TEST_LOSS",
+    "FIGURE4_FEATURES",
     "FIGURE5_M",
     "FIGURE5_RANGE",
     "FIGURE5_T",
     "UNCERTAINTY",
     "Reading",
+    "test_loss_bounds",
+    "test_losses",
 ]
+
+# Figure 2: the training sets that are drawn as polygons.
+FIGURE2_T = (3, 5, 6, 8, 10, 15, 30)
 
 # How well a test loss can be read off figure 3.
 UNCERTAINTY = 2e-4
@@ -63,6 +70,20 @@ FIGURE3_TEST_LOSS: dict[float, Reading] = {
     math.inf: Reading(0.9987),
 }
 FIGURE3_T: tuple[float, ...] = tuple(FIGURE3_TEST_LOSS)
+
+
+def test_losses() -> dict[float, float]:
+    """The test losses of figure 3 that can be read off, by T."""
+    return {T: read.value for T, read in FIGURE3_TEST_LOSS.items() if not read.is_bound}
+
+
+def test_loss_bounds() -> dict[float, float]:
+    """The lower bounds of test loss where the curve of figure 3 leaves the pane, by T."""
+    return {T: read.value for T, read in FIGURE3_TEST_LOSS.items() if read.is_bound}
+
+
+# Figure 4: for large T the norm of W is about that of five features of length 1.
+FIGURE4_FEATURES = 5
 
 # Figure 5, the heat map: its axes and the ends of its colour scale.
 FIGURE5_T = (200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000)

@@ -8,22 +8,43 @@ changed, and :func:`save` writes what any of them returned.
 
 from __future__ import annotations
 
+from toysup.plot._against import against
+from toysup.plot._animate import animate
 from toysup.plot._dimensionality import dimensionality
+from toysup.plot._evolution import evolution
+from toysup.plot._figure1 import figure1
+from toysup.plot._figure2 import figure2
 from toysup.plot._figure3 import figure3
+from toysup.plot._figure4 import figure4
 from toysup.plot._heatmap import heatmap
 from toysup.plot._history import history
 from toysup.plot._norms import norms
+from toysup.plot._regime import regime
 from toysup.plot._save import save
 from toysup.plot._test_loss import test_loss
+from toysup.plot._toy_dimensions import toy_dimensions
+from toysup.plot._toy_features import toy_features, toy_vectors
+from toysup.plot._toy_phase import toy_phase
 from toysup.plot._vectors import vectors
 
 __all__ = [
+    "against",
+    "animate",
     "dimensionality",
+    "evolution",
+    "figure1",
+    "figure2",
     "figure3",
+    "figure4",
     "heatmap",
     "history",
     "norms",
+    "regime",
     "save",
     "test_loss",
+    "toy_dimensions",
+    "toy_features",
+    "toy_phase",
+    "toy_vectors",
     "vectors",
 ]

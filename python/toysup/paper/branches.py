@@ -1,0 +1,203 @@
+"""Two branches: does storing the examples, or storing features, give the lower train loss.
+
+Asked: the paper's authors (update of July 2023) take the middle regime for a failure of the
+optimisation. With a scan of learning rates, the solution that stores examples has the lowest train
+loss up to about T = 500,000, and beyond it the one that stores features: a transition of first
+order, at which the lowest train loss has a kink.
+
+Trained: models of two hidden dimensions for several T, each at several learning rates, from three
+starts: at random; from the features of a run with endless data (``init=`` that run); and from a run
+that stored the examples of the smallest T. So both branches are looked for on both sides of the
+transition. The learning rates of the update are not known.
+
+Measured: train and test loss. A run is of the branch "features" if a feature has a dimensionality
+of 0.1 or more (five that share the plane have 0.4), and of the branch "examples" otherwise. For
+each T the run of lowest train loss of each branch is kept.
+
+Expected: lowest train loss by examples for small T, by features for large T, with a crossing; test
+loss far above 1 on the first branch and below 1 on the second. A branch that no run reaches at some
+T is not drawn there: then its start was left for the other branch.
+
+Parts: "figure3" holds the run with endless data, "branches-random" the random starts, and
+"branches-started" the others. The analytic polygon (``init="polygon"``) is no good start here: if
+examples share features, as they do from T = 100 on, its train loss is in the thousands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toysup._weights import as_weights
+from toysup.paper import figure3
+from toysup.paper._bump import STAND_IN
+from toysup.paper._preset import Preset, Results
+from toysup.paper._table import Cell, Table
+
+__all__ = ["BRANCHES", "Point", "crossing", "lowest", "points"]
+
+RANDOM, STARTED = "branches-random", "branches-started"
+
+SCANS: dict[str, dict[str, Any]] = {
+    "small": {
+        **STAND_IN,
+        "T": (200, 500, 1_000, 2_000, 5_000),
+        "learning_rate": (4e-3, 1.2e-2, 4e-2),
+    },
+    "paper": {
+        "T": (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000),
+        "learning_rate": (3e-3, 1e-2, 3e-2),
+    },
+}
+ENDLESS = {"small": figure3.SMALL, "paper": figure3.PAPER}
+
+
+def _first(scale: str) -> dict[str, dict[str, Any]]:
+    """The runs that start at random, and the one with endless data."""
+    endless = {**ENDLESS[scale], "T": math.inf, "seed": 0}
+    return {
+        figure3.PART: endless,
+        RANDOM: {**SCANS[scale], "m": 2, "seed": range(1)},
+    }
+
+
+def then(results: Results, scale: str) -> Mapping[str, Mapping[str, Any]]:
+    """The same scan from the weights of two of these runs."""
+    runs = figure3.finished(results[RANDOM])
+    endless = figure3.finished(results[figure3.PART])
+    if not runs or not endless:
+        raise ValueError("the runs that others start from have diverged: try fewer steps")
+    fewest = [run for run in runs if run.config.T == runs[0].config.T]
+    examples = min(fewest, key=figure3.train_loss)
+    axes = {name: results[RANDOM].coords[name] for name in results[RANDOM].dims}
+    starts = [as_weights(endless[0]), as_weights(examples)]
+    return {STARTED: {**runs[0].config.to_dict(), **axes, "init": starts}}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A run that ended well."""
+
+    T: float
+    seed: int
+    start: str  # "random", "features" or "examples"
+    rate: float
+    train_loss: float
+    test_loss: float
+    branch: str  # "features" or "examples"
+
+
+def points(results: Results) -> list[Point]:
+    """All runs that ended well, by rising T."""
+    found = []
+    for part in (RANDOM, STARTED):
+        result = results[part]
+        data = result.dataset
+        columns = [data[k].to_numpy().ravel() for k in ("train_loss", "test_loss", "n_represented")]
+        inits = result.coords.get("init", ["random"])
+        names = dict(zip(inits, ("features", "examples") if len(inits) > 1 else inits, strict=True))
+        cells = zip(result.configs, result.statuses, *columns, strict=True)
+        for c, status, train, test, stored in cells:
+            if status == "ok":
+                start = names[c.init if "init" in result.dims else "random"]
+                branch = "features" if stored >= 1 else "examples"
+                losses = (float(train), float(test))
+                found.append(Point(c.T, c.seed, start, c.learning_rate, *losses, branch))
+    return sorted(found, key=lambda point: point.T)
+
+
+def lowest(found: Sequence[Point]) -> dict[str, dict[float, Point]]:
+    """The run of lowest train loss of each branch, by rising T."""
+    best: dict[str, dict[float, Point]] = {"examples": {}, "features": {}}
+    for point in sorted(found, key=lambda point: point.train_loss):
+        best[point.branch].setdefault(point.T, point)
+    return {name: dict(sorted(by_T.items())) for name, by_T in best.items()}
+
+
+def crossing(best: Mapping[str, Mapping[float, Point]]) -> tuple[float, float] | None:
+    """The neighbouring T between which the lower train loss goes from examples to features."""
+    T = sorted({*best["examples"], *best["features"]})
+    for before, after in itertools.pairwise(T):
+        if (lower(best, before), lower(best, after)) == ("examples", "features"):
+            return before, after
+    return None
+
+
+def lower(best: Mapping[str, Mapping[float, Point]], T: float) -> str:
+    """The branch of lower train loss at a T."""
+    there = {name: by_T[T].train_loss for name, by_T in best.items() if T in by_T}
+    return min(there, key=lambda name: there[name])
+
+
+def tables(results: Results, scale: str) -> list[Table]:
+    """Lowest train loss of each branch at each T, and how it was found; and every run."""
+    found = points(results)
+    best = lowest(found)
+    rows: list[tuple[Cell, ...]] = []
+    for T in sorted({point.T for point in found}):
+        row: list[Cell] = [T]
+        for name, by_T in best.items():
+            p = by_T.get(T)
+            row += [p.train_loss, p.test_loss, p.rate, p.start] if p else [None] * 4
+            row.append(sum(q.T == T and q.branch == name for q in found))
+        rows.append((*row, lower(best, T)))
+    c = results[RANDOM].configs[0]
+    heading = (
+        f"Lowest train loss of two branches at the {scale} scale: n = {c.n:,}, S = {c.sparsity}, "
+        f"m = 2, {c.steps:,} steps.\nA run is of the branch of features if one has a "
+        "dimensionality of 0.1 or more; of every branch the run of lowest\ntrain loss is shown, "
+        "with its learning rate and where it started, and how many runs ended there."
+    )
+    columns = ["T"]
+    for name in best:
+        columns += [f"{name}_{what}" for what in ("train", "test", "rate", "start", "runs")]
+    formats = {"T": ".12g", "examples_rate": "g", "features_rate": "g"}
+    every = [dataclasses.astuple(point) for point in found]
+    names = [field.name for field in dataclasses.fields(Point)]
+    return [
+        Table("branches", [*columns, "lower"], rows, heading=heading, formats=formats),
+        Table("branches-all", names, every, heading="All runs.", formats={"rate": "g"}),
+    ]
+
+
+def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
+    """Train and test loss of both branches against T."""
+    from toysup.plot._branches import branches
+
+    found = points(results)
+    if found:
+        best = lowest(found)
+        yield "branches", branches(found, best, crossing(best))
+
+
+def see(results: Results, scale: str) -> str:
+    """Where the branches cross, and by how much they differ there."""
+    best = lowest(points(results))
+    where = crossing(best)
+    if where is None:
+        known = {*best["examples"], *best["features"]}
+        only = " or ".join(sorted({lower(best, T) for T in known})) or "neither branch"
+        return f"In branches.png: no crossing at these T; lowest train loss: {only}."
+    parts = []
+    for T in where:
+        there = [f"{by_T[T].train_loss:.4f} by {name}" for name, by_T in best.items() if T in by_T]
+        parts.append(f"at T = {T:,} it is {' and '.join(there)}")
+    return (
+        f"In branches.png: lowest train loss is that of stored examples up to T = {where[0]:,}, "
+        f"and that of features from T = {where[1]:,} on: {'; '.join(parts)}."
+    )
+
+
+BRANCHES = Preset(
+    name="branches",
+    title="lowest train loss of stored examples and of stored features against T",
+    scales={scale: _first(scale) for scale in SCANS},
+    tables=tables,
+    drawings=drawings,
+    see=see,
+    then=then,
+)

@@ -1,0 +1,112 @@
+"""Figure 1: what a model of two hidden dimensions learns from infinite data.
+
+Asked: which features does it store when no example ever comes twice, so that none can be memorised?
+
+Trained: m = 2 and T = ∞, fresh examples at every step; at the paper's scale 50,000 steps of 10,000.
+
+Measured: the vectors of the represented features (those of a dimensionality of 0.1 or more), the
+angles between neighbours, and the hidden vectors h = W x of fresh examples.
+
+Expected: five of all features, chosen by chance, as a regular pentagon of lengths near 1 with gaps
+of 72°, in superposition: each has up to 2/5 of a dimension, less what the many unrepresented
+features take. An example that holds one of the five lies on its arm, so the hidden vectors form a
+star with five arms. (T. Henighan et al. 2023, figure 1.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from toysup._result import SweepResult
+from toysup.paper import figure3
+from toysup.paper._preset import Preset, Results
+from toysup.paper._table import Cell, Table
+from toysup.training import Run
+
+__all__ = ["FIGURE1"]
+
+SMALL = {**figure3.SMALL, "T": (math.inf,), "seed": range(1)}
+PAPER = {**figure3.PAPER, "T": (math.inf,), "seed": range(1)}
+
+# Fresh examples, so that some two hundred hold a feature of the pentagon at the small scale, where
+# one in a hundred features is not zero, and a hundred at the paper's.
+EXAMPLES = {"small": 5_000, "paper": 20_000}
+# A feature counts as represented from this dimensionality on, as in metrics.n_represented.
+REPRESENTED = 0.1
+
+
+def represented(run: Run) -> list[tuple[int, float, float, float, float]]:
+    """Feature, norm, angle, dimensionality and angle to the next, by rising angle in degrees."""
+    D = run.feature_dimensionality()
+    found = np.flatnonzero(D >= REPRESENTED)
+    x, y = run.W[:, found].astype(np.float64)
+    angle = np.degrees(np.arctan2(y, x)) % 360
+    order = np.argsort(angle)
+    gap = np.diff(angle[order], append=angle[order][:1] + 360)
+    columns = (found[order], np.hypot(x, y)[order], angle[order], D[found][order], gap)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def chosen(result: SweepResult) -> list[Run]:
+    """The finished runs of the largest T by rising train loss; the first one is drawn."""
+    runs = figure3.finished(result)
+    of_largest = [run for run in runs if run.config.T == runs[-1].config.T]
+    return sorted(of_largest, key=figure3.train_loss)
+
+
+def tables(results: Results, scale: str) -> list[Table]:
+    """The represented features of every seed."""
+    result = results[figure3.PART]
+    rows: list[tuple[Cell, ...]] = [
+        (run.config.T, run.config.seed, *feature)
+        for run in chosen(result)
+        for feature in represented(run)
+    ]
+    heading = (
+        f"The features that a model represents (figure 1) at the {scale} scale: "
+        f"{figure3.recipe(result)}.\n"
+        f"They have a dimensionality of at least {REPRESENTED}. Angles are in degrees; the gap is "
+        "that to the next, 72 in a regular pentagon."
+    )
+    columns = ["T", "seed", "feature", "norm", "angle", "dimensionality", "gap"]
+    formats = {"T": ".12g", "norm": ".3f", "angle": ".1f", "dimensionality": ".3f", "gap": ".1f"}
+    return [Table("figure1", columns, rows, heading=heading, formats=formats)]
+
+
+def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
+    """The features beside the hidden vectors of fresh examples."""
+    from toysup.plot._figure1 import figure1
+
+    for run in chosen(results[figure3.PART])[:1]:
+        yield "figure1", figure1(run, examples=EXAMPLES[scale])
+
+
+def see(results: Results, scale: str) -> str:
+    """How many features are represented, and how regular their polygon is."""
+    runs = chosen(results[figure3.PART])
+    if not runs:
+        return figure3.NOTHING
+    features = represented(runs[0])
+    if not features:
+        return "In figure1.png: no feature is represented."
+    _, norm, _, D, gap = zip(*features, strict=True)
+    return (
+        f"In figure1.png: {len(features)} features are represented, with lengths from "
+        f"{min(norm):.2f} to {max(norm):.2f}, gaps from {min(gap):.0f}° to {max(gap):.0f}° (72° in "
+        f"a regular pentagon) and dimensionalities from {min(D):.2f} to {max(D):.2f}; the hidden "
+        "vectors of fresh examples form a star along them."
+    )
+
+
+FIGURE1 = Preset(
+    name="figure1",
+    title="features and hidden vectors after training on infinite data, for m = 2",
+    scales={"small": {figure3.PART: SMALL}, "paper": {figure3.PART: PAPER}},
+    tables=tables,
+    drawings=drawings,
+    see=see,
+)

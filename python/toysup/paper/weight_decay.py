@@ -1,0 +1,82 @@
+"""Figure A1: test loss against T for several weight decays, for m = 4.
+
+Asked: does the bump of test loss depend on how strongly the weights are held down?
+
+Trained: models of four hidden dimensions for several T, each with every weight decay from none to
+1.0, a hundred times the usual.
+
+Measured: test loss.
+
+Expected: the less decay, the larger the bump, and with 1.0 there is none. The paper takes that for
+a sign that the bump is due to the model's fitting single examples, which needs large weights.
+(T. Henighan et al. 2023, appendix.)
+
+Part "weight-decay" holds all runs. The small scale is the stand-in of figure 3, with T a tenth of
+the paper's; there the bump is at T = 1,000, a feature in ten examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from toysup.paper import figure3
+from toysup.paper._bump import STAND_IN, bump_table, bumps, phrases
+from toysup.paper._preset import Preset, Results
+from toysup.paper._table import Table
+
+__all__ = ["WEIGHT_DECAY"]
+
+PART = "weight-decay"
+DECAYS = (0.0, 1e-3, 1e-2, 1e-1, 1.0)
+
+SMALL = {
+    **STAND_IN,
+    "m": 4,
+    "T": (100, 200, 500, 1_000, 2_000),
+    "seed": range(2),
+    "weight_decay": DECAYS,
+}
+PAPER = {
+    "m": 4,
+    "T": (1_000, 2_000, 5_000, 10_000, 20_000),
+    "seed": range(4),
+    "weight_decay": DECAYS,
+}
+
+
+def tables(results: Results, scale: str) -> list[Table]:
+    """Mean test loss over the seeds: a row for each weight decay, a column for each T."""
+    result = results[PART]
+    heading = (
+        f"Test loss over weight decay and T (figure A1) at the {scale} scale: "
+        f"m = {result.configs[0].m},\n{figure3.recipe(result)}. "
+        "Losses are means over the seeds."
+    )
+    return [bump_table(result, "weight_decay", PART, heading)]
+
+
+def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
+    """A curve of test loss for each weight decay."""
+    from toysup.plot._against import against
+
+    if "ok" in results[PART].statuses:
+        yield PART, against(results[PART], hue="weight_decay")
+
+
+def see(results: Results, scale: str) -> str:
+    """How high the bump is for each weight decay."""
+    found = phrases(bumps(results[PART], "weight_decay"), "a weight decay of {:g}")
+    if not found:
+        return figure3.NOTHING
+    return f"In {PART}.png: test loss is highest, {', '.join(found)}."
+
+
+WEIGHT_DECAY = Preset(
+    name="weight-decay",
+    title="test loss against T for several weight decays, for m = 4",
+    scales={"small": {PART: SMALL}, "paper": {PART: PAPER}},
+    tables=tables,
+    drawings=drawings,
+    see=see,
+)

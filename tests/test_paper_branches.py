@@ -1,0 +1,118 @@
+"""The two branches: which runs are of which, where they cross, and what starts from what."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+
+from toysup import paper
+from toysup._types import Backend
+from toysup.paper import _preset
+from toysup.paper.branches import (
+    BRANCHES,
+    RANDOM,
+    SCANS,
+    STARTED,
+    Point,
+    crossing,
+    lower,
+    lowest,
+    points,
+)
+
+TINY = {"n": 60, "sparsity": 0.9, "steps": 60, "test_size": 40, "record": 3}
+
+
+def tiny() -> _preset.Preset:
+    scales = {
+        scale: {
+            part: {**fields, **TINY, **({"batch_size": 20} if "batch_size" in fields else {})}
+            for part, fields in parts.items()
+        }
+        for scale, parts in BRANCHES.scales.items()
+    }
+    return dataclasses.replace(BRANCHES, scales=scales)
+
+
+def point(T: float, train: float, branch: str, **other: object) -> Point:
+    given = {"seed": 0, "start": "random", "rate": 1e-3, "test_loss": 1.0, **other}
+    return Point(T=T, train_loss=train, branch=branch, **given)
+
+
+def test_the_lowest_of_each_branch_and_where_they_cross() -> None:
+    found = [
+        point(100, 0.95, "examples"),
+        point(100, 0.90, "examples", rate=0.5),
+        point(100, 0.97, "features"),
+        point(200, 0.96, "examples"),
+        point(400, 0.99, "examples"),
+        point(400, 0.98, "features"),
+    ]
+    best = lowest(found)
+    assert {T: p.train_loss for T, p in best["examples"].items()} == {
+        100: 0.90,
+        200: 0.96,
+        400: 0.99,
+    }
+    assert best["examples"][100].rate == 0.5
+    assert [lower(best, T) for T in (100, 200, 400)] == ["examples", "examples", "features"]
+    assert crossing(best) == (200, 400)
+
+
+@pytest.mark.parametrize("branch", ["examples", "features"])
+def test_one_branch_alone_does_not_cross(branch: str) -> None:
+    best = lowest([point(100, 0.9, branch), point(200, 0.95, branch)])
+    assert crossing(best) is None
+
+
+def test_no_runs_at_all() -> None:
+    assert lowest([]) == {"examples": {}, "features": {}}
+    assert crossing(lowest([])) is None
+
+
+def test_both_scans_start_below_the_crossing() -> None:
+    for scale in paper.SCALES:
+        T = SCANS[scale]["T"]
+        assert list(T) == sorted(T) and T[0] >= 200
+        assert BRANCHES.size(scale) == 1 + len(T) * len(SCANS[scale]["learning_rate"])
+
+
+def test_the_branches_are_trained_drawn_and_told(backend: Backend, tmp_path: Path) -> None:
+    preset = tiny()
+    sweeps = preset.fields("small", T=[6, 12])
+    made = _preset.carry_out(preset, "small", tmp_path, sweeps, progress=False)
+    assert list(made.results) == ["figure3", RANDOM, STARTED]
+    assert made.results["figure3"].configs[0].T == math.inf
+    started = made.results[STARTED]
+    endless, examples = started.coords["init"]
+    assert (endless.W == made.results["figure3"].run().W).all()
+    of_fewest = [
+        made.results[RANDOM].run(T=6, learning_rate=rate)
+        for rate in started.coords["learning_rate"]
+    ]
+    assert (examples.W == min(of_fewest, key=lambda run: run.train_loss).W).all()
+    found = points(made.results)
+    assert len(found) == 2 * 3 * 3
+    assert {p.start for p in found} == {"random", "features", "examples"}
+    table, every = made.tables
+    assert [row["T"] for row in table.records()] == [6, 12]
+    assert len(every.rows) == len(found)
+    for row in table.records():
+        of_T = [p for p in found if row["T"] == p.T]
+        assert row["examples_runs"] + row["features_runs"] == len(of_T)
+        least = min(of_T, key=lambda p: p.train_loss)
+        assert row["lower"] == least.branch
+        assert row[f"{least.branch}_train"] == least.train_loss
+    assert (tmp_path / "branches.png").stat().st_size > 1000
+    assert "branches.png" in preset.see(made.results, "small")
+
+
+def test_starts_that_diverged_are_named(tmp_path: Path) -> None:
+    preset = tiny()
+    sweeps = preset.fields("small", T=[6])
+    sweeps[RANDOM] |= {"optimizer": "sgd", "learning_rate": [1e30], "warmup": 0.0}
+    with pytest.raises(ValueError, match="have diverged: try fewer steps"):
+        _preset.carry_out(preset, "small", tmp_path, sweeps, progress=False)
