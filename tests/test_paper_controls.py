@@ -320,7 +320,7 @@ def test_runs_that_diverged_leave_gaps() -> None:
     found = {row["quantity"]: row["verdict"] for row in verdicts}
     assert found["worth of what is stored"].startswith("unknown")
     assert found["trained linear model - optimum, largest"].startswith("unknown")
-    assert found["data sets with a rise above 0.001"].startswith("unknown")
+    assert found["data sets with a rise above 0.005"].startswith("unknown")
     assert controls.see(results, "small")
     ((_, figure),) = controls.drawings(results, "small")
     figure.canvas.draw()

@@ -88,8 +88,9 @@ PAPER = {
     INIT: {"m": 2, "T": _PLACES, "seed": 0, "init_seed": range(8)},
 }
 
-# A rise of test loss that its noise cannot make: 100,000 test examples leave it some 0.0002.
-CLEAR = 1e-3
+# A rise of test loss that its noise hardly makes. At the bump a few fresh examples have losses of
+# 5 and more, so that the mean of 100,000 has a standard error of up to 0.002 at the small scale.
+CLEAR = 5e-3
 
 QUESTIONS = (
     "1. Does the set-up memorise?",
@@ -226,9 +227,7 @@ def repeats(f: Found) -> list[Cells]:
         count = int(np.sum(found > CLEAR))
         v = count / len(found) if len(found) else math.nan
         text = f"{count} of {len(found)}, the least by {found.min(initial=math.inf):.4f}"
-        rows.append(
-            (f"{name} with a rise above {CLEAR:g}", None, v, "0.5", said(v >= 0.9, text, v))
-        )
+        rows.append((f"{name} with a rise above {CLEAR:g}", None, v, "0.5", said(v == 1, text, v)))
         v, mean = deviation(found), average(found)
         text = f"the rise is {mean:.4f}, with a standard deviation of {share(v, mean):.0%}"
         rows.append(
@@ -285,8 +284,9 @@ def answers(f: Found) -> list[str]:
     both = np.concatenate((data, init))
     spreads = [share(deviation(found), average(found)) for found in (data, init)]
     clear, total = int(np.sum(both > CLEAR)), len(both)
+    start = "Yes" if clear == total > 0 else "Mostly" if clear > 0.75 * total else "No"
     fourth = (
-        f"{'Yes' if clear >= max(0.9 * total, 1) else 'Not always'}: test loss rises by more than "
+        f"{start}: test loss rises by more than "
         f"{CLEAR:g} in {clear} of {total} curves, by {average(data):.4f} ± {deviation(data):.4f} "
         f"over data sets, and {average(init):.4f} ± {deviation(init):.4f} over initialisations of "
         f"one data set."
