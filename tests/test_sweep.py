@@ -58,6 +58,8 @@ AXES: dict[str, list[Any]] = {
     "n": [10, 12],
     "m": [2, 3],
     "T": [4, 6],
+    "repeats": [(), ((0, 3), (1, 2))],
+    "activation": ["relu", "linear"],
     "sparsity": [0.5, 0.7],
     "normalize": [True, False],
     "importance": [0.9, 1.0],
