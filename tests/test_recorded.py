@@ -63,7 +63,7 @@ def test_the_packages_tables_are_the_papers_recipe(name: str) -> None:
     data = paper.recorded(name)
     fixed = json.loads(data.attrs["fixed"])
     usual = TrainConfig().plain()
-    varied = {*data.dims, "m", "seed", "T", "loss_reduction", "batch_size"}
+    varied = {*data.dims, "m", "seed", "T", "loss_reduction", "batch_size", "init"}
     assert {k: v for k, v in fixed.items() if k not in varied} == {
         k: v for k, v in usual.items() if k in fixed and k not in varied
     }
