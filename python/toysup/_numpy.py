@@ -131,7 +131,7 @@ def loss_and_grad(
     X: CSR,
     importance: npt.NDArray[np.float64],
     reduction: str,
-    activation: str,
+    activation: str = "relu",
 ) -> tuple[float, Array, Array]:
     """The loss of this reduction and its gradient."""
     linear = activation == "linear"

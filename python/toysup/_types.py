@@ -120,7 +120,7 @@ class Backend(Protocol):
         X: CSR,
         importance: npt.NDArray[np.float64],
         reduction: str,
-        activation: str,
+        activation: str = "relu",
     ) -> tuple[float, Array, Array]:
         """The loss and its gradient with respect to W and b."""
 
