@@ -197,7 +197,7 @@ def test_the_bump_is_told_for_each_value(monkeypatch: pytest.MonkeyPatch) -> Non
     heights = np.array([[1.1, 0.9], [1.2, 0.8]]).reshape(2, 1, 2)
     bent = data.assign(test_loss=(("T", "seed", "weight_decay"), heights))
     monkeypatch.setattr(SweepResult, "dataset", property(lambda self: bent))
-    said = weight_decay.see({"weight-decay": result}, "small")
+    said = weight_decay.WEIGHT_DECAY.see({"weight-decay": result}, "small")
     assert "1.2000 at T = 1,000 for a weight decay of 0, " in said
     assert "0.9000 at T = 500 for a weight decay of 1." in said
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from toysup._result import SweepResult
 from toysup.paper import figure3
+from toysup.paper._preset import Preset, Results
 from toysup.paper._table import Cell, Table
 
-__all__ = ["STAND_IN", "Bump", "bump_table", "bumps", "phrases"]
+__all__ = ["STAND_IN", "Bump", "bumps", "curves"]
 
 # The small scale of figure 3, for any m and T.
 STAND_IN: dict[str, Any] = {
@@ -52,21 +54,61 @@ def bumps(result: SweepResult, axis: str) -> list[Bump]:
     return found
 
 
-def bump_table(result: SweepResult, axis: str, name: str, heading: str) -> Table:
-    """A row for each value of the axis: test loss for each T, then the highest and its T."""
-    curves = bumps(result, axis)
-    rows: list[tuple[Cell, ...]] = [
-        (curve.value, *curve.losses.values(), *curve.highest) for curve in curves
-    ]
-    columns = [axis, *(f"T={T}" for T in sorted(result.coords["T"])), "highest", "at_T"]
-    return Table(name, columns, rows, heading, {axis: "g", "at_T": ".12g"})
+def curves(
+    name: str,
+    axis: str,
+    *,
+    title: str,
+    scales: Mapping[str, Mapping[str, Any]],
+    heading: Callable[[SweepResult, str], str],
+    unit: str,
+) -> Preset:
+    """An experiment whose result is a curve of test loss against T for each value of an axis.
 
+    Parameters
+    ----------
+    name : str
+        Of the preset, of its only sweep, of its table and of its drawing.
+    axis : str
+        A field of the config.
+    title : str
+        What it shows, in one line.
+    scales : mapping of str to mapping
+        The arguments of the sweep, by scale.
+    heading : callable
+        ``heading(result, scale)``: what stands above the table.
+    unit : str
+        How a value of the axis is named in a sentence, with a place for it: ``"{:,} steps"``.
+    """
 
-def phrases(curves: list[Bump], unit: str) -> list[str]:
-    """For each curve with any run: ``1.1176 at T = 1,000 for weight decay 0.01``."""
-    return [
-        f"{loss:.4f} at T = {T:,} for {unit.format(curve.value)}"
-        for curve in curves
-        for loss, T in [curve.highest]
-        if math.isfinite(loss)
-    ]
+    def tables(results: Results, scale: str) -> list[Table]:
+        """Mean test loss over the seeds: a row for each value, a column for each T."""
+        result = results[name]
+        rows: list[tuple[Cell, ...]] = [
+            (curve.value, *curve.losses.values(), *curve.highest) for curve in bumps(result, axis)
+        ]
+        columns = [axis, *(f"T={T}" for T in sorted(result.coords["T"])), "highest", "at_T"]
+        above = f"{heading(result, scale)} Losses are means over the seeds."
+        return [Table(name, columns, rows, above, {axis: "g", "at_T": ".12g"})]
+
+    def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
+        """A curve of test loss for each value."""
+        from toysup.plot._against import against
+
+        if "ok" in results[name].statuses:
+            yield name, against(results[name], hue=axis)
+
+    def see(results: Results, scale: str) -> str:
+        """How high the bump is for each value, and where."""
+        found = [
+            f"{loss:.4f} at T = {T:,} for {unit.format(curve.value)}"
+            for curve in bumps(results[name], axis)
+            for loss, T in [curve.highest]
+            if math.isfinite(loss)
+        ]
+        if not found:
+            return figure3.NOTHING
+        return f"In {name}.png: test loss is highest, {', '.join(found)}."
+
+    parts = {scale: {name: fields} for scale, fields in scales.items()}
+    return Preset(name, title, scales=parts, tables=tables, drawings=drawings, see=see)

@@ -17,17 +17,10 @@ a quarter of the paper's; its learning rate is four times the paper's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
-from toysup.paper import figure3
-from toysup.paper._bump import STAND_IN, bump_table, bumps, phrases
-from toysup.paper._preset import Preset, Results
-from toysup.paper._table import Table
+from toysup._result import SweepResult
+from toysup.paper._bump import STAND_IN, curves
 
 __all__ = ["EPOCHS"]
-
-PART = "epochs"
 
 SMALL = {
     **STAND_IN,
@@ -44,40 +37,22 @@ PAPER = {
 }
 
 
-def tables(results: Results, scale: str) -> list[Table]:
-    """Mean test loss over the seeds: a row for each number of steps, a column for each T."""
-    config = results[PART].configs[0]
-    heading = (
+def heading(result: SweepResult, scale: str) -> str:
+    """What the table shows."""
+    config = result.configs[0]
+    return (
         f"Test loss over the number of epochs and T (figure A2) at the {scale} scale: "
         f"m = {config.m},\n"
         f"n = {config.n:,}, S = {config.sparsity}, learning rate {config.learning_rate:g}. "
-        "A step is an epoch. "
-        "Losses are means over the seeds."
+        "A step is an epoch."
     )
-    return [bump_table(results[PART], "steps", PART, heading)]
 
 
-def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
-    """A curve of test loss for each number of steps."""
-    from toysup.plot._against import against
-
-    if "ok" in results[PART].statuses:
-        yield PART, against(results[PART], hue="steps")
-
-
-def see(results: Results, scale: str) -> str:
-    """How high the bump is for each number of steps."""
-    found = phrases(bumps(results[PART], "steps"), "{:,} steps")
-    if not found:
-        return figure3.NOTHING
-    return f"In {PART}.png: test loss is highest, {', '.join(found)}."
-
-
-EPOCHS = Preset(
-    name="epochs",
+EPOCHS = curves(
+    "epochs",
+    "steps",
     title="test loss against T for several numbers of epochs, for m = 4",
-    scales={"small": {PART: SMALL}, "paper": {PART: PAPER}},
-    tables=tables,
-    drawings=drawings,
-    see=see,
+    scales={"small": SMALL, "paper": PAPER},
+    heading=heading,
+    unit="{:,} steps",
 )

@@ -17,17 +17,12 @@ the paper's; there the bump is at T = 1,000, a feature in ten examples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
+from toysup._result import SweepResult
 from toysup.paper import figure3
-from toysup.paper._bump import STAND_IN, bump_table, bumps, phrases
-from toysup.paper._preset import Preset, Results
-from toysup.paper._table import Table
+from toysup.paper._bump import STAND_IN, curves
 
-__all__ = ["WEIGHT_DECAY"]
+__all__ = ["DECAYS", "WEIGHT_DECAY"]
 
-PART = "weight-decay"
 DECAYS = (0.0, 1e-3, 1e-2, 1e-1, 1.0)
 
 SMALL = {
@@ -45,38 +40,19 @@ PAPER = {
 }
 
 
-def tables(results: Results, scale: str) -> list[Table]:
-    """Mean test loss over the seeds: a row for each weight decay, a column for each T."""
-    result = results[PART]
-    heading = (
+def heading(result: SweepResult, scale: str) -> str:
+    """What the table shows."""
+    return (
         f"Test loss over weight decay and T (figure A1) at the {scale} scale: "
-        f"m = {result.configs[0].m},\n{figure3.recipe(result)}. "
-        "Losses are means over the seeds."
+        f"m = {result.configs[0].m},\n{figure3.recipe(result)}."
     )
-    return [bump_table(result, "weight_decay", PART, heading)]
 
 
-def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
-    """A curve of test loss for each weight decay."""
-    from toysup.plot._against import against
-
-    if "ok" in results[PART].statuses:
-        yield PART, against(results[PART], hue="weight_decay")
-
-
-def see(results: Results, scale: str) -> str:
-    """How high the bump is for each weight decay."""
-    found = phrases(bumps(results[PART], "weight_decay"), "a weight decay of {:g}")
-    if not found:
-        return figure3.NOTHING
-    return f"In {PART}.png: test loss is highest, {', '.join(found)}."
-
-
-WEIGHT_DECAY = Preset(
-    name="weight-decay",
+WEIGHT_DECAY = curves(
+    "weight-decay",
+    "weight_decay",
     title="test loss against T for several weight decays, for m = 4",
-    scales={"small": {PART: SMALL}, "paper": {PART: PAPER}},
-    tables=tables,
-    drawings=drawings,
-    see=see,
+    scales={"small": SMALL, "paper": PAPER},
+    heading=heading,
+    unit="a weight decay of {:g}",
 )
