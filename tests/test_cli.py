@@ -572,6 +572,44 @@ def test_plot_refuses_what_it_cannot_draw(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [(("test-loss", "--reference"), "figure3"), (("norms",), "figure3"), (("heatmap",), "heatmap")],
+)
+def test_plot_draws_results_that_come_with_the_package(
+    toysup_cli: Cli, tmp_path: Path, words: tuple[str, ...], what: str
+) -> None:
+    file, given = tmp_path / "x.png", f"recorded:{what}"
+    said = f"{file}: {words[0]} of {given}\n"
+    assert toysup_cli("plot", *words, given, "--dpi", "40", "--out", file) == (0, said, "")
+    assert file.read_bytes().startswith(MAGIC[".png"])
+
+
+@pytest.mark.parametrize(
+    ("figure", "given", "message"),
+    [
+        ("norms", "recorded:figur3", "name must be one of .*got 'figur3'; did you mean 'figure3'"),
+        ("norms", "recorded:", "name must be one of .*got ''"),
+        ("vectors", "recorded:figure3", "this figure needs the runs themselves"),
+    ],
+)
+def test_plot_says_what_recorded_results_there_are(
+    toysup_cli: Cli, tmp_path: Path, figure: str, given: str, message: str
+) -> None:
+    code, out, err = toysup_cli("plot", figure, given, "--out", tmp_path / "x.png")
+    assert (code, out) == (2, "") and re.search(message, one_error_line(err))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plot_prefers_a_store_of_that_name(
+    toysup_cli: Cli, store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("recorded:mine").symlink_to(store)
+    code, out, _ = toysup_cli("plot", "norms", "recorded:mine", "--dpi", "40", "--out", "x.png")
+    assert (code, out) == (0, "x.png: norms of recorded:mine\n")
+
+
 def test_plot_into_a_file_that_is_no_folder(toysup_cli: Cli, store: Path) -> None:
     out = store / "sweep.json" / "x.png"
     code, _, err = toysup_cli("plot", "norms", store, "--out", out)

@@ -153,7 +153,12 @@ def plot(parser: argparse.ArgumentParser) -> None:
         "An axis of the sweep can be restricted, as in --seed 0 or --T 3,5,100."
     )
     parser.add_argument("figure", metavar="FIGURE", help=", ".join(FIGURES))
-    parser.add_argument("directory", metavar="DIR")
+    parser.add_argument(
+        "directory",
+        metavar="DIR",
+        help="a store, a folder that holds stores, a run's file, or recorded:NAME for results of "
+        "the paper's scale that come with the package (test-loss, norms, heatmap)",
+    )
     parser.add_argument(
         "--out",
         metavar="FILE",

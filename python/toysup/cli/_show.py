@@ -21,6 +21,7 @@ FIGURES = (
 )
 SUFFIXES = (".png", ".svg", ".pdf")
 FILMS = (".gif", ".mp4", ".html")
+RECORDED = "recorded:"
 
 
 def plot(args: argparse.Namespace) -> int:
@@ -40,18 +41,24 @@ def plot(args: argparse.Namespace) -> int:
     for name in options:
         if name not in inspect.signature(draw).parameters:
             raise ValueError(f"{figure} has no option --{name.replace('_', '-')}")
-    source = _source(figure, Path(args.directory))
+    source = _source(figure, args.directory)
     drawing = draw(source, **options, **fields)
     if figure == "animate":
         drawing.save(out)
     else:
         _write_drawing(drawing, out, args.dpi)
-    say(args, f"{out}: {figure} of {source}")
+    drawn = source if isinstance(source, Path) else args.directory
+    say(args, f"{out}: {figure} of {drawn}")
     return 0
 
 
-def _source(figure: str, folder: Path) -> Path:
-    """The store to draw: of several, the one that is called so, or else that of figure 3."""
+def _source(figure: str, given: str) -> Any:
+    """What to draw: the store that is called so, or else that of figure 3; or a recorded table."""
+    if given.startswith(RECORDED) and not Path(given).exists():
+        from toysup.paper import recorded
+
+        return recorded(given.removeprefix(RECORDED))
+    folder = Path(given)
     stores = stores_in(folder)
     for name in (figure, "figure3"):
         named = [store for store in stores if store.name == name] if len(stores) > 1 else stores
