@@ -226,7 +226,7 @@ def test_missing_runs_leave_gaps(draw, holed):
 
 
 def test_the_mean_is_that_of_the_finished_seeds(holed, result):
-    x, y = xy(plot.test_loss(holed), "mean of 2 seeds")
+    x, y = xy(plot.test_loss(holed), "mean of 1 to 2 seeds")
     assert np.array_equal(x[[0, 1, 2]], [3, 8, 40])
     assert np.isnan(y[1])
     assert y[2] == pytest.approx(result.run(T=40, seed=0).test_loss)
@@ -513,6 +513,21 @@ def test_values_are_written_where_there_are_any(holed):
     shown = np.ma.compressed(mesh.get_array())
     assert [t.get_text() for t in ax.texts] == [f"{v:.2f}" for v in shown]
     assert len(ax.figure.axes) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([1.0042, 0.9987], ["1.004", "0.999"]),
+        ([429.24, 1.0], ["429", "1"]),
+        ([0.0, 1.0], ["0", "1"]),
+    ],
+)
+def test_values_near_one_are_written_with_three_decimals(holed, values, texts):
+    data = holed.dataset.sel(T=[3, 40], seed=0)
+    heights = 0.0 * data["test_loss"] + np.array(values)
+    ax = plot.heatmap(data.assign(test_loss=heights), annotate=True)
+    assert [t.get_text() for t in ax.texts] == texts
 
 
 def test_the_colour_bar_is_named_and_shows_what_it_leaves_out(result):

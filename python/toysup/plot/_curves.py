@@ -37,14 +37,24 @@ def hues(cells: Cells, hue: str | None) -> Iterator[tuple[Cells, str, Any, str]]
         hint=', or draw a curve for each with hue="…"' if hue is None else "",
     )
     if hue is None:
-        seeds = len(cells.coords.get("seed", [0]))
-        yield cells, f"mean of {seeds} seeds" if seeds > 1 else "one seed", INK, "o"
+        yield cells, _over_seeds(cells), INK, "o"
         return
     values = cells.coords[hue]
     for k, (value, color) in enumerate(zip(values, hue_colors(len(values)), strict=True)):
         text = f"{value:g}" if isinstance(value, float) else str(value)
         text = f"{value:,}" if isinstance(value, int) else text
         yield cells.select({hue: value}), text, color, MARKERS[k % len(MARKERS)]
+
+
+def _over_seeds(cells: Cells) -> str:
+    """Over how many finished seeds the points are means, as it stands in the legend."""
+    done = cells.data["status"].astype(str) == "ok"
+    counts = done.sum([axis for axis in done.dims if axis != "T"]).to_numpy()
+    most = int(np.max(counts, initial=1))
+    fewest = int(np.min(counts[counts > 0], initial=most))
+    if most == 1:
+        return "one seed"
+    return f"mean of {most} seeds" if fewest == most else f"mean of {fewest} to {most} seeds"
 
 
 def curve(

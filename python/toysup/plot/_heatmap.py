@@ -45,7 +45,8 @@ def heatmap(
     vmin, vmax : float, optional
         Ends of the colour scale; by default those of the data. Figure 5 has 1 and 1.57.
     annotate : bool or str, default False
-        Whether to write the value into each cell; a string is the format, ".3g" by default.
+        Whether to write the value into each cell; a string is the format. By default it is
+        ".3f" for values about 1, such as losses, which differ in the third decimal, else ".3g".
     ridge : mapping of m to T, optional
         Cells to outline, such as those of largest loss; outlines of neighbouring rows are joined.
         Rows and columns that the map lacks are left out.
@@ -80,7 +81,7 @@ def heatmap(
         mesh = _draw_mesh(ax, values, vmin, vmax)
         _hatch(ax, np.isnan(values))
         if annotate:
-            _write(ax, mesh, values, annotate if isinstance(annotate, str) else ".3g")
+            _write(ax, mesh, values, annotate if isinstance(annotate, str) else _spec(values))
         _draw_ridge(ax, T, m, ridge or {})
         ax.set_xticks(np.arange(len(T)), [thousands(t) for t in T])
         ax.set_yticks(np.arange(len(m)), [str(k) for k in m])
@@ -122,6 +123,12 @@ def _hatch(ax: Axes, missing: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
                 label="_missing",
             )
         )
+
+
+def _spec(values: Floats) -> str:
+    """A format for values that are about 1, or for any others."""
+    known = values[np.isfinite(values)]
+    return ".3f" if np.all((known > 0.5) & (known < 10.0)) else ".3g"
 
 
 def _write(ax: Axes, mesh: QuadMesh, values: Floats, spec: str) -> None:
