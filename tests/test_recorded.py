@@ -75,13 +75,17 @@ def test_the_packages_tables_are_the_papers_recipe(name: str) -> None:
     assert (steps > 0).all() and ("steps" in data.dims or (steps == fixed["steps"]).all())
 
 
-def test_the_packages_figure_3_has_the_papers_shape() -> None:
-    """Five examples are stored and 10,000 teach features: test loss 1, and below."""
+def test_the_packages_figure_3_is_the_papers() -> None:
+    """Test loss agrees to 0.0011 at the T of which the documentation says so, and not elsewhere."""
     data = paper.recorded("figure3")
     loss = data["test_loss"].where(data["status"] == "ok").mean("seed")
-    assert float(loss.sel(T=5)) == pytest.approx(1.0, abs=2e-4)
-    assert reference.FIGURE3_TEST_LOSS[10_000].agrees(float(loss.sel(T=10_000)))
-    assert float(loss.sel(T=2_000)) > 1.0
+    differ = {
+        T
+        for T, read in reference.FIGURE3_TEST_LOSS.items()
+        if T in data["T"] and T < math.inf and not read.agrees(float(loss.sel(T=T)), 1.1e-3)
+    }
+    assert differ == {8, 1_000}
+    assert {50_000, 100_000} <= set(data["T"].to_numpy())
 
 
 def test_recorded_tables_are_drawn_like_sweeps() -> None:
