@@ -50,7 +50,7 @@ SCANS: dict[str, dict[str, Any]] = {
     },
     "paper": {
         "T": (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000),
-        "learning_rate": (3e-3, 1e-2, 3e-2),
+        "learning_rate": (1e-3, 3e-3, 1e-2, 3e-2),
     },
 }
 ENDLESS = {"small": figure3.SMALL, "paper": figure3.PAPER}
