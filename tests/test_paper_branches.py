@@ -108,6 +108,7 @@ def test_the_branches_are_trained_drawn_and_told(backend: Backend, tmp_path: Pat
         assert row[f"{least.branch}_train"] == least.train_loss
     assert (tmp_path / "branches.png").stat().st_size > 1000
     assert "branches.png" in preset.see(made.results, "small")
+    assert points({name: made.results[name].dataset for name in (RANDOM, STARTED)}) == found
 
 
 def test_starts_that_diverged_are_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import toysup
 from toysup import TrainConfig, paper, plot
 from toysup.paper import _recorded, reference
+from toysup.paper.branches import RANDOM, STARTED, lowest, points
 
 SMALL: dict[str, Any] = {"n": 30, "m": 2, "sparsity": 0.8, "steps": 30, "test_size": 20}
 
@@ -107,3 +109,97 @@ def test_recorded_tables_are_drawn_like_sweeps() -> None:
     plt.close(ax.figure)
     ax = plot.heatmap(paper.recorded("heatmap"))
     plt.close(ax.figure)
+
+
+# ------------------------------------------------------------------------- the tables of the page
+
+PAGE = Path(__file__).parent.parent / "docs" / "paper.md"
+
+
+def rows(first: str) -> list[dict[str, str]]:
+    """The rows of the page's table whose heading begins so."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    start = next(k for k, line in enumerate(lines) if line.startswith(first))
+    table = list(itertools.takewhile(lambda line: line.startswith("|"), lines[start:]))
+    head, _, *body = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
+    return [dict(zip(head, row, strict=True)) for row in body]
+
+
+def number(text: str) -> float:
+    return math.inf if text == "∞" else float(text.replace(",", ""))
+
+
+def said(row: dict[str, str]) -> dict[int, str]:
+    """The cells of a row that belong to a T."""
+    return {int(number(k[4:])): cell for k, cell in row.items() if k.startswith("T = ")}
+
+
+def losses(name: str) -> Any:
+    data = paper.recorded(name)
+    return data["test_loss"].where(data["status"] == "ok")
+
+
+needs_page = pytest.mark.skipif(not PAGE.exists(), reason="the documents are not here")
+
+
+@needs_page
+@pytest.mark.parametrize(
+    ("first", "name", "axis"),
+    [
+        ("| m | T = 200", "heatmap", "m"),
+        ("| weight decay | T", "weight-decay", "weight_decay"),
+        ("| updates | T", "epochs", "steps"),
+    ],
+)
+def test_the_page_shows_the_recorded_maps(first: str, name: str, axis: str) -> None:
+    data = losses(name).squeeze(drop=True)
+    shown = {number(row[first.split("|")[1].strip()]): said(row) for row in rows(first)}
+    assert set(shown) == set(data[axis].to_numpy().tolist())
+    for value, cells in shown.items():
+        assert set(cells) == set(data["T"].to_numpy().tolist())
+        for T, text in cells.items():
+            loss = float(data.sel({axis: value, "T": T}))
+            assert text == ("–" if math.isnan(loss) else f"{loss:.4f}")
+
+
+@needs_page
+def test_the_page_names_the_ridge_of_the_recorded_map() -> None:
+    """The T of the highest test loss for each m, and its height; "≥" where the map ends there."""
+    data = losses("heatmap").squeeze("seed")
+    for row in rows("| m | T = 200"):
+        at = data.sel(m=int(row["m"])).dropna("T")
+        highest = at.isel(T=int(at.argmax("T")))
+        T = int(highest["T"])
+        last = "≥ " if T == int(at["T"].max()) else ""
+        assert (row["ridge at T"], row["height"]) == (f"{last}{T:,}", f"{float(highest):.4f}")
+
+
+@needs_page
+def test_the_page_shows_the_recorded_figure_3() -> None:
+    columns = {"mean": "mean: test loss", "sum": "sum: test loss"}
+    data = {"mean": losses("figure3"), "sum": losses("figure3-sum")}
+    for row in rows("| T | paper | mean"):
+        T = number(row["T"])
+        for name, column in columns.items():
+            known = data[name].sel(T=T).dropna("seed") if T in data[name]["T"] else None
+            if row[column]:
+                loss = float(known.mean("seed"))
+                digits = 4 if loss < 2 else 1
+                assert number(row[column]) == pytest.approx(loss, abs=0.501 * 10**-digits)
+        mean = data["mean"].sel(T=T).dropna("seed")
+        assert row["over seeds"] == f"{float(mean.min()):.4f} – {float(mean.max()):.4f}"
+
+
+@needs_page
+def test_the_page_shows_the_recorded_branches() -> None:
+    """The run of lowest train loss of each branch at each T, and how many runs there were."""
+    found = points({name: paper.recorded(name) for name in (RANDOM, STARTED)})
+    best = lowest(found)
+    shown = rows("| T | examples: train")
+    assert [number(row["T"]) for row in shown] == sorted({p.T for p in found})
+    for row in shown:
+        T = number(row["T"])
+        assert sum(p.T == T for p in found) == int(row["runs"])
+        for branch, by_T in best.items():
+            text = f"{by_T[T].train_loss:.4f}" if T in by_T else "none"
+            assert row[f"{branch}: train loss"] == text

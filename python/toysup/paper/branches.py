@@ -30,13 +30,17 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from toysup._result import SweepResult
 from toysup._weights import as_weights
 from toysup.paper import figure3
 from toysup.paper._bump import STAND_IN
 from toysup.paper._preset import Preset, Results
 from toysup.paper._table import Cell, Table
+
+if TYPE_CHECKING:
+    import xarray
 
 __all__ = ["BRANCHES", "Point", "crossing", "lowest", "points"]
 
@@ -53,6 +57,8 @@ SCANS: dict[str, dict[str, Any]] = {
         "learning_rate": (1e-3, 3e-3, 1e-2, 3e-2),
     },
 }
+# Where the runs of the second sweep start, in its order.
+ORIGINS = ("features", "examples")
 ENDLESS = {"small": figure3.SMALL, "paper": figure3.PAPER}
 
 
@@ -91,22 +97,20 @@ class Point:
     branch: str  # "features" or "examples"
 
 
-def points(results: Results) -> list[Point]:
-    """All runs that ended well, by rising T."""
+def points(results: Mapping[str, SweepResult | xarray.Dataset]) -> list[Point]:
+    """All runs that ended well, by rising T: of sweeps, or of the recorded tables so called."""
     found = []
     for part in (RANDOM, STARTED):
         result = results[part]
-        data = result.dataset
-        columns = [data[k].to_numpy().ravel() for k in ("train_loss", "test_loss", "n_represented")]
-        inits = result.coords.get("init", ["random"])
-        names = dict(zip(inits, ("features", "examples") if len(inits) > 1 else inits, strict=True))
-        cells = zip(result.configs, result.statuses, *columns, strict=True)
-        for c, status, train, test, stored in cells:
-            if status == "ok":
-                start = names[c.init if "init" in result.dims else "random"]
-                branch = "features" if stored >= 1 else "examples"
-                losses = (float(train), float(test))
-                found.append(Point(c.T, c.seed, start, c.learning_rate, *losses, branch))
+        data = result.dataset if isinstance(result, SweepResult) else result
+        inits = data["init"].to_numpy() if "init" in data.coords else ()
+        starts = dict(zip(inits, ORIGINS, strict=True)) if len(inits) else {}
+        frame = data.to_dataframe().reset_index()
+        for run in frame[frame["status"] == "ok"].to_dict("records"):
+            start = starts[run["init"]] if starts else "random"
+            branch = "features" if run["n_represented"] >= 1 else "examples"
+            losses = (run["train_loss"], run["test_loss"])
+            found.append(Point(run["T"], run["seed"], start, run["learning_rate"], *losses, branch))
     return sorted(found, key=lambda point: point.T)
 
 
