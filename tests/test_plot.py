@@ -632,3 +632,9 @@ def test_whatever_is_drawn_can_be_saved(result, tmp_path):
     plot.save(plot.figure3(result, fig=inside), tmp_path / "inside", dpi=30)
     with pytest.raises(TypeError, match="Figure, an Axes"):
         plot.save("figure", tmp_path / "no")
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg", ".PNG"])
+def test_an_ending_is_not_written_twice(result, tmp_path, ending):
+    files = plot.save(plot.norms(result), tmp_path / f"a.b{ending}", dpi=30)
+    assert [path.name for path in files] == ["a.b.png", "a.b.svg"]

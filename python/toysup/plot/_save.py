@@ -22,7 +22,7 @@ def save(drawing: Any, path: str | os.PathLike[str], *, dpi: float = 200.0) -> t
     drawing : Figure, Axes or array of Axes
         A figure, or what a function of :mod:`toysup.plot` returned.
     path : str or PathLike
-        The files' path without ".png" and ".svg"; missing folders are made.
+        The files' path; an ending ".png" or ".svg" is left off, and missing folders are made.
     dpi : float, default 200
         Dots per inch of the PNG, and of what is drawn as pixels in the SVG.
 
@@ -38,6 +38,8 @@ def save(drawing: Any, path: str | os.PathLike[str], *, dpi: float = 200.0) -> t
     """
     figure = _figure_of(drawing)
     base = Path(path)
+    if base.suffix.lower() in (".png", ".svg"):
+        base = base.with_suffix("")
     base.parent.mkdir(parents=True, exist_ok=True)
     png, svg = base.with_name(base.name + ".png"), base.with_name(base.name + ".svg")
     with mpl.rc_context({"svg.hashsalt": "toysup", "svg.fonttype": "path"}):
