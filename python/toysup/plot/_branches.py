@@ -47,6 +47,8 @@ def branches(
     with canvas((5.6, 5.6), axes, rows=2) as panels:
         for ax, variable in zip(panels[:, 0], ("train_loss", "test_loss"), strict=True):
             for name, by_T in best.items():
+                if not by_T:
+                    continue
                 every = [point for point in points if point.branch == name]
                 style: dict[str, Any] = {"color": COLORS[name], "marker": MARKERS[name]}
                 style |= {"markeredgewidth": 0}
