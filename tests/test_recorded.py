@@ -111,6 +111,11 @@ def test_recorded_tables_are_drawn_like_sweeps() -> None:
     plt.close(ax.figure)
 
 
+def test_a_T_that_a_table_lacks_is_named() -> None:
+    with pytest.raises(ValueError, match=r"T = 7 is not in the sweep, which has 3, 5, .*, inf$"):
+        plot.test_loss(paper.recorded("figure3"), T=7)
+
+
 # ------------------------------------------------------------------------- the tables of the page
 
 PAGE = Path(__file__).parent.parent / "docs" / "paper.md"

@@ -275,6 +275,7 @@ def _many(value: Any, known: list[Any]) -> list[Any]:
 
 def _place(name: str, value: Any, known: list[Any]) -> int:
     if value not in known:
-        choices = ", ".join(str(k) for k in known)
+        # T is a float where one of its values is infinite: 3, and not 3.0.
+        choices = ", ".join(f"{k:.12g}" if isinstance(k, float) else str(k) for k in known)
         raise ValueError(f"{name} = {short(value)} is not in the sweep, which has {choices}")
     return known.index(value)
