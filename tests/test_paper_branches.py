@@ -87,8 +87,8 @@ def test_the_branches_are_trained_drawn_and_told(backend: Backend, tmp_path: Pat
     assert list(made.results) == ["figure3", RANDOM, STARTED]
     assert made.results["figure3"].configs[0].T == math.inf
     started = made.results[STARTED]
-    endless, examples = started.coords["init"]
-    assert (endless.W == made.results["figure3"].run().W).all()
+    learnt, examples = started.coords["init"]
+    assert (learnt.W == made.results["figure3"].run().W).all()
     of_fewest = [
         made.results[RANDOM].run(T=6, learning_rate=rate)
         for rate in started.coords["learning_rate"]
