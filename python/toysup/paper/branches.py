@@ -43,6 +43,9 @@ from toysup.paper._table import Cell, Table
 if TYPE_CHECKING:
     import xarray
 
+    # Sweeps, or the recorded tables that are called so.
+    Scans = Mapping[str, SweepResult | xarray.Dataset]
+
 __all__ = ["BRANCHES", "Point", "crossing", "lowest", "points"]
 
 RANDOM, STARTED = "branches-random", "branches-started"
@@ -102,8 +105,8 @@ class Point:
     branch: str  # "features" or "examples"
 
 
-def points(results: Mapping[str, SweepResult | xarray.Dataset]) -> list[Point]:
-    """All runs that ended well, by rising T: of sweeps, or of the recorded tables so called."""
+def points(results: Scans) -> list[Point]:
+    """All runs that ended well, by rising T: of sweeps or of recorded tables."""
     found = []
     for part in (RANDOM, STARTED):
         result = results[part]
@@ -173,8 +176,8 @@ def tables(results: Results, scale: str) -> list[Table]:
     ]
 
 
-def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
-    """Train and test loss of both branches against T."""
+def drawings(results: Scans, scale: str) -> Iterator[tuple[str, Any]]:
+    """Train and test loss of both branches against T; of recorded tables, too."""
     from toysup.plot._branches import branches
 
     found = points(results)
@@ -183,7 +186,7 @@ def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
         yield "branches", branches(found, best, crossing(best))
 
 
-def see(results: Results, scale: str) -> str:
+def see(results: Scans, scale: str) -> str:
     """Where the branches cross, and by how much they differ there."""
     best = lowest(points(results))
     where = crossing(best)
