@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +209,17 @@ def test_the_page_shows_the_recorded_branches() -> None:
         for branch, by_T in best.items():
             text = f"{by_T[T].train_loss:.4f}" if T in by_T else "none"
             assert row[f"{branch}: train loss"] == text
+
+
+@needs_page
+def test_the_examples_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import matplotlib.pyplot as plt
+
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.S | re.M)
+    assert blocks
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, str(PAGE), "exec"), names)
+    plt.close("all")
+    assert (tmp_path / "branches.png").stat().st_size > 1000
