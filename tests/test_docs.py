@@ -17,6 +17,7 @@ import toysup
 from toysup import TrainConfig
 
 README = Path(__file__).parent.parent / "README.md"
+PAPER = README.parent / "docs" / "paper.md"
 SKIPPED = ("toysup._native", "toysup._rust", "toysup.__main__")
 
 
@@ -46,11 +47,11 @@ def test_the_examples_of_docstrings(backend, name, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def python_examples() -> list[str]:
-    """The fenced Python blocks of the README."""
-    if not README.exists():
+def python_examples(page: Path = README) -> list[str]:
+    """The fenced Python blocks of a page."""
+    if not page.exists():
         return []
-    return re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.S | re.M)
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
 
 
 @pytest.mark.skipif(not python_examples(), reason="there is no README, or no Python in it")
@@ -72,6 +73,20 @@ def test_the_examples_of_the_readme(native, monkeypatch, tmp_path):
             test = doctest.DocTestParser().get_doctest(block, names, "README", str(README), 0)
             block = "".join(example.source for example in test.examples)
         exec(compile(block, str(README), "exec"), names)
+
+
+@pytest.mark.skipif(not PAPER.exists(), reason="the documents are not here")
+def test_the_examples_of_the_paper(monkeypatch, tmp_path):
+    import matplotlib.pyplot as plt
+
+    monkeypatch.chdir(tmp_path)
+    blocks = python_examples(PAPER)
+    assert blocks
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, str(PAPER), "exec"), names)
+    plt.close("all")
+    assert (tmp_path / "branches.png").stat().st_size > 1000
 
 
 # --------------------------------------------------------------------------------- completeness

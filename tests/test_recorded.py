@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -187,9 +186,8 @@ def test_the_page_shows_the_recorded_figure_3() -> None:
     for row in rows("| T | paper | mean"):
         T = number(row["T"])
         for name, column in columns.items():
-            known = data[name].sel(T=T).dropna("seed") if T in data[name]["T"] else None
             if row[column]:
-                loss = float(known.mean("seed"))
+                loss = float(data[name].sel(T=T).mean("seed"))
                 digits = 4 if loss < 2 else 1
                 assert number(row[column]) == pytest.approx(loss, abs=0.501 * 10**-digits)
         mean = data["mean"].sel(T=T).dropna("seed")
@@ -209,17 +207,3 @@ def test_the_page_shows_the_recorded_branches() -> None:
         for branch, by_T in best.items():
             text = f"{by_T[T].train_loss:.4f}" if T in by_T else "none"
             assert row[f"{branch}: train loss"] == text
-
-
-@needs_page
-def test_the_examples_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import matplotlib.pyplot as plt
-
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.S | re.M)
-    assert blocks
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, str(PAGE), "exec"), names)
-    plt.close("all")
-    assert (tmp_path / "branches.png").stat().st_size > 1000
