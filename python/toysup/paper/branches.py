@@ -111,8 +111,9 @@ def points(results: Scans) -> list[Point]:
     for part in (RANDOM, STARTED):
         result = results[part]
         data = result.dataset if isinstance(result, SweepResult) else result
-        inits = data["init"].to_numpy() if "init" in data.coords else ()
-        starts = dict(zip(inits, ORIGINS, strict=True)) if len(inits) else {}
+        starts = {}
+        if part == STARTED:
+            starts = dict(zip(data["init"].to_numpy(), ORIGINS, strict=True))
         frame = data.to_dataframe().reset_index()
         for run in frame[frame["status"] == "ok"].to_dict("records"):
             start = starts[run["init"]] if starts else "random"
