@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What can go wrong in the core.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,3 +26,12 @@ impl std::error::Error for Error {}
 
 /// `Result` with the core's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// [`Error::Cancelled`] if `cancel` was set.
+pub(crate) fn check(cancel: &AtomicBool) -> Result<()> {
+    if cancel.load(Ordering::Relaxed) {
+        Err(Error::Cancelled)
+    } else {
+        Ok(())
+    }
+}

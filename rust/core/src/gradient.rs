@@ -23,7 +23,7 @@ use crate::aligned::Aligned;
 use crate::checkpoint::{Budgets, Kept};
 use crate::dense::Dense;
 use crate::dispatch::multiversion;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check};
 use crate::examples::{Columns, Examples, FEATURES};
 use crate::groups::{GroupTile, Grouped, Groups};
 use crate::isa::Isa;
@@ -895,14 +895,6 @@ fn reorder<T: Copy>(values: &mut [T], order: &[u32]) {
         .iter_mut()
         .zip(order)
         .for_each(|(to, &j)| *to = old[j as usize]);
-}
-
-fn check(cancel: &AtomicBool) -> Result<()> {
-    if cancel.load(Ordering::Relaxed) {
-        Err(Error::Cancelled)
-    } else {
-        Ok(())
-    }
 }
 
 fn add(to: &mut [f64], from: &[f64]) {

@@ -13,7 +13,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::aligned::Aligned;
-use crate::error::{Error, Result};
+use crate::error::{Result, check};
 use crate::examples::Examples;
 use crate::model::{Params, at};
 use crate::simd::Real;
@@ -109,8 +109,8 @@ pub fn gradient<T: Real>(
     let mut total = vec![0.0; m];
     let (mut h, mut c) = (vec![0.0; m], vec![0.0; m]);
     for t in 0..x.count {
-        if t % LOOK == 0 && cancel.load(Ordering::Relaxed) {
-            return Err(Error::Cancelled);
+        if t % LOOK == 0 {
+            check(cancel)?;
         }
         let entries = || {
             let group = x.rows.group(t);

@@ -1,5 +1,7 @@
 //! The parameters and how they lie in memory.
 
+use std::ops::Range;
+
 use crate::aligned::Aligned;
 use crate::simd::Real;
 
@@ -11,6 +13,9 @@ pub const SMALL: usize = 6;
 
 /// Features of a tile, if m is small.
 pub const TILE: usize = 16;
+
+/// Features of a block.
+const BLOCK: usize = 64;
 
 /// Where W_kj lies: if m is small in tiles of features, [tile][k][feature], so that a vector of
 /// features is loaded as it is; else feature by feature, [feature][k].
@@ -114,9 +119,13 @@ impl<T: Real> Params<T> {
 
     /// The same of `data`, which is laid out like the parameters.
     pub fn values_of(&self, data: &[T], rank: Option<&[u32]>) -> (Vec<T>, Vec<T>) {
-        let mut w = Vec::with_capacity(self.n * self.m);
-        for k in 0..self.m {
-            w.extend((0..self.n).map(|j| data[at(self.m, place(rank, j), k)]));
+        let mut w = vec![T::default(); self.n * self.m];
+        for block in blocks(self.n) {
+            for (k, row) in w.chunks_exact_mut(self.n).enumerate() {
+                for j in block.clone() {
+                    row[j] = data[at(self.m, place(rank, j), k)];
+                }
+            }
         }
         let b = (0..self.n).map(|j| data[self.bias + place(rank, j)]);
         (w, b.collect())
@@ -162,6 +171,11 @@ impl<T: Real> Params<T> {
     pub fn b_norm(&self) -> f64 {
         norm(self.b())
     }
+}
+
+/// The features, as many at a time as a cache holds while rows of W become columns.
+pub(crate) fn blocks(n: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..n).step_by(BLOCK).map(move |j| j..n.min(j + BLOCK))
 }
 
 #[inline(always)]

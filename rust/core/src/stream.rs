@@ -1,9 +1,9 @@
 //! The sample stream, bit for bit that of the NumPy reference (`python/toysup/_stream.py`, which
 //! defines it). Example `t` is a function of `(seed, role, t)` alone.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check};
 use crate::math::normal_quantile;
 
 /// What a stream is for; the second word of its key.
@@ -153,8 +153,8 @@ impl Stream {
         };
         let mut taken = Taken::default();
         for t in start..stop {
-            if t % 1024 == 0 && cancel.load(Ordering::Relaxed) {
-                return Err(Error::Cancelled);
+            if t % 1024 == 0 {
+                check(cancel)?;
             }
             self.push(t, &mut csr, &mut taken);
         }

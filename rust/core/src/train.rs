@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::checkpoint::State;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check};
 use crate::evaluate::squared_error;
 use crate::examples::Examples;
 use crate::gradient::{Gradient, Kernel};
@@ -299,7 +299,7 @@ impl<'a, T: Real> Run<'a, T> {
         };
         let run = Run {
             history_test: test.sample(0, spec.history_test.min(spec.test_size), cancel)?,
-            params: parameters(spec, state, &rank),
+            params: parameters(spec, state, &rank, cancel)?,
             importance: unless_all_one(&spec.importance),
             history: state.map_or_else(Vec::new, |state| state.history.clone()),
             snapshots: state.map_or_else(Vec::new, |state| state.snapshots.clone()),
@@ -359,7 +359,9 @@ impl<'a, T: Real> Run<'a, T> {
         let features = if spec.mean { spec.n as f64 } else { 1.0 };
         let scale = 2.0 / (spec.batch as f64 * features);
         let mut gradient = self.gradient();
+        check(self.cancel)?;
         let mut optimizer = Optimizer::new(spec.optimizer.clone(), &self.params);
+        check(self.cancel)?;
         let mut records = spec.record_steps[self.history.len()..].iter().peekable();
         let mut shots = spec.snapshot_steps[self.snapshots.len()..]
             .iter()
@@ -428,6 +430,7 @@ impl<'a, T: Real> Run<'a, T> {
     /// Append a point of the history; false if something is not finite.
     fn measure(&mut self, step: u64, batch: &Csr) -> Result<bool> {
         let params = self.params.to::<f64>(Some(&self.rank));
+        check(self.cancel)?;
         let mut point = Point {
             step,
             train_loss: f64::NAN,
@@ -482,20 +485,30 @@ impl<'a, T: Real> Run<'a, T> {
 }
 
 /// The initial parameters, or those of `state`.
-fn parameters<T: Real>(spec: &Spec, state: Option<&State<T>>, rank: &[u32]) -> Params<T> {
+fn parameters<T: Real>(
+    spec: &Spec,
+    state: Option<&State<T>>,
+    rank: &[u32],
+    cancel: &AtomicBool,
+) -> Result<Params<T>> {
     let Spec { n, m, .. } = *spec;
     if let Some(State {
         parameters: (w, b), ..
     }) = state
     {
-        return Params::from_values(n, m, w.iter().copied(), b, Some(rank));
+        return Ok(Params::from_values(n, m, w.iter().copied(), b, Some(rank)));
     }
     if let Some((w, b)) = &spec.given {
         let b: Vec<T> = b.iter().map(|&b| T::from_f64(b)).collect();
-        return Params::from_values(n, m, w.iter().map(|&w| T::from_f64(w)), &b, Some(rank));
+        let w = w.iter().map(|&w| T::from_f64(w));
+        return Ok(Params::from_values(n, m, w, &b, Some(rank)));
     }
     let w = initial_weights(n, m, spec.init, spec.init_seed).map(T::from_f64);
-    Params::from_values(n, m, w, &vec![T::default(); n], Some(rank))
+    // Weights that are cut short are never seen.
+    let w = w.take_while(|_| check(cancel).is_ok());
+    let params = Params::from_values(n, m, w, &vec![T::default(); n], Some(rank));
+    check(cancel)?;
+    Ok(params)
 }
 
 /// The examples of update `step`.
