@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import hashlib
 import itertools
@@ -10,6 +11,8 @@ import math
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -198,6 +201,34 @@ def on(backend: Backend, function: Callable[..., Any], *args: Any, **kwargs: Any
     """What a function returns on that backend."""
     with using(backend):
         return function(*args, **kwargs)
+
+
+def after(seconds: float) -> Callable[[], bool]:
+    """So many seconds from now it is so."""
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() >= until
+
+
+@contextlib.contextmanager
+def interrupted_when(condition: Callable[[], Any]) -> Iterator[list[float]]:
+    """Ctrl-C comes to the main thread as soon as something is so; when it came, if it did."""
+    times: list[float] = []
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.005):
+            if condition():
+                times.append(time.monotonic())
+                _thread.interrupt_main()
+                return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield times
+    finally:
+        done.set()
+        thread.join()
 
 
 def in_new_process(function: str, module: str = "helpers", **environment: str) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
-import contextlib
 import json
 import logging
 import math
@@ -11,16 +9,14 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import toysup
-from helpers import raw_bits, run_bits
+from helpers import interrupted_when, raw_bits, run_bits
 from toysup import RunFailedError, StoreError, TrainConfig, cli, open_sweep, sweep, train
 from toysup._running import Pulse, running
 from toysup._types import Options
@@ -33,26 +29,6 @@ LONG = {
 }
 TINY = TrainConfig(n=16, m=2, T=4, sparsity=0.8, steps=20, test_size=20, record=3)
 ENDLESS = TINY.replace(steps=2**40, record=1)
-
-
-@contextlib.contextmanager
-def interrupted_when(condition: Callable[[], Any]) -> Iterator[None]:
-    """Ctrl-C as soon as something is so."""
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.005):
-            if condition():
-                _thread.interrupt_main()
-                return
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def spied(monkeypatch: pytest.MonkeyPatch, backend: Any) -> list[dict[int, int]]:
@@ -84,12 +60,20 @@ def test_an_interrupted_training_goes_on_from_its_file(backend, monkeypatch, tmp
 
 def test_ctrl_c_alone_keeps_the_state(backend, monkeypatch, tmp_path):
     config, path = LONG[backend.name], tmp_path / "state.npz"
-    began = time.monotonic()
-    with (
-        interrupted_when(lambda: time.monotonic() > began + 0.3),
-        pytest.raises(KeyboardInterrupt),
-    ):
-        train(config, checkpoint=path)  # every minute, if it is not interrupted
+    real, done = backend.train_many, [0.0]
+
+    def train_many(configs: Any, n_jobs: int, on_result: Any, poll: Any, options: Any) -> None:
+        def look(work: float) -> bool:
+            done.append(work)
+            return bool(poll(work))
+
+        real(configs, n_jobs, on_result, look, options)
+
+    early = config.steps / 8 * config.step_cost()
+    with monkeypatch.context() as patch:
+        patch.setattr(backend, "train_many", train_many)
+        with interrupted_when(lambda: done[-1] > early), pytest.raises(KeyboardInterrupt):
+            train(config, checkpoint=path)  # every minute, if it is not interrupted
     seen = spied(monkeypatch, backend)
     assert run_bits(train(config, checkpoint=path)) == run_bits(train(config))
     assert seen[0][0] > 0

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -15,6 +12,7 @@ from typing import Any
 import pytest
 
 import toysup
+from helpers import after, interrupted_when
 from toysup import TrainConfig, _memory, _plan
 from toysup._plan import Plan, PlanRow, make_plan
 
@@ -181,23 +179,20 @@ def test_few_are_tried(m, T, expected):
 
 def test_a_real_estimate(backend):
     config = TrainConfig(n=400, T=40, sparsity=0.98, steps=3000, test_size=2000)
-    plan = make_plan([config], 0, 0, 1)
-    began = time.perf_counter()
-    backend.train_many([config], 1, lambda i, run: None, lambda work: False)
-    took = time.perf_counter() - began
-    assert plan.seconds is not None
-    assert took / 5 < plan.seconds < took * 5 + 0.1  # other programs may be at work
+    ratios = []
+    for _ in range(3):  # other programs may be at work
+        plan = make_plan([config], 0, 0, 1)
+        began = time.perf_counter()
+        backend.train_many([config], 1, lambda i, run: None, lambda work: False)
+        assert plan.seconds is not None
+        ratios.append(plan.seconds / (time.perf_counter() - began))
+    assert 1 / 5 < sorted(ratios)[1] < 5, ratios
 
 
 def test_ctrl_c_ends_it_at_once(backend):
-    # Ctrl-C comes to the main thread, wherever that is then.
-    timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    began = time.perf_counter()
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_when(after(0.4)) as times, pytest.raises(KeyboardInterrupt):
         make_plan(grid(T=[2000, 5000], m=[2, 8]), 0, 0, 1)
-    timer.join()
-    assert time.perf_counter() - began < 1.5
+    assert time.monotonic() - times[0] < 1
 
 
 # -------------------------------------------------------------------------------------- schedules
