@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::aligned::Aligned;
 use crate::dispatch::multiversion;
-use crate::model::{Params, at, blocks};
+use crate::model::Params;
 use crate::simd::{Real, Vector};
 use crate::stream::Csr;
 
@@ -83,13 +83,11 @@ fn pack<T: Real>(params: &Params<T>) -> (usize, Aligned<T>) {
     let Params { n, m, .. } = *params;
     let stride = n.next_multiple_of(2 * T::Portable::LANES);
     let mut packed = Aligned::zeros((m + 1) * stride);
-    packed[m * stride..][..n].copy_from_slice(params.b());
-    for block in blocks(n) {
-        for (k, row) in packed.chunks_exact_mut(stride).take(m).enumerate() {
-            for j in block.clone() {
-                row[j] = params.data[at(m, j, k)];
-            }
+    for j in 0..n {
+        for (k, x) in params.w(j).enumerate() {
+            packed[k * stride + j] = x;
         }
+        packed[m * stride + j] = params.b()[j];
     }
     (stride, packed)
 }

@@ -174,7 +174,7 @@ impl<T: Real> Params<T> {
 }
 
 /// The features, as many at a time as a cache holds while rows of W become columns.
-pub(crate) fn blocks(n: usize) -> impl Iterator<Item = Range<usize>> {
+fn blocks(n: usize) -> impl Iterator<Item = Range<usize>> {
     (0..n).step_by(BLOCK).map(move |j| j..n.min(j + BLOCK))
 }
 
