@@ -1,7 +1,5 @@
 //! The parameters and how they lie in memory.
 
-use std::ops::Range;
-
 use crate::aligned::Aligned;
 use crate::simd::Real;
 
@@ -14,7 +12,7 @@ pub const SMALL: usize = 6;
 /// Features of a tile, if m is small.
 pub const TILE: usize = 16;
 
-/// Features of a block.
+/// Features that a cache holds while rows of W become columns.
 const BLOCK: usize = 64;
 
 /// Where W_kj lies: if m is small in tiles of features, [tile][k][feature], so that a vector of
@@ -120,9 +118,9 @@ impl<T: Real> Params<T> {
     /// The same of `data`, which is laid out like the parameters.
     pub fn values_of(&self, data: &[T], rank: Option<&[u32]>) -> (Vec<T>, Vec<T>) {
         let mut w = vec![T::default(); self.n * self.m];
-        for block in blocks(self.n) {
+        for first in (0..self.n).step_by(BLOCK) {
             for (k, row) in w.chunks_exact_mut(self.n).enumerate() {
-                for j in block.clone() {
+                for j in first..self.n.min(first + BLOCK) {
                     row[j] = data[at(self.m, place(rank, j), k)];
                 }
             }
@@ -171,11 +169,6 @@ impl<T: Real> Params<T> {
     pub fn b_norm(&self) -> f64 {
         norm(self.b())
     }
-}
-
-/// The features, as many at a time as a cache holds while rows of W become columns.
-fn blocks(n: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..n).step_by(BLOCK).map(move |j| j..n.min(j + BLOCK))
 }
 
 #[inline(always)]

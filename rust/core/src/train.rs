@@ -299,7 +299,7 @@ impl<'a, T: Real> Run<'a, T> {
         };
         let run = Run {
             history_test: test.sample(0, spec.history_test.min(spec.test_size), cancel)?,
-            params: parameters(spec, state, &rank, cancel)?,
+            params: parameters(spec, state, &rank, cancel),
             importance: unless_all_one(&spec.importance),
             history: state.map_or_else(Vec::new, |state| state.history.clone()),
             snapshots: state.map_or_else(Vec::new, |state| state.snapshots.clone()),
@@ -320,6 +320,7 @@ impl<'a, T: Real> Run<'a, T> {
             test,
             rank,
         };
+        check(cancel)?;
         let mut examples = Examples::new(&csr, spec.n, Some(&run.rank));
         if let Some(state) = state.filter(|state| !state.order.is_empty()) {
             let stay: Vec<u32> = (0..spec.n as u32).collect();
@@ -484,31 +485,27 @@ impl<'a, T: Real> Run<'a, T> {
     }
 }
 
-/// The initial parameters, or those of `state`.
+/// The initial parameters, or those of `state`; cut short if `cancel` was set.
 fn parameters<T: Real>(
     spec: &Spec,
     state: Option<&State<T>>,
     rank: &[u32],
     cancel: &AtomicBool,
-) -> Result<Params<T>> {
+) -> Params<T> {
     let Spec { n, m, .. } = *spec;
     if let Some(State {
         parameters: (w, b), ..
     }) = state
     {
-        return Ok(Params::from_values(n, m, w.iter().copied(), b, Some(rank)));
+        return Params::from_values(n, m, w.iter().copied(), b, Some(rank));
     }
     if let Some((w, b)) = &spec.given {
         let b: Vec<T> = b.iter().map(|&b| T::from_f64(b)).collect();
-        let w = w.iter().map(|&w| T::from_f64(w));
-        return Ok(Params::from_values(n, m, w, &b, Some(rank)));
+        return Params::from_values(n, m, w.iter().map(|&w| T::from_f64(w)), &b, Some(rank));
     }
     let w = initial_weights(n, m, spec.init, spec.init_seed).map(T::from_f64);
-    // Weights that are cut short are never seen.
     let w = w.take_while(|_| check(cancel).is_ok());
-    let params = Params::from_values(n, m, w, &vec![T::default(); n], Some(rank));
-    check(cancel)?;
-    Ok(params)
+    Params::from_values(n, m, w, &vec![T::default(); n], Some(rank))
 }
 
 /// The examples of update `step`.
