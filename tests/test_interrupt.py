@@ -171,6 +171,7 @@ def test_a_loop_of_short_runs_can_be_stopped(backend):
         while time.monotonic() < until:
             train(SMALL)
             count += 1
+    assert count > 0
 
 
 @pytest.mark.parametrize("use", [train, lambda config: sweep(config, seed=[0, 1])])

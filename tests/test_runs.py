@@ -452,7 +452,7 @@ def test_ctrl_c_answers_at_once_and_keeps_what_is_finished(backend: object, tmp_
         seconds = time.monotonic() - began
         assert process.wait(30) == 0
     # The promise is 0.2 s; the bound is for a loaded machine.
-    assert seconds < 5, seconds
+    assert seconds < 2, seconds
     assert line.startswith("True ") and int(line.split()[1]) >= 2
     kept = toysup.open_sweep(tmp_path / "store")
     assert kept.run(T=3, steps=50).status == "ok"
