@@ -402,6 +402,26 @@ def test_a_mistake_of_ours_keeps_its_traceback(
 # --- status, info ---
 
 
+def test_weights_are_their_label_in_every_document(toysup_cli: Cli, tmp_path: Path) -> None:
+    path, store = tmp_path / "r.npz", tmp_path / "s"
+    run = toysup.train(n=30, T=5, sparsity=0.8, steps=5, test_size=0)
+    run.save(path)
+    label = repr(TrainConfig(n=30, init=(run.W, run.b)).init)
+    words = ("sweep", "--T", "5", *TINY, "--init", f"{path},xavier_uniform", "--store", store)
+    dry = json.loads(toysup_cli(*words, "--json", "--dry-run")[1])
+    swept = json.loads(toysup_cli(*words, "--json")[1])
+    assert dry["fields"]["init"] == swept["fields"]["init"] == [label, "xavier_uniform"]
+    assert (
+        [row["init"] for row in swept["runs"]] == swept["axes"]["init"] == [label, "xavier_uniform"]
+    )
+    (status,) = json.loads(toysup_cli("status", store, "--json")[1])["stores"]
+    merged = json.loads(toysup_cli("merge", "--json", tmp_path / "all", store)[1])
+    assert status["axes"] == merged["axes"] == swept["axes"]
+    result = toysup.open_sweep(store)
+    assert json.loads(result.dataset.attrs["config"])["axes"] == swept["axes"]
+    assert result.run(init=label).config.init == TrainConfig(n=30, init=run).init
+
+
 def test_status_counts_the_runs(toysup_cli: Cli, store: Path) -> None:
     code, out, err = toysup_cli("status", store)
     assert (code, err) == (0, "")

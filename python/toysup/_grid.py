@@ -16,7 +16,7 @@ from toysup._weights import Weights, as_weights, is_pair
 from toysup.config import FIELDS, MAX_EXAMPLES, TrainConfig, as_int
 from toysup.errors import nearest, short
 
-__all__ = ["MAX_CELLS", "Grid", "Index", "as_label", "is_axis"]
+__all__ = ["MAX_CELLS", "Grid", "Index", "as_label", "is_axis", "plain"]
 
 Index = tuple[int, ...]
 
@@ -74,6 +74,25 @@ def as_label(value: Any) -> Any:
     if isinstance(value, Weights):
         return repr(value)
     return ", ".join(map(repr, value)) if isinstance(value, tuple) else value
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON for a reader, in lists and dicts too: None for NaN, "inf" for infinity.
+
+    Weights, and the run they are of, are their label, by which ``SweepResult.run`` knows them; a
+    store has them in full, see :meth:`Grid.to_json`.
+    """
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    value = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    if isinstance(value, (list, tuple, range)):
+        return [plain(item) for item in value]
+    weights = as_weights(value)
+    return value if weights is None else as_label(weights)
 
 
 def _held(name: str, value: Any) -> Any:
@@ -194,7 +213,7 @@ class Grid:
         return -1
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """As JSON values, with all that is needed to make the grid again."""
         return {"axes": _encode(self.axes), "fixed": _encode(self.fixed)}
 
     @classmethod

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toysup._grid import Grid, Index, as_label
+from toysup._grid import Grid, Index, as_label, plain
 from toysup.config import TrainConfig
 from toysup.errors import nearest, short, unknown
 from toysup.store import SCHEMA_VERSION
@@ -334,7 +334,8 @@ class SweepResult:
         for cell in self._cells.values():
             for name, value in (cell.summary or {}).get("provenance", {}).items():
                 made.setdefault(f"made_with_{name}", set()).add(value)
-        config = json.dumps(self._grid.to_json(), sort_keys=True)
+        settings = {"axes": self._grid.axes, "fixed": self._grid.fixed}
+        config = json.dumps(plain(settings), sort_keys=True)
         attrs = {name: ", ".join(sorted(values)) for name, values in sorted(made.items())}
         return {"config": config, "schema_version": SCHEMA_VERSION, **attrs}
 

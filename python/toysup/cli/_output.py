@@ -42,7 +42,7 @@ def say(args: argparse.Namespace, text: str = "") -> None:
 
 def document(data: object) -> None:
     """The JSON document, which is all that goes to stdout."""
-    from toysup.paper._table import plain
+    from toysup._grid import plain
 
     print(json.dumps(plain(data), indent=1, allow_nan=False))
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from toysup._files import replace_file
+from toysup._grid import plain
 
-__all__ = ["Cell", "Table", "align", "plain"]
+__all__ = ["Cell", "Table", "align"]
 
 Cell = str | int | float | None
 
@@ -70,17 +71,6 @@ def align(lines: Sequence[Sequence[str]]) -> str:
         "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
-
-
-def plain(value: Any) -> Any:
-    """A value that JSON has: None for NaN, "inf" for infinity; in lists and dicts too."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    return value
 
 
 def _blank(value: Cell) -> bool:
