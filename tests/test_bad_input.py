@@ -144,6 +144,7 @@ WRONG_SWEEP: list[tuple[dict[str, Any], type[Exception], list[str]]] = [
     ({"on_error": "ignore"}, ValueError, ["on_error must be one of 'raise', 'record'", "'ignore'"]),
     ({"on_error": "Raise"}, ValueError, ["on_error must be", "did you mean 'raise'?"]),
     ({"on_error": None}, ValueError, ["on_error must be", "got None"]),
+    ({"on_interrupt": "go on"}, ValueError, ["on_interrupt must be one of 'raise', 'return'"]),
     ({"njobs": 2}, TypeError, ["'njobs'", "did you mean 'n_jobs'?"]),
     ({"T": [5, 10**13], "sparsity": 0.999}, MemoryError, ["largest run", "needs about", "has"]),
 ]

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import pytest
 
 import toysup
 from helpers import after, interrupted_when, run_bits
-from toysup import TrainConfig, open_sweep, sweep, train
+from toysup import SweepInterrupted, TrainConfig, open_sweep, sweep, train
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are sent to another process")
 
@@ -90,16 +91,26 @@ def test_training_works_after_it_was_stopped(backend):
     assert run_bits(train(SMALL)) == before
 
 
-def test_a_sweep_that_is_stopped_gives_what_it_has(backend, caplog):
+def when_one_is_done(text: pytest.LogCaptureFixture) -> Callable[[], bool]:
+    return lambda: "ok, train loss" in text.text
+
+
+def test_a_sweep_that_is_stopped_has_what_it_has(backend, caplog):
     steps = [20, 2**40]  # the long one starts first
     with (
         caplog.at_level(logging.INFO, "toysup"),
-        interrupted_when(lambda: "ok, train loss" in caplog.text) as times,
-        pytest.warns(RuntimeWarning, match="interrupted: 1 of 2 runs are finished") as caught,
+        interrupted_when(when_one_is_done(caplog)) as times,
+        pytest.raises(SweepInterrupted) as caught,
     ):
-        res = sweep(SMALL, steps=steps, n_jobs=2)
-        answered(time.monotonic() - times[0], f"{backend.name}, sweep")
-    assert caught[0].filename == __file__
+        try:
+            sweep(SMALL, steps=steps, n_jobs=2)
+        finally:
+            answered(time.monotonic() - times[0], f"{backend.name}, sweep")
+    assert str(caught.value) == (
+        "the sweep was interrupted: 1 of 2 runs are finished, in memory only; with store= they are "
+        "kept, and the same call continues"
+    )
+    res = caught.value.result
     assert res.interrupted and len(res) == 2
     assert res.dataset.status.values.tolist() == ["ok", "missing"]
     assert run_bits(res.run(steps=20)) == run_bits(train(SMALL)) and not res.failed
@@ -109,6 +120,27 @@ def test_a_sweep_that_is_stopped_gives_what_it_has(backend, caplog):
     assert not sweep(SMALL, steps=[20, 30]).interrupted
 
 
+def test_partial_results_are_returned_to_who_asks_for_them(backend, caplog, tmp_path):
+    said = "interrupted: 1 of 2 runs are finished and kept in '.*'; the same call continues"
+    how = {"n_jobs": 2, "store": tmp_path, "on_interrupt": "return"}
+    with (
+        caplog.at_level(logging.INFO, "toysup"),
+        interrupted_when(when_one_is_done(caplog)),
+        pytest.warns(RuntimeWarning, match=said) as caught,
+    ):
+        res = sweep(SMALL, steps=[20, 2**40], **how)
+    assert caught[0].filename == __file__
+    assert res.interrupted and res.statuses == open_sweep(tmp_path).statuses == ["ok", "missing"]
+
+
+def test_an_interruption_is_no_error_that_a_program_survives(backend):
+    """``except Exception`` does not catch it, and ``except KeyboardInterrupt`` does."""
+    assert issubclass(SweepInterrupted, KeyboardInterrupt)
+    assert not issubclass(SweepInterrupted, Exception)
+    there = pickle.loads(pickle.dumps(SweepInterrupted("3 of 4", [1, 2])))
+    assert (type(there), str(there), there.result) == (SweepInterrupted, "3 of 4", [1, 2])
+
+
 def test_a_sweep_on_an_executor_stops_too(backend):
     from concurrent.futures import ThreadPoolExecutor
 
@@ -116,10 +148,13 @@ def test_a_sweep_on_an_executor_stops_too(backend):
     with (
         ThreadPoolExecutor(1) as pool,
         interrupted_when(after(0.05)) as times,
-        pytest.warns(RuntimeWarning, match="interrupted"),
+        pytest.raises(SweepInterrupted) as caught,
     ):
-        res = sweep(some, seed=range(30), executor=pool)
-        answered(time.monotonic() - times[0], f"{backend.name}, sweep on an executor")
+        try:
+            sweep(some, seed=range(30), executor=pool)
+        finally:
+            answered(time.monotonic() - times[0], f"{backend.name}, sweep on an executor")
+    res = caught.value.result
     assert res.interrupted and (res.dataset.status == "missing").any()
 
 
@@ -156,11 +191,8 @@ def test_a_ctrl_c_at_the_end_of_a_training_is_not_swallowed(backend, late):
 
 
 def test_a_ctrl_c_at_the_end_of_a_sweep_is_not_swallowed(backend, late, tmp_path):
-    try:
-        with contextlib.suppress(RuntimeWarning):
-            assert sweep(SMALL, T=[4, 6], store=tmp_path).interrupted
-    except KeyboardInterrupt:
-        pass
+    with pytest.raises(SweepInterrupted, match="2 of 2 runs are finished and kept in"):
+        sweep(SMALL, T=[4, 6], store=tmp_path)
     assert (open_sweep(tmp_path).dataset.status == "ok").all()  # and it loses nothing
 
 
@@ -230,18 +262,18 @@ def test_in_another_thread_nothing_is_touched(backend, monkeypatch):
 # ---------------------------------------- in other processes
 
 SWEEP = """
-import json, sys, time, warnings
+import json, sys, time
 import toysup
 folder, fields = sys.argv[1], json.loads(sys.argv[2])
 print("ready", flush=True)
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    res = toysup.sweep(**fields, store=folder, n_jobs=1)
-done = time.monotonic()
-print(json.dumps({
-    "time": done, "interrupted": res.interrupted, "warnings": [str(w.message) for w in caught],
-    "status": res.dataset.status.values.tolist(),
-}))
+try:
+    toysup.sweep(**fields, store=folder, n_jobs=1)
+except toysup.SweepInterrupted as stop:
+    done = time.monotonic()
+    print(json.dumps({
+        "time": done, "interrupted": stop.result.interrupted, "said": str(stop),
+        "status": stop.result.dataset.status.values.tolist(),
+    }))
 """
 
 TRAIN = """
@@ -266,6 +298,13 @@ def start(code: str, *arguments: str) -> subprocess.Popen[str]:
     return process
 
 
+def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None and time.monotonic() < until, process.communicate()
+        time.sleep(0.005)
+
+
 def interrupt(process: subprocess.Popen[str], what: str) -> dict[str, Any]:
     """Send SIGINT; what the process says, after how many seconds."""
     sent = time.monotonic()
@@ -275,6 +314,27 @@ def interrupt(process: subprocess.Popen[str], what: str) -> dict[str, Any]:
     said: dict[str, Any] = json.loads(out)
     answered(said["time"] - sent, what)
     return said
+
+
+SCRIPT = """
+import atexit, sys, toysup
+atexit.register(print, "and is tidied up", flush=True)
+for seed in range(3):
+    print("ready", flush=True)
+    toysup.sweep(n=500, m=2, T=100, sparsity=0.9, steps=2**40, test_size=10, init_seed=[seed],
+                 store=sys.argv[1])
+"""
+
+
+@posix
+def test_ctrl_c_ends_a_script_and_the_shells_script_around_it(backend, tmp_path):
+    """A shell goes on with its loop unless SIGINT is what ended the process."""
+    process = start(SCRIPT, str(tmp_path))
+    wait_for(lambda: list(tmp_path.glob("running/*.json")), process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (-signal.SIGINT, "and is tidied up\n")
+    assert err.splitlines()[-1].startswith("toysup.errors.SweepInterrupted: the sweep was ")
 
 
 @posix
@@ -299,7 +359,7 @@ def test_ctrl_c_keeps_what_a_sweep_has_and_it_continues_from_there(backend, tmp_
     count = len(finished)
     assert 1 <= count < 5
     assert said["interrupted"] and said["status"] == ["ok"] * count + ["missing"] * (5 - count)
-    assert said["warnings"] == [f"the sweep was interrupted: {count} of 5 runs are finished"]
+    assert said["said"].startswith(f"the sweep was interrupted: {count} of 5 runs are finished and")
     files = {path: path.stat().st_mtime_ns for path in runs.iterdir()}
     assert len(files) == count and all(toysup.load_run(path) for path in files)  # nothing half done
 

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +18,16 @@ import pytest
 
 import toysup
 from helpers import interrupted_when, raw_bits, run_bits
-from toysup import RunFailedError, StoreError, TrainConfig, cli, open_sweep, sweep, train
+from toysup import (
+    RunFailedError,
+    StoreError,
+    SweepInterrupted,
+    TrainConfig,
+    cli,
+    open_sweep,
+    sweep,
+    train,
+)
 from toysup._running import Pulse, running
 from toysup._types import Options
 from toysup.store import Store
@@ -117,9 +127,10 @@ def test_an_interrupted_sweep_goes_on_inside_its_runs(backend, monkeypatch, tmp_
     states = tmp_path / "checkpoints"
     with (
         interrupted_when(lambda: len(list(states.glob("[!.]*.npz"))) == 2),
-        pytest.warns(RuntimeWarning, match="0 of 3 runs are finished"),
+        pytest.raises(SweepInterrupted, match="0 of 3 runs are finished") as caught,
     ):
-        result = sweep(config, seed=range(3), store=tmp_path, n_jobs=2, checkpoint_every=0.01)
+        sweep(config, seed=range(3), store=tmp_path, n_jobs=2, checkpoint_every=0.01)
+    result = caught.value.result
     assert result.interrupted and result.statuses == ["missing"] * 3
     seen = spied(monkeypatch, backend)
     result = sweep(config, seed=range(3), store=tmp_path, n_jobs=1)
@@ -134,7 +145,7 @@ def test_a_state_that_does_not_fit_costs_only_time(backend, caplog, tmp_path):
     store = Store(tmp_path)
     with (
         interrupted_when(lambda: list((tmp_path / "checkpoints").glob("[!.]*.npz"))),
-        pytest.warns(RuntimeWarning, match="interrupted"),
+        pytest.raises(SweepInterrupted),
     ):
         sweep(config, store=tmp_path, checkpoint_every=0.01)
     found = store.load_checkpoint(config)
@@ -197,7 +208,7 @@ def test_a_sweep_says_how_far_it_is_while_it_runs(backend, tmp_path):
         seen.extend(running(tmp_path / "running"))
         return any(sweep["running"] for sweep in seen)
 
-    with interrupted_when(look), pytest.warns(RuntimeWarning, match="interrupted"):
+    with interrupted_when(look), pytest.raises(SweepInterrupted):
         sweep(ENDLESS, seed=range(3), store=tmp_path, n_jobs=2)
     said = seen[-1]
     assert (said["pid"], said["runs"], said["done"], said["failed"]) == (os.getpid(), 3, 0, 0)
@@ -317,7 +328,7 @@ def test_a_batch_system_that_ends_the_job_costs_no_work(backend, tmp_path):
         time.sleep(0.01)
     process.terminate()
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + signal.SIGTERM
     assert "runs are finished and kept in" in err and "the same command continues" in err
     assert len(list(tmp_path.glob("checkpoints/[!.]*.npz"))) == 1
 

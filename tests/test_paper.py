@@ -352,7 +352,8 @@ def test_an_interruption_leaves_no_half_tables(
         return result
 
     monkeypatch.setattr(_preset, "sweep", interrupted)
-    made = paper.reproduce("figure3", out=tmp_path, seeds=1, T=[3], progress=False)
+    fields = {"out": tmp_path, "seeds": 1, "T": [3], "progress": False}
+    made = paper.reproduce("figure3", on_interrupt="return", **fields)
     assert made.interrupted
     assert (made.tables, made.files) == ([], [])
     assert [path.name for path in tmp_path.iterdir()] == ["store"]

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from helpers import digest, run_bits
-from toysup import TrainConfig, open_sweep, sweep
+from toysup import RunFailedError, SweepInterrupted, TrainConfig, open_sweep, sweep
 from toysup._folder import locked
 
 pytestmark = pytest.mark.timeout(60)
@@ -112,13 +112,15 @@ def interrupted(process: subprocess.Popen[str], *, times: int = 1, group: bool =
     return sent
 
 
-def endless(**options: Any) -> None:
+def endless(*, passed_on: bool = False, **options: Any) -> None:
     """Sweep until SIGINT, and say so."""
     say(ready=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        result = sweep(ENDLESS, seed=[0, 1], **options)
-    say(interrupted=result.interrupted, at=time.monotonic())
+    try:
+        sweep(ENDLESS, seed=[0, 1], **options)
+    except SweepInterrupted as stop:
+        say(interrupted=stop.result.interrupted, at=time.monotonic())
+        if passed_on:
+            raise
 
 
 # --------------------------------------------------------------------------------------- threads
@@ -160,8 +162,8 @@ def test_ctrl_c_stops_only_the_main_threads_sweep(backend, serial, tmp_path):
         aside = pool.submit(lambda: [swept(store=tmp_path / str(i)) for i in range(3)])
         timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
         timer.start()
-        with pytest.warns(RuntimeWarning, match="interrupted"):
-            assert sweep(ENDLESS, seed=[0, 1]).interrupted
+        with pytest.raises(SweepInterrupted):
+            sweep(ENDLESS, seed=[0, 1])
         timer.join()
         assert aside.result() == [serial] * 3
 
@@ -185,10 +187,10 @@ def test_an_executor_that_is_shut_in_the_middle_keeps_what_ended(backend, tmp_pa
 
     thread = threading.Thread(target=shut)
     thread.start()
-    with pytest.warns(RuntimeWarning, match="the sweep was interrupted"):
-        result = sweep(config, **AXES, executor=executor, store=tmp_path)
+    with pytest.raises(RunFailedError, match=r"broke \(CancelledError\); .* kept") as caught:
+        sweep(config, **AXES, executor=executor, store=tmp_path)
     thread.join()
-    status = result.dataset.status
+    status = caught.value.result.dataset.status
     assert (status == "ok").any() and set(status.values.ravel().tolist()) == {"ok", "missing"}
     with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
         sweep(config, **AXES, executor=executor, store=tmp_path)
@@ -370,8 +372,8 @@ class Struck(concurrent.futures.Executor):
 
 
 def test_workers_that_die_of_ctrl_c_are_no_broken_executor(backend):
-    with pytest.warns(RuntimeWarning, match="interrupted: 0 of 1 runs"):
-        assert sweep(CONFIG, executor=Struck()).interrupted
+    with pytest.raises(SweepInterrupted, match="interrupted: 0 of 1 runs"):
+        sweep(CONFIG, executor=Struck())
 
 
 class Here(concurrent.futures.Executor):
@@ -386,8 +388,8 @@ class Here(concurrent.futures.Executor):
 def test_ctrl_c_stops_a_run_on_an_executor_without_workers(backend):
     timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
     timer.start()
-    with pytest.warns(RuntimeWarning, match="interrupted: 0 of 1 runs"):
-        assert sweep(ENDLESS, executor=Here()).interrupted
+    with pytest.raises(SweepInterrupted, match="interrupted: 0 of 1 runs"):
+        sweep(ENDLESS, executor=Here())
     timer.join()
 
 
@@ -415,9 +417,9 @@ def test_sweeps_beside_an_event_loop(backend, serial, tmp_path):
     assert len(ticks) > 1  # the loop went on meanwhile
 
 
-def endless_in_a_coroutine() -> None:
+def endless_in_a_coroutine(passed_on: str) -> None:
     async def main() -> None:
-        endless(n_jobs=2)
+        endless(n_jobs=2, passed_on=bool(passed_on))
         await asyncio.sleep(60)
         say(never=True)
 
@@ -425,9 +427,9 @@ def endless_in_a_coroutine() -> None:
 
 
 @signals
-@pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_in_a_coroutine_stops_its_sweep_and_then_its_task(backend, times):
-    process = start(endless_in_a_coroutine)
+@pytest.mark.parametrize(("times", "passed_on"), [(1, ""), (1, "on"), (2, "")])
+def test_ctrl_c_in_a_coroutine_stops_its_sweep_and_then_its_task(backend, times, passed_on):
+    process = start(endless_in_a_coroutine, passed_on)
     sent = interrupted(process, times=times)
     said = heard(process, -signal.SIGINT)
     assert time.monotonic() - sent < 2 * ALLOWED and "never" not in said
@@ -560,8 +562,11 @@ def test_a_sweep_in_a_notebook(backend, serial, kernel, tmp_path):
 def test_a_notebooks_stop_button(backend, serial, kernel, first):
     code = f"{SET_UP.format(backend=backend.name)}{first}\nprint('ready', flush=True)\n"
     code += "res = toysup.sweep(ENDLESS, seed=[0, 1], n_jobs=2, progress=False)\n"
-    stopped = kernel.cell(f"{code}print(res.interrupted)", interrupt=True)
+    stopped = kernel.cell(f"{code}print('and on')", interrupt=True)
     assert time.monotonic() - stopped["at"] < ALLOWED
-    assert stopped["stdout"] == "ready\nTrue\n" and "0 of 2 runs" in stopped["stderr"]
+    assert stopped["stdout"] == "ready\n" and stopped["reply"]["ename"] == "SweepInterrupted"
+    assert "0 of 2 runs are finished" in stopped["reply"]["evalue"]
+    found = kernel.cell("import sys; print(sys.last_value.result.interrupted)")
+    assert found["stdout"] == "True\n"
     again = kernel.cell("print(result_digest(toysup.sweep(CONFIG, **AXES)))")
     assert again["stdout"] == f"{serial}\n"

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from toysup._sweep import merge, open_sweep, plan, sweep
     from toysup._versions import show_versions
     from toysup.config import TrainConfig
-    from toysup.errors import BackendError, RunFailedError, StoreError, ToysupError
+    from toysup.errors import (
+        BackendError,
+        RunFailedError,
+        StoreError,
+        SweepInterrupted,
+        ToysupError,
+    )
     from toysup.training import Run, load_run, loss_and_grad, train
 
 __all__ = [
@@ -30,6 +36,7 @@ __all__ = [
     "Run",
     "RunFailedError",
     "StoreError",
+    "SweepInterrupted",
     "SweepResult",
     "ToysupError",
     "TrainConfig",
@@ -57,6 +64,7 @@ _HOME = {
     "Run": "toysup.training",
     "RunFailedError": "toysup.errors",
     "StoreError": "toysup.errors",
+    "SweepInterrupted": "toysup.errors",
     "SweepResult": "toysup._result",
     "ToysupError": "toysup.errors",
     "TrainConfig": "toysup.config",

@@ -1,10 +1,6 @@
 """``python -m toysup``: the command line."""
 
-from __future__ import annotations
-
-import sys
-
-from toysup.cli import main
+from toysup.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

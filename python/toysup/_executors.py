@@ -17,6 +17,9 @@ from toysup.training import Run, from_raw
 
 __all__ = ["Failed", "train_alone", "train_on"]
 
+# What an executor says of runs that it will not do any more; the second if it was shut.
+_BROKEN = (concurrent.futures.BrokenExecutor, concurrent.futures.CancelledError)
+
 
 @dataclass(frozen=True)
 class Failed:
@@ -65,7 +68,7 @@ def train_on(
     Raises
     ------
     RunFailedError
-        If the executor broke. What had finished has been handed over.
+        If the executor broke or was shut. What had finished has been handed over.
     """
     cost = [config.step_cost() * config.steps for config in configs]
     order = sorted(range(len(configs)), key=lambda i: -cost[i])
@@ -76,7 +79,7 @@ def train_on(
         for i in order:
             try:
                 futures[executor.submit(train_alone, configs[i], *how)] = i
-            except concurrent.futures.BrokenExecutor as error:
+            except _BROKEN as error:
                 broken = error
                 break
         while futures and not poll(work):
@@ -86,7 +89,7 @@ def train_on(
                 i = futures.pop(future)
                 try:
                     result = _result(future)
-                except concurrent.futures.BrokenExecutor as error:
+                except _BROKEN as error:
                     broken = error
                     continue
                 work += cost[i]
@@ -99,8 +102,8 @@ def train_on(
             future.cancel()
     if broken is not None and not poll(work):  # Ctrl-C kills workers that are starting
         raise RunFailedError(
-            f"the executor broke ({type(broken).__name__}: {broken}); the runs that had finished "
-            f"are kept, and a sweep with a new executor continues"
+            f"the executor broke ({' '.join([type(broken).__name__, *map(str, broken.args)])}); "
+            f"the runs that had finished are kept, and a sweep with a new executor continues"
         )
     return dropped or broken is not None
 
@@ -111,9 +114,7 @@ def _result(
     """What a worker returned; what it raised is a failed run."""
     try:
         return future.result()
-    except concurrent.futures.BrokenExecutor:
+    except _BROKEN:
         raise
-    except concurrent.futures.CancelledError:
-        return None
     except Exception as error:  # noqa: BLE001  recorded, and raised again by the caller
         return Failed(f"{type(error).__name__}: {error}")

@@ -12,13 +12,14 @@ from typing import Any
 from toysup._backend import backend
 from toysup._checkpoint import as_interval
 from toysup._grid import Grid, Index
+from toysup._interrupt import end_scripts
 from toysup._memory import refuse_memory
 from toysup._plan import Plan, make_plan
 from toysup._progress import check_shown
 from toysup._result import SweepResult
 from toysup._work import RETRY, Work, stored
 from toysup.config import TrainConfig, as_int
-from toysup.errors import short, unknown
+from toysup.errors import RunFailedError, SweepInterrupted, short, unknown
 from toysup.store import Store
 from toysup.training import as_config, as_jobs, check_names
 
@@ -34,6 +35,7 @@ def sweep(
     executor: concurrent.futures.Executor | None = None,
     progress: bool | None = None,
     on_error: str = "raise",
+    on_interrupt: str = "raise",
     retry: str = "failed",
     shard: str | tuple[int, int] | None = None,
     checkpoint_every: float = 60.0,
@@ -61,6 +63,11 @@ def sweep(
     on_error : {"raise", "record"}
         Whether a run that fails ends the sweep, or is recorded with its reason. A run that diverges
         is always recorded.
+    on_interrupt : {"raise", "return"}
+        What Ctrl-C does, once all is safe: raise :class:`SweepInterrupted`, which has the result as
+        far as it has come, or return that result with a warning and ``interrupted`` set. Finished
+        runs are kept either way, and runs under way keep their state in the store. A second Ctrl-C
+        does not wait for that.
     retry : {"failed", "all", "none"}
         Which recorded runs are trained again: those that failed, those that diverged as well, or
         neither.
@@ -78,8 +85,6 @@ def sweep(
     Returns
     -------
     SweepResult
-        After Ctrl-C, with the runs that had finished, and ``interrupted`` set; runs under way have
-        kept their state in the store. A second Ctrl-C raises ``KeyboardInterrupt``.
 
     Raises
     ------
@@ -92,7 +97,9 @@ def sweep(
         attribute ``runs``.
     RunFailedError
         If a run failed, and ``on_error`` is "raise", or if the executor broke. Runs that had
-        finished are in the store.
+        finished are in the store, and in its attribute ``result``.
+    SweepInterrupted
+        After Ctrl-C, within 0.2 s. It is a ``KeyboardInterrupt`` with the attribute ``result``.
 
     Examples
     --------
@@ -102,6 +109,8 @@ def sweep(
     """
     if on_error not in ("raise", "record"):
         raise ValueError(unknown("on_error", on_error, ("raise", "record")))
+    if on_interrupt not in ("raise", "return"):
+        raise ValueError(unknown("on_interrupt", on_interrupt, ("raise", "return")))
     given: object = executor
     if given is not None and not isinstance(given, concurrent.futures.Executor):
         kind = type(given).__name__
@@ -118,16 +127,28 @@ def sweep(
     work = asked.work(on_error)
     if work.todo and asked.store is not None:
         asked.store.check_writable()
-    interrupted = work.do(jobs, executor, progress, interval)
-    cells = work.cells()
+    try:
+        interrupted = work.do(jobs, executor, progress, interval)
+    except RunFailedError as error:
+        error.result = SweepResult(asked.grid, work.cells())
+        raise
+    result = SweepResult(asked.grid, work.cells(), interrupted=interrupted)
     if interrupted:
-        done = sum(cell.run is not None for cell in cells.values())
-        warnings.warn(
-            f"the sweep was interrupted: {done} of {len(cells)} runs are finished",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    return SweepResult(asked.grid, cells, interrupted=interrupted)
+        message = f"the sweep was interrupted: {_so_far(result, asked.store)}"
+        if on_interrupt == "raise":
+            end_scripts()
+            raise SweepInterrupted(message, result)
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return result
+
+
+def _so_far(result: SweepResult, store: Store | None) -> str:
+    """What an interrupted sweep has done and kept, and how it goes on."""
+    done = sum(status in ("ok", "diverged") for status in result.statuses)
+    text = f"{done} of {len(result)} runs are finished"
+    if store is None:
+        return f"{text}, in memory only; with store= they are kept, and the same call continues"
+    return f"{text} and kept in {str(store.path)!r}; the same call continues"
 
 
 def plan(

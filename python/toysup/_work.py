@@ -127,10 +127,10 @@ class Work:
             else:
                 dropped = train_on(executor, self.todo, jobs, self._finish, poll)
             self._write_the_rest()
-            if self._failure is not None:
-                raise RunFailedError(self._failure)
-            # Even if all runs had ended just then: a loop around the sweep must notice.
-            return interrupt.is_set() or dropped
+        if self._failure is not None:
+            raise RunFailedError(self._failure)
+        # Even if all runs had ended just then: a loop around the sweep must notice.
+        return interrupt.is_set() or dropped
 
     def _note(self, running: Sequence[tuple[int, int]]) -> str:
         """What the progress bar says besides the time."""

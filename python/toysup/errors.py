@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["BackendError", "RunFailedError", "StoreError", "ToysupError"]
+__all__ = ["BackendError", "RunFailedError", "StoreError", "SweepInterrupted", "ToysupError"]
 
 
 class ToysupError(Exception):
@@ -34,7 +34,32 @@ class StoreError(ToysupError, OSError):
 
 
 class RunFailedError(ToysupError, RuntimeError):
-    """A run of a sweep raised an error of its own."""
+    """A run of a sweep raised an error of its own.
+
+    Attributes
+    ----------
+    result : SweepResult or None
+        What there is of the sweep; None for a single training.
+    """
+
+    result: Any = None
+
+
+class SweepInterrupted(KeyboardInterrupt):
+    """Ctrl-C ended a sweep, and all that was finished is safe.
+
+    As other interrupts it is no ``Exception``, and so no :class:`ToysupError`: what goes on after
+    errors stops here nevertheless.
+
+    Attributes
+    ----------
+    result : SweepResult
+        What there is of the sweep. If it has a store, :func:`toysup.open_sweep` gives it too.
+    """
+
+    def __init__(self, message: str = "", result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 def short(value: object, limit: int = 80) -> str:

@@ -1,7 +1,8 @@
 """The command line: ``toysup reproduce | sweep | plot | status | merge | export | info``.
 
 Results go to stdout, everything else to stderr. Exit codes: 0; 1 if the work failed; 2 for bad
-usage or input; 130 after Ctrl-C; 141 if the reader of stdout went away.
+usage or input; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP; 141 if the reader of stdout
+went away.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import Any, NoReturn
 
 # NumPy, xarray and matplotlib are imported by what needs them: help and usage errors are quick.
@@ -23,7 +25,7 @@ from toysup.cli import _arguments, _show, _stores, _train
 from toysup.cli._output import Interrupted, UsageError, complain
 from toysup.errors import ToysupError, nearest, unknown
 
-__all__ = ["main"]
+__all__ = ["main", "program"]
 
 _ABOUT = """\
 Trains the tiny model of "Superposition, Memorization, and Double Descent" over sweeps, and draws
@@ -106,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a path may hold what the terminal does not know
     try:
         args = _parse(sys.argv[1:] if argv is None else argv)
-        with warnings.catch_warnings(), _terminable():
+        with warnings.catch_warnings(), _terminable(args):
             # It is said in our own words, with what to do.
             warnings.filterwarnings("ignore", "the sweep was interrupted", RuntimeWarning)
             _show_warnings()
@@ -123,23 +125,45 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
     except (KeyboardInterrupt, Interrupted) as error:
         complain("interrupted", str(error) or getattr(args, "resume", "nothing was kept"))
-        return 130
+        return 128 + getattr(args, "signal", signal.SIGINT)
     except Exception as error:  # noqa: BLE001  the boundary of the program
         return _fail(error)
 
 
+def program() -> NoReturn:
+    """The command line as a process of its own."""
+    code = main()
+    if code == 128 + signal.SIGINT:
+        # As Python ends by itself after Ctrl-C: of SIGINT. Shells report that as 130, and only then
+        # end the script that called us, too.
+        sys.excepthook = lambda *_: None
+        raise KeyboardInterrupt
+    sys.exit(code)
+
+
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM, by which batch systems end a job, is taken for Ctrl-C, so that work is kept."""
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+def _terminable(args: argparse.Namespace) -> Iterator[None]:
+    """SIGTERM and SIGHUP, by which batch systems and terminals end a job, are taken for Ctrl-C.
+
+    Not by way of SIGINT: that is ignored in what a shell script does in the background. What is
+    ignored on purpose, as SIGHUP is under nohup, stays so.
+    """
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        args.signal = signum
+        raise KeyboardInterrupt
+
+    ours = []
+    if threading.current_thread() is threading.main_thread():
+        signals = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+        ours = [s for s in signals if s is not None and signal.getsignal(s) is signal.SIG_DFL]
     try:
+        for signum in ours:
+            signal.signal(signum, end)
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for signum in ours:
+            signal.signal(signum, signal.SIG_DFL)
 
 
 def _show_warnings() -> None:

@@ -124,6 +124,7 @@ def merge(args: argparse.Namespace) -> int:
     """Bring stores together."""
     import toysup
 
+    args.resume = "the same command continues"
     result = toysup.merge(args.out, args.stores)
     if args.json:
         found = {"store": args.out, "axes": result.coords, "counts": counts_of(result)}

@@ -90,6 +90,7 @@ def _reproduce_one(
         **changes,
         n_jobs=args.n_jobs,
         progress=False if args.quiet else None,
+        on_interrupt="return",
     )
     for table in made.tables:
         say(args, f"\n{table.text()}")
@@ -149,6 +150,7 @@ def sweep(args: argparse.Namespace) -> int:
         **where,
         progress=False if args.quiet else None,
         on_error=args.on_error,
+        on_interrupt="return",
         checkpoint_every=args.checkpoint_every,
         **fields,
     )

@@ -85,6 +85,7 @@ def reproduce(
     steps: int | None = None,
     n_jobs: int | None = None,
     progress: bool | None = None,
+    on_interrupt: str = "raise",
 ) -> Reproduction:
     """Carry out an experiment: train its sweeps, draw it, and write its tables.
 
@@ -105,14 +106,14 @@ def reproduce(
         Values of T in place of the preset's.
     steps : int, optional
         Number of updates in place of the preset's.
-    n_jobs, progress
+    n_jobs, progress, on_interrupt
         As in :func:`toysup.sweep`.
 
     Returns
     -------
     Reproduction
-        The runs, the tables and the paths of what was written. After Ctrl-C it has neither tables
-        nor files, and ``interrupted`` is set.
+        The runs, the tables and the paths of what was written. After Ctrl-C, if it is returned, it
+        has neither tables nor files, and ``interrupted`` is set.
 
     Raises
     ------
@@ -122,8 +123,12 @@ def reproduce(
         If ``out`` cannot be written.
     RunFailedError
         If a run failed.
+    SweepInterrupted
+        After Ctrl-C; its ``result`` is that of the sweep that was under way.
     """
     preset = get(name)
     sweeps = preset.fields(scale, seeds=seeds, T=T, steps=steps)
     out = f"toysup-{preset.name}-{scale}" if out is None else out
-    return carry_out(preset, scale, out, sweeps, n_jobs=n_jobs, progress=progress)
+    return carry_out(
+        preset, scale, out, sweeps, n_jobs=n_jobs, progress=progress, on_interrupt=on_interrupt
+    )

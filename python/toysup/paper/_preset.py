@@ -160,12 +160,14 @@ def carry_out(
     *,
     n_jobs: int | None = None,
     progress: bool | None = None,
+    on_interrupt: str = "raise",
 ) -> Reproduction:
     """Train what the stores in ``out`` lack; then write tables and drawings there."""
     began = time.perf_counter()
     out = Path(out)
     folder = out / "store"
     results: dict[str, SweepResult] = {}
+    how: dict[str, Any] = {"n_jobs": n_jobs, "progress": progress, "on_interrupt": on_interrupt}
 
     def done(tables: list[Table] | None = None, files: list[Path] | None = None) -> Reproduction:
         seconds = time.perf_counter() - began
@@ -173,7 +175,7 @@ def carry_out(
 
     def trained(sweeps: Mapping[str, Mapping[str, Any]]) -> bool:
         for name, fields in sweeps.items():
-            results[name] = sweep(store=folder / name, n_jobs=n_jobs, progress=progress, **fields)
+            results[name] = sweep(store=folder / name, **how, **fields)
             if results[name].interrupted:
                 return False
         return True
