@@ -231,11 +231,11 @@ def test_figure2_has_a_column_for_each_T_that_is_asked_for(result: SweepResult) 
 
 
 def test_figure3_shows_the_papers_readings_at_its_scale_only(result: SweepResult) -> None:
-    loss = drawn(figure3.FIGURE3, result, "paper").axes[0]
+    loss = drawn(figure3.FIGURE3, result, "paper")[0]
     (known,), (above,) = by_label(loss, "paper"), by_label(loss, "paper, at least")
     assert len(known.get_xdata()) == 19
     assert above.get_xydata().tolist() == [[3, 1.025], [10, 1.025]]
-    assert not [a for a in drawn(figure3.FIGURE3, result).axes[0].lines if "paper" in a.get_label()]
+    assert not [a for a in drawn(figure3.FIGURE3, result)[0].lines if "paper" in a.get_label()]
 
 
 def test_an_arrow_of_the_reference_has_room(result: SweepResult) -> None:
@@ -273,7 +273,7 @@ def test_figure4_table_holds_the_norms(result: SweepResult) -> None:
 
 
 def test_figure4_has_one_scale_a_row_and_the_norms_below(result: SweepResult) -> None:
-    *panels, norms = draw_figure4(result, seed=1, features=5).axes
+    *panels, norms = draw_figure4(result, seed=1, features=5)
     rows = np.array(panels, dtype=object).reshape(2, 4)
     assert [ax.get_title() for ax in rows[0]] == ["T = 3", "T = 8", "T = 40", "T = ∞"]
     for row in rows:

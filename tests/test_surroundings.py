@@ -498,11 +498,14 @@ class Kernel:
         self.manager, self.client = await start_new_async_kernel(env=environment)
 
     def cell(self, code: str, *, interrupt: bool = False) -> dict[str, Any]:
-        """What a cell prints and shows, by kind; it is interrupted once it has printed."""
+        """What a cell prints and shows, by kind, and the number of images.
+
+        It is interrupted once it has printed.
+        """
         return self.runner.run(self._cell(code, interrupt))
 
     async def _cell(self, code: str, interrupt: bool) -> dict[str, Any]:
-        found: dict[str, Any] = {"stdout": "", "stderr": ""}
+        found: dict[str, Any] = {"stdout": "", "stderr": "", "images": 0}
 
         def stop() -> None:
             found["at"] = time.monotonic()
@@ -515,6 +518,7 @@ class Kernel:
                     threading.Timer(0.3, stop).start()
                 found[content["name"]] += content["text"]
             found.update(content.get("data", {}))
+            found["images"] += "image/png" in content.get("data", {})
 
         reply = await self.client.execute_interactive(code, timeout=30, output_hook=hear)
         return {**found, "reply": reply["content"]}
@@ -533,6 +537,7 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     with pytest.MonkeyPatch.context() as patch, selector as runner:
         for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"):
             patch.setenv(name, str(folder / name))
+        patch.delenv("MPLBACKEND", raising=False)  # the kernel sets it to its own
         with contextlib.closing(Kernel(runner)) as kernel:
             yield kernel
 
@@ -570,3 +575,34 @@ def test_a_notebooks_stop_button(backend, serial, kernel, first):
     assert found["stdout"] == "True\n"
     again = kernel.cell("print(result_digest(toysup.sweep(CONFIG, **AXES)))")
     assert again["stdout"] == f"{serial}\n"
+
+
+CELLS = [
+    ("fields = dict(n=30, m=2, T=5, sparsity=0.8, steps=20, test_size=10, snapshots=3)", 0),
+    ("run = toysup.train(**fields)\nassert 'matplotlib' not in sys.modules", 0),
+    ("toysup.plot.animate(run, dpi=30)", 0),
+    ("toysup.plot.vectors(run)", 1),
+    ("toysup.plot.history(run)", 1),
+    ("toysup.plot.figure3(run)", 1),
+    ("toysup.plot.figure4(run)", 1),
+    ("import matplotlib.pyplot as plt; plt.plot([1, 2])", 1),
+    ("figure, ax = plt.subplots(); toysup.plot.test_loss(run, ax=ax)", 1),
+    ("figure = plt.figure(); toysup.plot.figure3(run, fig=figure)", 1),
+    ("toysup.plot.save(toysup.plot.norms(run), {folder!r} + '/norms')", 1),
+    ("try: toysup.plot.norms(run, seed=5)\nexcept ValueError: pass", 0),
+    ("toysup.plot.vectors(run); toysup.plot.norms(run)", 2),
+    ("from toysup.cli import main; path = str(run.save({folder!r} + '/run.npz'))", 0),
+    ("main(['plot', 'norms', path, '--out', {folder!r} + '/a.png', '--quiet'])", 0),
+    ("plt.plot([2, 1])", 1),
+    ("print(plt.get_fignums(), plt.isinteractive(), plt.rcParams['font.size'])", 0),
+]
+
+
+def test_a_notebook_shows_every_figure_once(kernel, tmp_path):
+    """Without %matplotlib: the first figure starts the backend, which shows those of a cell."""
+    kernel.cell("import sys, toysup")
+    for code, images in CELLS:
+        shown = kernel.cell(code.replace("{folder!r}", repr(str(tmp_path))))
+        assert shown["reply"]["status"] == "ok", (code, shown["reply"])
+        assert shown["images"] == images, (code, shown)
+    assert shown["stdout"] == "[] True 10.0\n"

@@ -1,9 +1,9 @@
 """Figures: each function takes a run, a sweep or the path of one, and returns its Axes.
 
-A function that draws one panel takes ``ax=`` and returns the Axes; one that draws several takes
-``axes=`` and returns an array of Axes; :func:`figure3` takes ``fig=`` and returns the figure.
-Without them a new figure is made, as with ``plt.subplots``. Nothing is shown, no global setting is
-changed, and :func:`save` writes what any of them returned.
+A function that draws one panel takes ``ax=`` and returns the Axes; one that draws several returns
+an array of Axes and takes ``axes=``, or ``fig=`` where panels differ in size. Without them a new
+figure is made, as with ``plt.subplots``: a notebook shows it, and so does ``plt.show()``. No global
+setting is changed, and :func:`save` writes what any of them returned.
 """
 
 from __future__ import annotations

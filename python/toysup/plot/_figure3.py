@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
@@ -35,7 +36,7 @@ def figure3(
     seed: int | None = None,
     fig: Figure | SubFigure | None = None,
     **select: Any,
-) -> Figure | SubFigure:
+) -> npt.NDArray[np.object_]:
     """Draw figure 3 of the paper: test loss, dimensionalities and vectors, for m = 2.
 
     The upper two panes share the T axis. The losses are means over seeds; the dimensionalities
@@ -68,8 +69,8 @@ def figure3(
 
     Returns
     -------
-    Figure
-        Its Axes are test loss, dimensionality, the features and then the examples of each T.
+    ndarray of Axes
+        Test loss, dimensionality, the features and then the examples of each T.
 
     Raises
     ------
@@ -105,7 +106,7 @@ def figure3(
             loss.legend(loc="best")
         add_legend(strips)
         draw_columns(pairs, shown, columns, common_scale=False)
-    return figure
+    return np.array([loss, strips, *pairs.ravel()], dtype=object)
 
 
 def _panes(figure: Figure | SubFigure, columns: int) -> tuple[Axes, Axes, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
@@ -26,7 +27,7 @@ def figure4(
     seed: int | None = None,
     fig: Figure | SubFigure | None = None,
     **select: Any,
-) -> Figure | SubFigure:
+) -> npt.NDArray[np.object_]:
     """Draw figure 4 of the paper: vectors at one scale for all T, and norms of W and b, for m = 2.
 
     The vectors are those of the run of lowest train loss of each T, or of one seed. A bar shows the
@@ -50,8 +51,8 @@ def figure4(
 
     Returns
     -------
-    Figure
-        Its Axes are the features and then the examples of each T, and the norms.
+    ndarray of Axes
+        The features and then the examples of each T, and the norms.
 
     Raises
     ------
@@ -82,7 +83,7 @@ def figure4(
         draw_norms(ax, cells, axis, features)
         axis.apply(ax)
         ax.legend(loc="best")
-    return figure
+    return np.array([*pairs.ravel(), ax], dtype=object)
 
 
 def _draw_unit(ax: Axes) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import matplotlib as mpl
@@ -21,6 +22,7 @@ __all__ = [
     "MUTED",
     "RC",
     "canvas",
+    "for_files",
     "hue_colors",
     "label_T",
     "thousands",
@@ -69,6 +71,20 @@ RC: Any = {
 }
 
 
+# Whether new figures are pyplot's, so that a notebook or a window can show them.
+_SHOWN: ContextVar[bool] = ContextVar("shown", default=True)
+
+
+@contextmanager
+def for_files() -> Iterator[None]:
+    """Until the context ends, new figures are for files only: they need no backend of pyplot's."""
+    token = _SHOWN.set(False)
+    try:
+        yield
+    finally:
+        _SHOWN.reset(token)
+
+
 @contextmanager
 def canvas(
     size: tuple[float, float], given: object = None, *, rows: int = 1, columns: int = 1
@@ -85,22 +101,13 @@ def canvas(
     if given is not None:
         yield _as_axes(given, rows, columns)
         return
-    import matplotlib.pyplot as plt
-
-    with mpl.rc_context(RC):
-        figure, axes = plt.subplots(
-            rows, columns, figsize=size, squeeze=False, layout="constrained"
-        )
-        try:
-            yield axes
-        except BaseException:
-            plt.close(figure)
-            raise
+    with whole_figure(size) as figure:
+        yield figure.subplots(rows, columns, squeeze=False)
 
 
 @contextmanager
 def whole_figure(
-    size: tuple[float, float], given: Figure | SubFigure | None
+    size: tuple[float, float], given: Figure | SubFigure | None = None
 ) -> Iterator[Figure | SubFigure]:
     """The figure to draw on: the one given, or a new one that is closed if the drawing fails."""
     if given is not None:
@@ -108,15 +115,26 @@ def whole_figure(
             raise TypeError(f"fig must be a matplotlib Figure, got {type(given).__name__}")
         yield given
         return
+    # Not with RC in force: with the first figure pyplot starts its backend, which may change
+    # settings for good (a notebook's makes them interactive), and the context would undo that.
+    figure, close = _new_figure(size)
+    try:
+        with mpl.rc_context(RC):
+            yield figure
+    except BaseException:
+        close()
+        raise
+
+
+def _new_figure(size: tuple[float, float]) -> tuple[Figure, Callable[[], None]]:
+    """An empty figure, and what makes pyplot forget it."""
+    options: Any = {"figsize": size, "dpi": RC["figure.dpi"], "layout": "constrained"}
+    if not _SHOWN.get():
+        return Figure(**options), lambda: None
     import matplotlib.pyplot as plt
 
-    with mpl.rc_context(RC):
-        figure = plt.figure(figsize=size, layout="constrained")
-        try:
-            yield figure
-        except BaseException:
-            plt.close(figure)
-            raise
+    figure = plt.figure(**options)
+    return figure, lambda: plt.close(figure)
 
 
 def _as_axes(given: object, rows: int, columns: int) -> npt.NDArray[np.object_]:
