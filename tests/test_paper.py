@@ -9,6 +9,7 @@ import math
 import xml.etree.ElementTree
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -239,7 +240,10 @@ def test_runs_table_has_a_row_for_every_cell() -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_reproduce_writes_tables_and_drawings(backend: Backend, tmp_path: Path) -> None:
+def test_reproduce_writes_tables_and_drawings(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plt, "figure", lambda **_: pytest.fail("pyplot was asked for a figure"))
     made = paper.reproduce(
         "figure3", out=tmp_path / "new" / "out", seeds=2, T=[3, 5, 200, math.inf], progress=False
     )

@@ -17,8 +17,9 @@ from toysup import regime
 from toysup._result import SweepResult
 from toysup._types import Backend
 from toysup.paper import figure3, middle
-from toysup.paper._preset import carry_out, figure_of
+from toysup.paper._preset import carry_out
 from toysup.paper.middle import MIDDLE
+from toysup.plot._save import figure_of
 
 TINY: dict[str, Any] = {"n": 60, "sparsity": 0.9, "steps": 60, "test_size": 80, "record": 4}
 

@@ -14,8 +14,8 @@ import toysup
 from toysup._result import SweepResult
 from toysup._types import Backend
 from toysup.paper import circles, figure3, repeats
-from toysup.paper._preset import figure_of
 from toysup.plot import _circles, _repeats
+from toysup.plot._save import figure_of
 
 TINY: dict[str, Any] = {"n": 60, "sparsity": 0.9, "steps": 60, "test_size": 80, "record": 4}
 

@@ -22,6 +22,7 @@ from matplotlib.patches import Rectangle
 
 import toysup
 from toysup import plot
+from toysup.errors import StoreError
 from toysup.plot._dimensionality import MAX_POINTS
 from toysup.plot._style import EXAMPLES, FEATURES
 from toysup.plot._vectors import MAX_EXAMPLES
@@ -97,8 +98,6 @@ def xy(ax, label):
 
 
 def axes_of(drawn):
-    if isinstance(drawn, Figure):
-        return drawn.axes
     return list(np.array(drawn, dtype=object).ravel())
 
 
@@ -156,7 +155,7 @@ def test_the_panels_given_are_used_and_no_figure_is_made(result):
 def test_the_figure_given_is_used(result):
     whole = Figure(figsize=(9, 9))
     left, right = whole.subfigures(1, 2)
-    assert plot.figure3(result, fig=left) is left
+    assert list(plot.figure3(result, fig=left)) == left.axes
     assert left.axes and not right.axes
     assert not plt.get_fignums()
     with pytest.raises(TypeError, match="Axes"):
@@ -549,8 +548,9 @@ def test_an_unknown_variable_is_named(result):
 
 
 def test_figure3_has_the_panes_of_its_parts(result):
-    figure = plot.figure3(result, T=[3, math.inf], reference={3: 1.0}, seed=1)
-    loss, dimensions, *panels = figure.axes
+    drawn = plot.figure3(result, T=[3, math.inf], reference={3: 1.0}, seed=1)
+    loss, dimensions, *panels = drawn
+    assert list(drawn) == loss.figure.axes
     assert len(panels) == 4
     assert loss.get_xlim() == dimensions.get_xlim()
     assert np.allclose(xy(loss, "mean of 2 seeds")[0][:3], [3, 8, 40])
@@ -562,16 +562,16 @@ def test_figure3_has_the_panes_of_its_parts(result):
 
 
 def test_figure3_chooses_at_most_the_six_columns_of_the_paper(result):
-    assert len(plot.figure3(result).axes) == 2 + 2 * 4
+    assert len(plot.figure3(result)) == 2 + 2 * 4
     fields = {**SMALL, "steps": 1, "sparsity": 0.99}
     some = toysup.sweep(**fields, T=[3, 5, 10, 15, 50, 100, 200, 500, 2000])
-    titles = [ax.get_title() for ax in plot.figure3(some).axes[2:7]]
+    titles = [ax.get_title() for ax in plot.figure3(some)[2:7]]
     assert titles == ["T = 5", "T = 15", "T = 50", "T = 200", "T = 2,000"]
 
 
 def test_bands_follow_the_sparsity_or_the_caller(result):
     def edges(**options):
-        loss = plot.figure3(result, **options).axes[0]
+        loss = plot.figure3(result, **options)[0]
         bands = [a for a in loss.patches if a.get_label() == "_band"]
         inner = sorted({round(band.get_x(), 9) for band in bands})[1:]
         return inner, [text.get_text() for text in loss.texts]
@@ -634,7 +634,20 @@ def test_whatever_is_drawn_can_be_saved(result, tmp_path):
         plot.save("figure", tmp_path / "no")
 
 
-@pytest.mark.parametrize("ending", [".png", ".svg", ".PNG"])
-def test_an_ending_is_not_written_twice(result, tmp_path, ending):
-    files = plot.save(plot.norms(result), tmp_path / f"a.b{ending}", dpi=30)
-    assert [path.name for path in files] == ["a.b.png", "a.b.svg"]
+def test_a_suffix_that_matplotlib_knows_is_honoured(result, tmp_path):
+    ax = plot.norms(result)
+    known = {f".{name}" for name in ax.figure.canvas.get_supported_filetypes()}
+    for suffix in {".PNG", *known} - {".pgf"}:  # needs LaTeX
+        file = tmp_path / f"a.b{suffix}"
+        assert plot.save(ax, file, dpi=30) == (file,)
+        assert file.stat().st_size > 500
+        file.unlink()
+    assert not list(tmp_path.iterdir())
+    assert [file.name for file in plot.save(ax, tmp_path / "a.b", dpi=30)] == ["a.b.png", "a.b.svg"]
+
+
+def test_a_format_whose_program_fails_is_named(result, tmp_path, monkeypatch):
+    monkeypatch.setitem(matplotlib.rcParams, "pgf.texsystem", "xelatex")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StoreError, match=r"a\.pgf.*'xelatex' not found"):
+        plot.save(plot.norms(result), tmp_path / "a.pgf")

@@ -103,7 +103,10 @@ def _dashes(word: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = argparse.Namespace(command="")
-    os.environ.setdefault("MPLBACKEND", "Agg")  # figures go to files; a user's choice stands
+    if argv is None:
+        # This is the whole process, whose figures go to files: it needs no backend of the
+        # environment's, which a notebook may have left there, and which may not be installed.
+        os.environ["MPLBACKEND"] = "Agg"
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a path may hold what the terminal does not know
     try:

@@ -162,7 +162,8 @@ def plot(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         metavar="FILE",
-        help="a .png, .svg or .pdf (default: FIGURE.png), or of a film a .gif, .mp4 or .html",
+        help="a .png, .svg, .pdf or what else matplotlib writes (default: FIGURE.png); of a film a "
+        ".gif, .mp4 or .html",
     )
     parser.add_argument("--dpi", type=float, default=200.0, help="dots per inch of pixels")
     parser.add_argument("--hue", metavar="FIELD", help="test-loss: an axis with a curve a value")

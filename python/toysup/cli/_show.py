@@ -19,8 +19,6 @@ FIGURES = (
     *("figure1", "figure2", "figure3", "figure4", "test-loss", "dimensionality", "vectors"),
     *("norms", "heatmap", "history", "evolution", "regime", "animate"),
 )
-SUFFIXES = (".png", ".svg", ".pdf")
-FILMS = (".gif", ".mp4", ".html")
 RECORDED = "recorded:"
 
 
@@ -29,24 +27,28 @@ def plot(args: argparse.Namespace) -> int:
     figure = args.figure.replace("_", "-")
     if figure not in FIGURES:
         raise ValueError(unknown("FIGURE", args.figure, FIGURES))
-    suffixes = FILMS if figure == "animate" else SUFFIXES
-    out = Path(args.out or f"{figure}{suffixes[0]}")
+    from toysup import plot
+    from toysup.plot._animate import SUFFIXES
+    from toysup.plot._save import FORMATS
+    from toysup.plot._style import for_files
+
+    suffixes = SUFFIXES if figure == "animate" else FORMATS
+    out = Path(args.out or f"{figure}{'.gif' if figure == 'animate' else '.png'}")
     if out.suffix.lower() not in suffixes:
         raise ValueError(f"--out must end in one of {', '.join(suffixes)}, got {str(out)!r}")
     fields = given_fields(args)
-    from toysup import plot
-
     draw: Callable[..., Any] = getattr(plot, figure.replace("-", "_"))
     options = dict(_plot_options(args))
     for name in options:
         if name not in inspect.signature(draw).parameters:
             raise ValueError(f"{figure} has no option --{name.replace('_', '-')}")
     source = _source(figure, args.directory)
-    drawing = draw(source, **options, **fields)
-    if figure == "animate":
-        drawing.save(out)
-    else:
-        _write_drawing(drawing, out, args.dpi)
+    with for_files():
+        drawing = draw(source, **options, **fields)
+        if figure == "animate":
+            drawing.save(out)
+        else:
+            plot.save(drawing, out, dpi=args.dpi)
     drawn = source if isinstance(source, Path) else args.directory
     say(args, f"{out}: {figure} of {drawn}")
     return 0
@@ -84,21 +86,6 @@ def _plot_options(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
 
         yield "reference", test_losses()
         yield "reference_above", test_loss_bounds()
-
-
-def _write_drawing(drawing: Any, path: Path, dpi: float) -> None:
-    """Save without dates, so that the same sweep gives the same file."""
-    import matplotlib as mpl
-    import matplotlib.pyplot as plt
-
-    from toysup.paper._preset import figure_of
-
-    figure = figure_of(drawing)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    undated = {".png": "Software", ".svg": "Date", ".pdf": "CreationDate"}[path.suffix.lower()]
-    with mpl.rc_context({"svg.hashsalt": "toysup"}):
-        figure.savefig(path, dpi=dpi, metadata={undated: None})
-    plt.close(figure)
 
 
 def info(args: argparse.Namespace) -> int:

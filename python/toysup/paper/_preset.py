@@ -25,7 +25,6 @@ __all__ = [
     "Reproduction",
     "Results",
     "carry_out",
-    "figure_of",
     "runs_table",
 ]
 
@@ -163,6 +162,10 @@ def carry_out(
     on_interrupt: str = "raise",
 ) -> Reproduction:
     """Train what the stores in ``out`` lack; then write tables and drawings there."""
+    # What cannot be imported is better known before hours of training.
+    from toysup.plot._save import save
+    from toysup.plot._style import for_files
+
     began = time.perf_counter()
     out = Path(out)
     folder = out / "store"
@@ -186,28 +189,10 @@ def carry_out(
     names = [preset.name] if len(results) == 1 else list(results)
     runs = map(runs_table, results.values(), (f"{name}-runs" for name in names))
     files = [table.save(out) for table in [*tables, *runs]]
-    for name, drawing in preset.drawings(results, scale):
-        files += _save(drawing, out / name)
+    with for_files():
+        for name, drawing in preset.drawings(results, scale):
+            files += save(drawing, out / name)
     return done(tables, files)
-
-
-def _save(drawing: Any, path: Path) -> tuple[Path, Path]:
-    """Write a drawing and free it."""
-    import matplotlib.pyplot as plt
-
-    from toysup.plot import save
-
-    files = save(drawing, path)
-    plt.close(figure_of(drawing))
-    return files
-
-
-def figure_of(drawing: Any) -> Any:
-    """The figure of what a plot returned: itself, or that of its Axes."""
-    from matplotlib.figure import Figure
-
-    artist = np.array(drawing, dtype=object).ravel()[0]
-    return artist if isinstance(artist, Figure) else artist.figure
 
 
 def runs_table(result: SweepResult, name: str = "runs") -> Table:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Film", "animate"]
 
-_SUFFIXES = (".gif", ".mp4", ".html")
+SUFFIXES = (".gif", ".mp4", ".html")
 # A GIF stays on its last frame for so long before it starts again.
 _PAUSE_MS = 1500
 _SIDE, _CURVES, _HEIGHT = 3.1, 3.4, 3.6  # inches
@@ -223,7 +223,7 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path must be a path, got {short(path)} ({type(path).__name__})")
     result = Path(path)
-    if result.suffix.lower() not in _SUFFIXES:
+    if result.suffix.lower() not in SUFFIXES:
         raise ValueError(f"path must end in .gif, .mp4 or .html, got {str(result)!r}")
     if result.suffix.lower() == ".mp4":
         from matplotlib.animation import writers

@@ -9,46 +9,66 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["save"]
+from toysup.errors import StoreError
+
+__all__ = ["FORMATS", "figure_of", "save"]
+
+# The suffixes of all that matplotlib writes.
+FORMATS = tuple(f".{name}" for name in FigureCanvasBase.get_supported_filetypes())
+# What would differ from one time to the next, by format.
+_UNDATED: dict[str, dict[str, None]] = {
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+    ".svgz": {"Date": None, "Creator": None},
+    ".pdf": {"CreationDate": None},
+}
 
 
-def save(drawing: Any, path: str | os.PathLike[str], *, dpi: float = 200.0) -> tuple[Path, Path]:
-    """Write a figure as PNG and as SVG, without dates or random names in the files.
+def save(drawing: Any, path: str | os.PathLike[str], *, dpi: float = 200.0) -> tuple[Path, ...]:
+    """Write a figure to a file; in PNG, SVG and PDF without dates or random names.
 
     Parameters
     ----------
     drawing : Figure, Axes or array of Axes
         A figure, or what a function of :mod:`toysup.plot` returned.
     path : str or PathLike
-        The files' path; an ending ".png" or ".svg" is left off, and missing folders are made.
+        The file; missing folders are made. A suffix that matplotlib knows, such as ".pdf", is the
+        format. Without one, a PNG and an SVG are written, with their suffixes added.
     dpi : float, default 200
-        Dots per inch of the PNG, and of what is drawn as pixels in the SVG.
+        Dots per inch of a file of pixels, and of what is drawn as pixels in the other ones.
 
     Returns
     -------
-    (Path, Path)
-        The PNG and the SVG.
+    tuple of Path
+        The files that were written: one, or the PNG and the SVG.
 
     Raises
     ------
     TypeError
         If the drawing is something else.
+    StoreError
+        If what the format needs, such as LaTeX for ".pgf", is missing or fails.
     """
-    figure = _figure_of(drawing)
-    base = Path(path)
-    if base.suffix.lower() in (".png", ".svg"):
-        base = base.with_suffix("")
-    base.parent.mkdir(parents=True, exist_ok=True)
-    png, svg = base.with_name(base.name + ".png"), base.with_name(base.name + ".svg")
+    figure = figure_of(drawing)
+    path = Path(path)
+    known = path.suffix.lower() in FORMATS
+    files = (path,) if known else tuple(path.with_name(path.name + s) for s in (".png", ".svg"))
+    path.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context({"svg.hashsalt": "toysup", "svg.fonttype": "path"}):
-        figure.savefig(png, dpi=dpi, metadata={"Software": None})
-        figure.savefig(svg, dpi=dpi, metadata={"Date": None, "Creator": None})
-    return png, svg
+        for file in files:
+            suffix = file.suffix.lower()
+            try:
+                figure.savefig(file, format=suffix[1:], dpi=dpi, metadata=_UNDATED.get(suffix))
+            except RuntimeError as error:
+                raise StoreError(f"cannot write {str(file)!r}: {error}") from error
+    return files
 
 
-def _figure_of(drawing: Any) -> Figure:
+def figure_of(drawing: Any) -> Figure:
+    """The figure of what a plot returned: itself, or that of its Axes."""
     artist = np.array(drawing, dtype=object).ravel()[0]
     while isinstance(artist, (Axes, SubFigure)):
         artist = artist.figure
