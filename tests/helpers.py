@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -210,7 +211,9 @@ def after(seconds: float) -> Callable[[], bool]:
 
 
 @contextlib.contextmanager
-def interrupted_when(condition: Callable[[], Any]) -> Iterator[list[float]]:
+def interrupted_when(
+    condition: Callable[[], Any], signum: int = signal.SIGINT
+) -> Iterator[list[float]]:
     """Ctrl-C comes to the main thread as soon as something is so; when it came, if it did."""
     times: list[float] = []
     done = threading.Event()
@@ -219,7 +222,7 @@ def interrupted_when(condition: Callable[[], Any]) -> Iterator[list[float]]:
         while not done.wait(0.005):
             if condition():
                 times.append(time.monotonic())
-                _thread.interrupt_main()
+                _thread.interrupt_main(signum)
                 return
 
     thread = threading.Thread(target=watch)

@@ -312,25 +312,72 @@ def test_the_log_is_silent_unless_it_is_asked_for(tmp_path, capfd):
         log.handlers, log.level = before
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are sent to another process")
-def test_a_batch_system_that_ends_the_job_costs_no_work(backend, tmp_path):
+# A script has no job control: what it does in the background ignores SIGINT.
+BACKGROUND = '"$@" & echo $!; wait $!; echo $?'
+signals = pytest.mark.skipif(os.name != "posix", reason="signals are sent to another process")
+
+
+def in_a_script(backend: Any, folder: Path, script: str) -> tuple[subprocess.Popen[str], int]:
+    """A sweep that a shell script does in the background, once it has kept a state; and its pid."""
     config = LONG[backend.name]
     names = ("n", "m", "T", "sparsity", "steps", "test_size", "record")
     words = [f"--{name}={getattr(config, name)}" for name in names]
-    words += ["--seed=0:9", f"--store={tmp_path}", "--jobs=1", "--checkpoint-every=0.05"]
+    words += ["--seed=0:9", f"--store={folder}", "--jobs=1", "--checkpoint-every=0.05", "--quiet"]
+    command = [sys.executable, "-m", "toysup", "sweep", *words]
+    pipe = subprocess.PIPE
     process = subprocess.Popen(
-        [sys.executable, "-m", "toysup", "sweep", *words],
-        stderr=subprocess.PIPE,
-        text=True,
+        ["sh", "-c", script, "sh", *command], stdout=pipe, stderr=pipe, text=True
     )
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
     until = time.monotonic() + 60
-    while not list(tmp_path.glob("checkpoints/[!.]*.npz")) and time.monotonic() < until:
+    while not list(folder.glob("checkpoints/[!.]*.npz")):
+        assert process.poll() is None and time.monotonic() < until
         time.sleep(0.01)
-    process.terminate()
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
+    return process, pid
+
+
+@signals
+@pytest.mark.parametrize(
+    ("name", "times"), [("SIGTERM", 1), ("SIGTERM", 2), ("SIGHUP", 1)], ids=str
+)
+def test_a_batch_system_that_ends_the_job_costs_no_work(backend, tmp_path, name, times):
+    process, pid = in_a_script(backend, tmp_path, BACKGROUND)
+    for _ in range(times):  # timeout(1) sends it to the process and then to its group
+        os.kill(pid, getattr(signal, name))
+    out, err = process.communicate(timeout=60)
+    assert out == f"{128 + getattr(signal, name)}\n"
     assert "runs are finished and kept in" in err and "the same command continues" in err
     assert len(list(tmp_path.glob("checkpoints/[!.]*.npz"))) == 1
+
+
+@signals
+def test_what_is_ignored_on_purpose_stays_ignored(backend, tmp_path):
+    """SIGHUP under nohup, and SIGINT in the background of a script."""
+    process, pid = in_a_script(backend, tmp_path, f"trap '' HUP; {BACKGROUND}")
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("checkpoints/[!.]*.npz")}
+    os.kill(pid, signal.SIGHUP)
+    os.kill(pid, signal.SIGINT)
+    until = time.monotonic() + 60
+    while {p: p.stat().st_mtime_ns for p in tmp_path.glob("checkpoints/[!.]*.npz")} == kept:
+        assert process.poll() is None and time.monotonic() < until  # it goes on
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGTERM)
+    assert process.communicate(timeout=60)[0] == f"{128 + signal.SIGTERM}\n"
+
+
+@signals
+def test_in_python_sigterm_is_ctrl_c_if_it_has_the_same_handler(backend, tmp_path):
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with (
+            interrupted_when(lambda: list(tmp_path.glob("checkpoints/*.npz")), signal.SIGTERM),
+            pytest.raises(SweepInterrupted, match="0 of 1 runs are finished"),
+        ):
+            sweep(LONG[backend.name], store=tmp_path, checkpoint_every=0.01)
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 # ------------------------------------------------------------------------------- a full disk
