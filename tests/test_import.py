@@ -129,6 +129,7 @@ def test_the_errors_are_one_family():
     family = {
         toysup.BackendError: ImportError,
         toysup.StoreError: OSError,
+        toysup.SurroundingsError: RuntimeError,
         toysup.RunFailedError: RuntimeError,
     }
     for error, builtin in family.items():

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         BackendError,
         RunFailedError,
         StoreError,
+        SurroundingsError,
         SweepInterrupted,
         ToysupError,
     )
@@ -36,6 +37,7 @@ __all__ = [
     "Run",
     "RunFailedError",
     "StoreError",
+    "SurroundingsError",
     "SweepInterrupted",
     "SweepResult",
     "ToysupError",
@@ -65,6 +67,7 @@ _HOME = {
     "RunFailedError": "toysup.errors",
     "StoreError": "toysup.errors",
     "SweepInterrupted": "toysup.errors",
+    "SurroundingsError": "toysup.errors",
     "SweepResult": "toysup._result",
     "ToysupError": "toysup.errors",
     "TrainConfig": "toysup.config",

@@ -9,7 +9,9 @@ pass through in chunks of a fixed number of entries.
 
 from __future__ import annotations
 
+import functools
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +20,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 import numpy as np
 import numpy.typing as npt
 
+from toysup._floats import exact_floats, refuse_inexact
 from toysup._start import given_start
 from toysup._stream import ROLES, cospi, initial_weights, repeated, sample
 from toysup._types import (
@@ -125,6 +128,7 @@ def gradient(
     return dW.astype(W.dtype), db.astype(b.dtype)
 
 
+@exact_floats()
 def loss_and_grad(
     W: Array,
     b: Array,
@@ -134,6 +138,7 @@ def loss_and_grad(
     activation: str = "relu",
 ) -> tuple[float, Array, Array]:
     """The loss of this reduction and its gradient."""
+    _check_blas(os.getpid())
     linear = activation == "linear"
     per_feature = W.shape[1] if reduction == "mean" else 1
     scale = 1.0 / ((len(X[0]) - 1) * per_feature)
@@ -142,9 +147,28 @@ def loss_and_grad(
         return value, *gradient(W, b, X, importance, scale, linear, lambda: False)
 
 
+@functools.cache
+def _check_blas(_pid: int) -> None:
+    """Refuse threads of BLAS that are in another mode than this one; once a process.
+
+    They are made when NumPy is imported, and nobody can set the mode of another thread. Each has a
+    part in a product that is large enough. One of them is this thread; so a BLAS that flushes all
+    entries does it whatever the mode, and bits do not depend on it.
+    """
+    size, depth = 256, 64 + 4 * (os.cpu_count() or 1)
+    A, B = np.zeros((size, depth)), np.zeros((depth, size))
+    B[0] = 0.5
+    B[1] = 1.0
+    for a in ((np.finfo(np.float64).tiny, 0.0), (2.0, 2.0**-54), (2.0, 3 * 2.0**-54)):
+        A[:, :2] = a
+        product = A @ B
+        refuse_inexact(bool(np.all(product == product[0, 0])), "threads of NumPy's BLAS")
+
+
 # --------------------------------------------------------------------------------- the optimizer
 
 
+@exact_floats()
 def learning_rate(config: TrainConfig, step: int) -> float:
     """Learning rate of update ``step`` (from 0): linear warm-up, then constant or half a cosine."""
     warmup = config.warmup_steps
@@ -434,6 +458,7 @@ class _Pool:
         self.running: dict[Future[RawRun], int] = {}
         self.waiting = sorted(range(len(configs)), key=lambda i: -self.costs[i] * configs[i].steps)
 
+    @exact_floats()
     def one(self, i: int) -> RawRun:
         """Run i, in a thread of the pool."""
 
@@ -490,6 +515,7 @@ class _Pool:
             self.options.on_state(i, self.states.pop(i))
 
 
+@exact_floats()
 def train_many(
     configs: Sequence[TrainConfig],
     n_jobs: int,
@@ -498,6 +524,7 @@ def train_many(
     options: Options | None = None,
 ) -> None:
     """Train every config in a pool of threads, longest first; see ``_types.Backend``."""
+    _check_blas(os.getpid())
     work = _Pool(configs, options or Options())
     try:
         while work.waiting or work.running:

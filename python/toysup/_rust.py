@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup import _native
+from toysup._floats import exact_floats
 from toysup._start import given_start
 from toysup._types import (
     CSR,
@@ -33,9 +34,10 @@ _ANY = 2**63 - 1
 
 name = "native"
 isa = _native.isa
-sample = _native.sample
+sample = exact_floats()(_native.sample)
 
 
+@exact_floats()
 def loss_and_grad(
     W: Array,
     b: Array,
@@ -93,6 +95,7 @@ def check_state(config: TrainConfig, state: State) -> None:
         raise ValueError(str(error)) from error
 
 
+@exact_floats()
 def train_many(
     configs: Sequence[TrainConfig],
     n_jobs: int,

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from toysup._floats import exact_floats
 from toysup._types import CSR
 
 __all__ = ["ROLES", "cospi", "initial_weights", "philox", "repeated", "sample"]
@@ -145,6 +146,7 @@ def _chunks(start: int, stop: int, n: int) -> Iterator[U64]:
         yield np.arange(low, min(stop, low + rows), dtype=np.uint64)
 
 
+@exact_floats()
 def sample(
     n: int, start: int, stop: int, sparsity: float, seed: int, role: int, normalize: bool
 ) -> CSR:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from toysup._floats import exact_floats
 from toysup._weights import Weights, as_weights
 from toysup.errors import nearest, short, unknown
 
@@ -439,6 +440,7 @@ class TrainConfig:
         """Number of updates over which the learning rate rises."""
         return round(self.warmup * self.steps)
 
+    @exact_floats()
     def importances(self) -> npt.NDArray[np.float64]:
         """I_i of every feature, shape (n,); by repeated products, the same on every platform."""
         if isinstance(self.importance, tuple):
@@ -510,6 +512,7 @@ class TrainConfig:
         return states + 8 * (6 * points + shots) + len(self.to_json()) + 4096
 
 
+@exact_floats()
 def log_steps(steps: int, count: int) -> npt.NDArray[np.int64]:
     """At most ``count`` different steps in 1 ... ``steps``, log-spaced, the last one included."""
     if steps == 0 or count == 1:

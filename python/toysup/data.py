@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._backend import backend
+from toysup._floats import exact_floats
 from toysup._memory import refuse_memory
 from toysup._stream import ROLES
 from toysup._types import CSR
@@ -57,6 +58,7 @@ class SparseBatch:
         """(indptr, indices, values)."""
         return self.indptr, self.indices, self.values
 
+    @exact_floats()
     def dot(self, A: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The product X A with a dense A of shape (n, k), shape (T, k), in O(non-zeros k)."""
         if A.ndim != 2 or A.shape[0] != self.n:

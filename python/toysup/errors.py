@@ -10,7 +10,14 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["BackendError", "RunFailedError", "StoreError", "SweepInterrupted", "ToysupError"]
+__all__ = [
+    "BackendError",
+    "RunFailedError",
+    "StoreError",
+    "SurroundingsError",
+    "SweepInterrupted",
+    "ToysupError",
+]
 
 
 class ToysupError(Exception):
@@ -60,6 +67,10 @@ class SweepInterrupted(KeyboardInterrupt):
     def __init__(self, message: str = "", result: Any = None) -> None:
         super().__init__(message)
         self.result = result
+
+
+class SurroundingsError(ToysupError, RuntimeError):
+    """Where this process runs, nothing can be trained, or not to the same bits."""
 
 
 def short(value: object, limit: int = 80) -> str:

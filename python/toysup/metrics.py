@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from toysup._floats import exact_floats
 from toysup.errors import short
 
 __all__ = ["dimensionality", "maximal_dimensionality", "n_represented"]
@@ -26,6 +27,7 @@ def _vectors(V: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return array / largest if largest > 0 else array
 
 
+@exact_floats()
 def dimensionality(V: npt.ArrayLike) -> npt.NDArray[np.float64]:
     r"""The share of a hidden dimension that each vector has for itself.
 
@@ -71,6 +73,7 @@ def dimensionality(V: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return result
 
 
+@exact_floats()
 def maximal_dimensionality(V: npt.ArrayLike) -> npt.NDArray[np.float64]:
     r"""The largest dimensionality that any direction gives to each vector.
 
@@ -104,6 +107,7 @@ def maximal_dimensionality(V: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return leverage
 
 
+@exact_floats()
 def n_represented(V: npt.ArrayLike, threshold: float = 0.1) -> int:
     """How many vectors have a dimensionality of at least ``threshold``.
 
