@@ -28,6 +28,7 @@ from toysup import (
     sweep,
     train,
 )
+from toysup._grid import Grid
 from toysup._running import Pulse, running
 from toysup._types import Options
 from toysup.store import Store
@@ -196,6 +197,53 @@ def test_what_cannot_fit_is_refused_with_the_figures(backend, monkeypatch, tmp_p
     ):
         sweep(**large, store=tmp_path / "s")
     assert not (tmp_path / "s").exists()
+
+
+# ------------------------------------------------------------------------------- a slow disk
+
+
+class SlowDisk:
+    """``os`` whose first flush takes so long that much more than a few runs could be trained.
+
+    Ctrl-C comes then. A machine that is too busy to train so much meanwhile makes the test easier,
+    and never fails it.
+    """
+
+    def __init__(self) -> None:
+        self.flushed = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def fsync(self, handle: int) -> None:
+        self.flushed += 1
+        if self.flushed == 1:
+            time.sleep(0.3)
+            signal.raise_signal(signal.SIGINT)
+        os.fsync(handle)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_few_runs_wait_for_a_slow_disk(backend, monkeypatch, tmp_path, jobs):
+    Store(tmp_path).extend(Grid.make(TINY, {"seed": range(60)}))
+    monkeypatch.setattr("toysup._files.os", SlowDisk())
+    with pytest.raises(SweepInterrupted) as caught:
+        sweep(TINY, seed=range(60), store=tmp_path, n_jobs=jobs)
+    assert 1 <= caught.value.result.statuses.count("ok") <= jobs + 1
+
+
+def test_a_run_holds_its_memory_until_it_is_kept(backend):
+    configs = [TINY.replace(seed=seed) for seed in range(20)]
+    ended: list[int] = []
+
+    def keep(i: int, raw: Any) -> None:
+        if not ended:
+            time.sleep(0.3)  # the others could all be trained meanwhile
+        ended.append(i)
+
+    memory = Options(memory=2 * configs[0].memory() + 1)
+    backend.train_many(configs, 3, keep, lambda _: bool(ended), memory)
+    assert 1 <= len(ended) <= 2
 
 
 # ------------------------------------------------------------------------------ signs of life

@@ -211,9 +211,11 @@ def needs(*runs: tuple[float, int]) -> list[_plan._Need]:
     "runs, jobs, limit, expected",
     [
         ([], 2, 10, (0, 0)),
-        ([(3, 1), (2, 1)], 1, 10, (5, 1)),
+        # The first may still be written when the second begins; not if it does not fit.
+        ([(3, 1), (2, 1)], 1, 10, (5, 2)),
+        ([(3, 6), (2, 6)], 1, 10, (5, 6)),
         # The longest first: 3 + 2 + 2 beside 3 + 2, not what is best.
-        ([(2, 1), (2, 1), (2, 1), (3, 1), (3, 1)], 2, 10, (7, 2)),
+        ([(2, 1), (2, 1), (2, 1), (3, 1), (3, 1)], 2, 10, (7, 3)),
         ([(3, 1), (2, 1)], 8, 10, (3, 2)),
         # Two of the large ones do not fit; a small one does, beside the first.
         ([(3, 6), (2, 6), (1, 4)], 2, 10, (5, 10)),

@@ -504,14 +504,17 @@ class _Pool:
                 self.waiting.remove(i)
                 self.running[self.start(i)] = i
 
-    def hand_over(self, on_result: OnResult) -> None:
-        """The results of the runs that have ended, and the states of those that have not."""
+    def hand_over(self, on_result: OnResult, states: int | None = None) -> None:
+        """The results of the runs that have ended, and states of those that have not.
+
+        No run begins meanwhile: one that has ended keeps its place until it has been handed over.
+        """
         for future in [future for future in self.running if future.done()]:
             i = self.running.pop(future)
             if not isinstance(future.exception(), Stopped):
                 self.states.pop(i, None)
                 on_result(i, future.result())
-        for i in list(self.states):
+        for i in list(self.states)[:states]:
             self.options.on_state(i, self.states.pop(i))
 
 
@@ -530,7 +533,7 @@ def train_many(
         while work.waiting or work.running:
             work.admit(n_jobs)
             wait(work.running, timeout=0.05, return_when=FIRST_COMPLETED)
-            work.hand_over(on_result)
+            work.hand_over(on_result, 1)  # writing may be slow, and poll looks for Ctrl-C
             work.options.on_running([(i, work.steps[i]) for i in work.running.values()])
             if poll(sum(c * s for c, s in zip(work.costs, work.steps, strict=True))):
                 break

@@ -258,20 +258,26 @@ def _rows(runs: Sequence[_Need]) -> tuple[PlanRow, ...]:
 
 
 def _schedule(runs: Sequence[_Need], n_jobs: int, limit: int) -> tuple[float, int]:
-    """Wall time and peak memory when the backend trains these: the longest that fits is next."""
+    """Wall time and peak memory when the backend trains these: the longest that fits is next.
+
+    The run that ended last holds its memory, as it may still be written when the next one begins.
+    """
     waiting = sorted(runs, key=lambda need: need.work)  # the longest is at the end
     running: list[tuple[float, int]] = []
-    now, used, peak = 0.0, 0, 0
+    now, used, kept, peak = 0.0, 0, 0, 0
     while waiting:
         fits = (
             i
             for i in range(len(waiting) - 1, -1, -1)
-            if not running or used + waiting[i].memory <= limit
+            if not used or used + waiting[i].memory <= limit
         )
         i = next(fits, None) if len(running) < n_jobs else None
         if i is None:
-            now, freed = heapq.heappop(running)
-            used -= freed
+            used -= kept
+            if kept and len(running) < n_jobs:
+                kept = 0
+            else:
+                now, kept = heapq.heappop(running)
             continue
         need = waiting.pop(i)
         heapq.heappush(running, (now + need.time, need.memory))

@@ -93,6 +93,14 @@ pub struct Control {
     /// Set to stop: runs end within a block of examples.
     pub cancel: AtomicBool,
     slots: Vec<Slot>,
+    held: Mutex<Held>,
+}
+
+/// What the runs hold that have begun and are not kept yet.
+#[derive(Debug, Default)]
+struct Held {
+    places: usize,
+    memory: u64,
 }
 
 impl Control {
@@ -101,6 +109,7 @@ impl Control {
         Control {
             cancel: AtomicBool::new(false),
             slots: (0..runs).map(|_| Slot::default()).collect(),
+            held: Mutex::default(),
         }
     }
 
@@ -123,6 +132,13 @@ impl Control {
         self.slots[run].state.lock().unwrap().take()
     }
 
+    /// What a run ended with is kept: its place and its memory are free for another one.
+    pub fn release(&self, job: &Job) {
+        let mut held = self.held.lock().unwrap();
+        held.places -= 1;
+        held.memory -= job.memory;
+    }
+
     /// Work done so far, in the unit of [`Job::cost`].
     pub fn work(&self, jobs: &[Job]) -> f64 {
         let one =
@@ -131,38 +147,42 @@ impl Control {
     }
 }
 
-/// The jobs that have not begun, in order, and the memory of those under way.
-struct Queue {
-    waiting: Vec<usize>,
+/// What may be held at one time.
+struct Limit {
+    places: usize,
     memory: u64,
-    limit: u64,
-    running: usize,
 }
 
-impl Queue {
-    /// The first that there is memory for. One is always let in: whoever calls has seen to it that
-    /// each alone can be done.
-    fn next(&mut self, jobs: &[Job]) -> Option<usize> {
-        let fits = |&i: &usize| self.running == 0 || self.memory + jobs[i].memory <= self.limit;
-        let at = self.waiting.iter().position(fits)?;
-        let job = self.waiting.remove(at);
-        self.memory += jobs[job].memory;
-        self.running += 1;
-        Some(job)
+impl Limit {
+    /// Whether a job can begin. One always can: whoever calls has seen to it that each alone can be
+    /// done.
+    fn admits(&self, job: &Job, held: &Held) -> bool {
+        let fits = held.places < self.places && held.memory + job.memory <= self.memory;
+        held.places == 0 || fits
     }
 }
 
-/// The next job, as soon as there is memory for it; None if there is none left.
-fn next(queue: &Mutex<Queue>, jobs: &[Job], cancel: &AtomicBool) -> Option<usize> {
+/// The next job, as soon as there is place and memory for it; None if there is none left.
+fn next(
+    waiting: &Mutex<Vec<usize>>,
+    jobs: &[Job],
+    limit: &Limit,
+    control: &Control,
+) -> Option<usize> {
     loop {
-        let mut queue = queue.lock().unwrap();
-        if queue.waiting.is_empty() || cancel.load(Ordering::Relaxed) {
+        let mut waiting = waiting.lock().unwrap();
+        if waiting.is_empty() || control.cancel.load(Ordering::Relaxed) {
             return None;
         }
-        if let Some(job) = queue.next(jobs) {
+        let mut held = control.held.lock().unwrap();
+        let admitted = |&i: &usize| limit.admits(&jobs[i], &held);
+        if let Some(at) = waiting.iter().position(admitted) {
+            let job = waiting.remove(at);
+            held.places += 1;
+            held.memory += jobs[job].memory;
             return Some(job);
         }
-        drop(queue);
+        drop((waiting, held));
         // Meanwhile this thread helps with the steps of others.
         if rayon::yield_now() != Some(rayon::Yield::Executed) {
             std::thread::sleep(WAIT);
@@ -172,7 +192,9 @@ fn next(queue: &Mutex<Queue>, jobs: &[Job], cancel: &AtomicBool) -> Option<usize
 
 /// Do all jobs on `threads` threads of a pool of their own, as many at a time as fit in `memory`
 /// bytes. `on_end` is called, on those threads, when a run ends; a run that panics ends with
-/// [`Error::Panicked`], and the others go on.
+/// [`Error::Panicked`], and the others go on. A run holds its memory and its place until
+/// [`Control::release`]: at most one more run than threads has begun and is not kept yet, so that
+/// a thread need not wait while one run is being kept.
 ///
 /// # Errors
 /// If the threads cannot be made.
@@ -188,14 +210,13 @@ pub fn train_many(
     let total = |i: usize| jobs[i].cost * jobs[i].spec.optimizer.steps as f64;
     order.sort_by(|&a, &b| total(b).total_cmp(&total(a)));
     let pool = pool(threads)?;
-    let queue = Mutex::new(Queue {
-        waiting: order,
-        memory: 0,
-        limit: memory,
-        running: 0,
-    });
+    let waiting = Mutex::new(order);
+    let limit = Limit {
+        places: threads.max(1) + 1,
+        memory,
+    };
     pool.broadcast(|_| {
-        while let Some(i) = next(&queue, jobs, &control.cancel) {
+        while let Some(i) = next(&waiting, jobs, &limit, control) {
             let slot = &control.slots[i];
             slot.running.store(true, Ordering::Relaxed);
             let run = || one(&jobs[i], choice, &control.cancel, slot);
@@ -205,9 +226,6 @@ pub fn train_many(
                 i,
                 ended.unwrap_or_else(|panic| Err(Error::Panicked(message(&*panic)))),
             );
-            let mut queue = queue.lock().unwrap();
-            queue.memory -= jobs[i].memory;
-            queue.running -= 1;
         }
     });
     Ok(())

@@ -171,15 +171,23 @@ mod _native {
     }
 
     impl Keeper {
-        /// The state of a run, if it is due.
-        fn due(&mut self, control: &Control, run: usize) -> Option<AnyState> {
-            let last = self.last[run].get_or_insert_with(Instant::now);
-            if last.elapsed() < self.interval {
-                return None;
-            }
-            let state = control.take_state(run)?;
-            *last = Instant::now();
-            Some(state)
+        /// The state that has been due for longest, if one is. One at a time: writing may be slow,
+        /// and in between signals are looked at.
+        fn due(
+            &mut self,
+            control: &Control,
+            running: &[(usize, u64)],
+        ) -> Option<(usize, AnyState)> {
+            let now = Instant::now();
+            let since = |&(run, _): &(usize, u64)| (*self.last[run].get_or_insert(now), run);
+            let mut due: Vec<_> = running.iter().map(since).collect();
+            due.retain(|(last, _)| now.duration_since(*last) >= self.interval);
+            due.sort_unstable();
+            let (run, state) = due
+                .into_iter()
+                .find_map(|(_, run)| Some((run, control.take_state(run)?)))?;
+            self.last[run] = Some(Instant::now());
+            Some((run, state))
         }
     }
 
@@ -214,21 +222,18 @@ mod _native {
             py,
             &control.cancel,
             |send| toysup_core::train_many(&jobs, n_jobs, memory, choice, &control, send),
-            |(i, ended)| match ended {
-                Err(toysup_core::Error::Cancelled) => Ok(()),
-                ended => {
+            |(i, ended)| {
+                if !matches!(ended, Err(toysup_core::Error::Cancelled)) {
                     drop(control.take_state(i));
-                    on_result
-                        .call1((i, raw_run(py, &jobs[i], ended, control.steps(i))?))
-                        .map(drop)
+                    on_result.call1((i, raw_run(py, &jobs[i], ended, control.steps(i))?))?;
                 }
+                control.release(&jobs[i]);
+                Ok(())
             },
             || {
                 let running = control.running();
-                for &(i, _) in &running {
-                    if let Some(state) = keeper.due(&control, i) {
-                        keep(i, state)?;
-                    }
+                if let Some((i, state)) = keeper.due(&control, &running) {
+                    keep(i, state)?;
                 }
                 poll.call1((control.work(&jobs), running))?.is_truthy()
             },
