@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given
 
 import toysup
+import toysup.cli
 from toysup import TrainConfig, load_run, loss_and_grad, open_sweep, sweep, train
 from toysup.data import SparseBatch, sample
 from toysup.errors import short
@@ -385,6 +387,77 @@ def test_hidden_refuses_examples_of_another_n(backend):
     run = train(n=4, m=2, T=6, sparsity=0.5, steps=2, test_size=3)
     with pytest.raises(ValueError, match=pattern("X must have n = 4 columns", "(3, 5)")):
         run.hidden(sample(5, 3, 0.5, 0))
+
+
+# -------------------------------------------------------------------------------------------- paths
+
+NO_PATHS: dict[str, tuple[Any, type[Exception], str]] = {
+    "variable": ("$HOME/x", ValueError, "begins with a variable that was not replaced"),
+    "URL": ("s3://bucket/x", ValueError, "got the URL 's3://bucket/x'"),
+    "URL of a file": (Path("file:///x"), ValueError, "got the URL"),
+    "home of nobody": ("~nobody-has-this/x", ValueError, "home of an unknown user"),
+    "null": ("a\0b", ValueError, "must not have a null character"),
+    "nothing": ("", ValueError, "must not be empty"),
+    "number": (3, TypeError, "must be a path, got 3 (int)"),
+    "bytes": (b"x", TypeError, "must be a path, got b'x' (bytes)"),
+}
+TAKE_PATHS: dict[str, tuple[str, Any]] = {
+    "sweep": ("store", lambda path: sweep(SMALL, store=path)),
+    "plan": ("store", lambda path: toysup.plan(SMALL, store=path)),
+    "open_sweep": ("store", open_sweep),
+    "merge": ("store", lambda path: toysup.merge(path, ["nowhere"])),
+    "merge from": ("store", lambda path: toysup.merge("new", [path])),
+    "train": ("checkpoint", lambda path: train(SMALL, checkpoint=path)),
+    "load_run": ("path", load_run),
+    "save": ("path", lambda path: saved().save(path)),
+    "export": ("path", lambda path: sweep(SMALL.replace(steps=0)).export(path)),
+    "reproduce": ("out", lambda path: toysup.paper.reproduce("figure1", out=path)),
+    "plot": ("source", lambda path: toysup.plot.norms(path)),
+    "plot.save": ("path", lambda path: toysup.plot.save(figure(), path)),
+    "animate": ("path", lambda path: toysup.plot.animate(saved(), path)),
+}
+
+
+@functools.cache
+def saved() -> toysup.Run:
+    return train(SMALL.replace(steps=0))
+
+
+def figure() -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure()
+
+
+@pytest.mark.parametrize("kind", NO_PATHS)
+@pytest.mark.parametrize("function", TAKE_PATHS)
+def test_what_is_no_path_is_refused(monkeypatch, tmp_path, function, kind):
+    (value, error, words), (name, call) = NO_PATHS[kind], TAKE_PATHS[function]
+    monkeypatch.chdir(tmp_path)
+    if function == "plot" and not isinstance(value, (str, Path)):
+        words, error = "must be a Run", TypeError
+    with pytest.raises(error, match=pattern(name, words)):
+        call(value)
+    assert os.listdir() == []
+
+
+def test_the_home_folder_is_found(backend, monkeypatch, tmp_path):
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir(), here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    monkeypatch.chdir(here)
+    sweep(SMALL, T=[4, 6], store="~/s")
+    open_sweep(Path("~/s")).export("~/s.csv")
+    run = load_run(open_sweep("~/s").run(T=4).save("~/run"))
+    assert train(run.config, checkpoint="~/state").status == "ok"
+    toysup.plot.save(toysup.plot.norms("~/s"), "~/norms.svg")
+    code = toysup.cli.main(["plot", "norms", "~/s", "--out", "~/n.png", "--quiet"])
+    assert code == toysup.cli.main(["export", "~/s", "--out=~/t.csv", "--quiet"]) == 0
+    assert os.listdir() == []
+    assert {"s", "s.csv", "run.npz", "norms.svg", "n.png", "t.csv"} <= set(os.listdir(home))
+    sweep(SMALL, T=[4, 6], store="./~/s")  # what is really called so
+    assert open_sweep("./~/s").statuses == ["ok", "ok"] and os.listdir() == ["~"]
 
 
 # ------------------------------------------------------------------------------------------- sample

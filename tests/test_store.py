@@ -403,6 +403,14 @@ def test_a_run_cannot_be_written_there_either(backend, tmp_path):
     assert list(contents(tmp_path)) == ["file"]
 
 
+@pytest.mark.parametrize("length", [200, 243, 244, 255])
+def test_any_name_that_a_file_can_have_will_do(tmp_path, length):
+    run = train(SMALL)
+    path = run.save(tmp_path / f"{(length - 4) * 'a'}.npz")
+    assert len(path.name) == length and run_bits(load_run(path)) == run_bits(run)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
 @pytest.mark.parametrize("name", ["notes.txt", "sub", ".hidden"])
 def test_a_folder_of_something_else_is_not_taken_over(backend, trained, tmp_path, name):
     if name == "sub":
@@ -415,6 +423,18 @@ def test_a_folder_of_something_else_is_not_taken_over(backend, trained, tmp_path
     with pytest.raises(FileNotFoundError, match="no sweep is stored in"):
         open_sweep(tmp_path)
     assert contents(tmp_path) == before and not trained
+
+
+def test_what_comes_into_folders_by_itself_is_not_in_the_way(backend, tmp_path):
+    for name in (".gitkeep", ".DS_Store", "Thumbs.db", "._x", ".ipynb_checkpoints/a-checkpoint.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    before = contents(tmp_path)
+    sweep(SMALL, T=[4, 6], store=tmp_path)
+    (tmp_path / "runs" / ".DS_Store").write_text("x")
+    (tmp_path / "sweep.json").unlink()  # it is made again from the runs
+    assert sweep(SMALL, T=[4, 6], store=tmp_path).statuses == ["ok", "ok"]
+    assert before.items() <= contents(tmp_path).items()
 
 
 def test_a_folder_whose_runs_are_not_ours_is_not_taken_over(backend, trained, tmp_path):

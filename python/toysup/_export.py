@@ -5,28 +5,37 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
-import secrets
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toysup._files import reason, replace_file
+from toysup._files import reason, replace_file, temporary
+from toysup._paths import check_file
 from toysup.errors import StoreError
 
 if TYPE_CHECKING:
     from toysup._result import SweepResult
 
-__all__ = ["SUFFIXES", "export"]
+__all__ = ["SUFFIXES", "check_export", "export"]
 
 SUFFIXES = (".csv", ".parquet", ".nc", ".zarr")
 
 
-def export(result: SweepResult, path: Path) -> Path:
-    """Write a result in the format that the suffix names; see ``SweepResult.export``."""
+def check_export(path: Path) -> str:
+    """Refuse a path to which nothing can be exported; see ``SweepResult.export``. The suffix."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"path must end in one of {', '.join(SUFFIXES)}, got {str(path)!r}")
+    if suffix == ".zarr" and os.path.lexists(path):
+        raise StoreError(f"cannot write {str(path)!r}: it is there already")
+    check_file(path)
+    return suffix
+
+
+def export(result: SweepResult, path: Path) -> Path:
+    """Write a result in the format that the suffix names; see ``SweepResult.export``."""
+    suffix = check_export(path)
     if suffix == ".csv":
         # RFC 4180; floats by their shortest form that gives the same bits again. These line ends
         # also make sure that a lone \r is quoted.
@@ -69,9 +78,7 @@ def _netcdf(result: SweepResult, path: Path) -> None:
 
 def _zarr(result: SweepResult, path: Path) -> None:
     _need(".zarr", "zarr")
-    if path.exists():
-        raise StoreError(f"cannot write {str(path)!r}: it is there already")
-    aside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.zarr")
+    aside = temporary(path)
     try:
         aside.mkdir()  # zarr would make the folders above, too
         result.dataset.to_zarr(aside, zarr_format=2)  # strings have no form in version 3 yet

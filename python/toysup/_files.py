@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 import secrets
@@ -24,6 +25,8 @@ __all__ = [
     "read_document",
     "reason",
     "replace_file",
+    "temporary",
+    "unused",
     "write_document",
 ]
 
@@ -33,6 +36,8 @@ SCHEMA_VERSION = 2
 _UNSEALED = 1
 # More than any document takes; refused before it is read.
 _MAX_DOCUMENT = 1 << 28
+# Bytes of a name that can be longer still: file systems allow 143 at least, and mostly 255.
+_LONG = 100
 # What says that a folder cannot be flushed, rather than that flushing it went wrong.
 _NOT_FLUSHED = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM}
 # What opening says of a path that is no file, whoever asks.
@@ -72,22 +77,34 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object], *, durable: b
     StoreError
         If that cannot be done; there is then the old file, or the new one, and no part of it.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    aside = temporary(path)
     try:
-        with open(temporary, "xb") as file:
+        with open(aside, "xb") as file:
             write(file)
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(aside, path)
         if durable:
             _flush_folder(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            aside.unlink()
         if isinstance(error, OSError):
             raise StoreError(f"cannot write {str(path)!r}: {reason(error)}") from error
         raise
+
+
+def temporary(path: Path) -> Path:
+    """Where to write what is to be renamed to ``path``; a name that fits wherever that one does."""
+    name = path.name if len(os.fsencode(path.name)) <= _LONG else "toysup"
+    return path.with_name(f".{name}.{secrets.token_hex(4)}.tmp")
+
+
+def unused(path: Path) -> Path:
+    """The path, or the first of "path.1", "path.2" ... at which nothing lies."""
+    names = itertools.chain([path.name], (f"{path.name}.{i}" for i in itertools.count(1)))
+    return next(found for name in names if not os.path.lexists(found := path.with_name(name)))
 
 
 def _flush_folder(folder: Path) -> None:

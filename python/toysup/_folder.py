@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import re
-import secrets
 import stat
 import threading
 import time
@@ -14,12 +13,11 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from toysup._files import Damaged, reason
+from toysup._files import Damaged, reason, unused
 from toysup.errors import StoreError
 
 __all__ = [
     "FOLDERS",
-    "check_writable",
     "inside",
     "is_ours",
     "locked",
@@ -33,6 +31,11 @@ FOLDERS = ("runs", "checkpoints", "damaged", "running")
 _FILE = r"(sweep\.json|[0-9a-f]{20}\.(npz|failed\.json))"
 _LEFT = re.compile(rf"\.{_FILE}\.[0-9a-f]+\.tmp")
 _OURS = re.compile(rf"{_FILE}(\.\d+)?|{_LEFT.pattern}")
+# What version control, file managers, notebooks and file systems put into a folder by themselves.
+_LITTER = {
+    *(".gitkeep", ".keep", ".gitignore", ".ipynb_checkpoints", "lost+found"),
+    *(".DS_Store", ".directory", "Thumbs.db", "desktop.ini"),
+}
 # What another process may be about to rename is younger than this, in seconds.
 _OLD = 86_400.0
 # Held while a store is changed in more than one step.
@@ -93,22 +96,11 @@ def make(folder: Path) -> Path:
     return folder
 
 
-def check_writable(folder: Path) -> None:
-    """Refuse a folder in which no run could be written."""
-    trial = folder / f".{20 * '0'}.npz.{secrets.token_hex(4)}.tmp"
-    try:
-        try:
-            with open(trial, "xb") as file:
-                file.write(bytes(4096))
-        finally:
-            trial.unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError(f"cannot write in {str(folder)!r}: {reason(error)}") from error
-
-
 def is_ours(store: Path, path: Path) -> bool:
-    """Whether a store that lost its manifest could hold this."""
-    first, *rest = path.relative_to(store).parts
+    """Whether a store that lost its manifest, or a folder that counts as empty, could hold this."""
+    parts = first, *rest = path.relative_to(store).parts
+    if any(part in _LITTER or part.startswith("._") for part in parts):
+        return True
     if not rest:
         return first in FOLDERS or bool(_OURS.fullmatch(first))
     if first == "running":
@@ -130,11 +122,7 @@ def remove_leftovers(folder: Path) -> None:
 def set_aside(store: Path, damage: Damaged, then: str) -> None:
     """Move a damaged file out of the way and say so; the store is locked."""
     folder = make(store / "damaged")
-    name = damage.path.name
-    target, number = folder / name, 0
-    while os.path.lexists(target):
-        number += 1
-        target = folder / f"{name}.{number}"
+    target = unused(folder / damage.path.name)
     try:
         os.rename(damage.path, target)
     except OSError as error:

@@ -33,6 +33,7 @@ log = logging.getLogger("toysup")
 def merge_stores(target: Store, sources: Sequence[Store]) -> dict[str, int]:
     """:meth:`toysup.store.Store.merge`."""
     counts = {"copied": 0, "known": 0, "damaged": 0, "failed": 0}
+    target.check_target()
     grids = [source.grid() for source in sources]
     others = [source for source in sources if not _is_same(source.path, target.path)]
     copies = _new_runs(target, others, counts)

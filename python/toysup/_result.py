@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toysup._grid import Grid, Index, as_label, plain
+from toysup._paths import as_path
 from toysup.config import TrainConfig
 from toysup.errors import nearest, short, unknown
 from toysup.store import SCHEMA_VERSION
@@ -212,7 +213,7 @@ class SweepResult:
         """
         from toysup._export import export
 
-        return export(self, Path(path))
+        return export(self, as_path("path", path))
 
     def runs(self) -> Iterator[Run]:
         """The runs that were trained, in the order of :attr:`configs`."""

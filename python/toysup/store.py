@@ -27,7 +27,6 @@ from toysup._archive import is_of, read_checkpoint, read_config, read_meta, veri
 from toysup._files import SCHEMA_VERSION, Damaged, read_document, reason, write_document
 from toysup._folder import (
     FOLDERS,
-    check_writable,
     inside,
     is_ours,
     locked,
@@ -37,8 +36,9 @@ from toysup._folder import (
 )
 from toysup._grid import Grid
 from toysup._merge import merge_stores
+from toysup._paths import as_path, check_file, check_writable
 from toysup.config import TrainConfig
-from toysup.errors import StoreError, short
+from toysup.errors import StoreError
 from toysup.training import Run, load_run, read_summary
 
 __all__ = ["SCHEMA_VERSION", "Store"]
@@ -58,12 +58,7 @@ class Store:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        given: object = os.fspath(path) if isinstance(path, os.PathLike) else path
-        if not isinstance(given, str):
-            raise TypeError(f"store must be a path, got {short(path)} ({type(path).__name__})")
-        if not given:
-            raise ValueError(f"store must name a folder, got {short(path)}")
-        self.path = Path(path)
+        self.path = as_path("store", path)
         self._folders = {name: self.path / name for name in FOLDERS}
 
     # ------------------------------------------------------------------------------- names
@@ -173,15 +168,26 @@ class Store:
             grid = stored.merged(grid)
         except (FileNotFoundError, Damaged) as error:
             damage = error if isinstance(error, Damaged) else None
-            if damage is None and not all(is_ours(self.path, p) for p in self.path.rglob("*")):
-                words = f"{str(self.path)!r} is not a store, and is not empty"
-                raise StoreError(words) from None
+            if damage is None:
+                self._refuse_foreign()
             known = self._grid_of_runs()
             grid = grid if known is None else known.merged(grid)
         make(self._folders["runs"])
         if damage is not None:
             set_aside(self.path, damage, "and is made again from the runs")
         write_document(self._manifest, {"grid": grid.to_json()})
+
+    def _refuse_foreign(self) -> None:
+        """Refuse a folder without a manifest that holds what no store does."""
+        if not all(is_ours(self.path, path) for path in self.path.rglob("*")):
+            words = f"{str(self.path)!r} is not a store, and is not empty"
+            raise StoreError(words) from None
+
+    def check_target(self) -> None:
+        """Refuse, with a ``StoreError``, what cannot be a store; nothing is written."""
+        check_file(self._manifest, make=True)
+        if not os.path.lexists(self._manifest):
+            self._refuse_foreign()
 
     def check_writable(self) -> None:
         """Refuse, with a ``StoreError``, a store to which no run can be added."""

@@ -24,6 +24,7 @@ from toysup._checkpoint import Checkpoint, as_interval
 from toysup._files import Damaged
 from toysup._interrupt import Interrupt
 from toysup._memory import refuse_memory
+from toysup._paths import as_path
 from toysup._progress import Progress
 from toysup._stream import repeated
 from toysup._types import HISTORY, HISTORY_TEST, Array, Backend, Options, RawRun
@@ -186,7 +187,7 @@ class Run:
         StoreError
             If the file cannot be written. An older file of that name then stays as it was.
         """
-        path = Path(path)
+        path = as_path("path", path)
         if path.suffix != ".npz":
             path = path.with_name(path.name + ".npz")
         meta = {
@@ -244,7 +245,7 @@ def load_run(path: str | os.PathLike[str]) -> Run:
     StoreError
         If the file is damaged, is not a run, or was written by a later version of toysup.
     """
-    path = Path(path)
+    path = as_path("path", path)
     try:
         meta, found = read(path)
     except FileNotFoundError:
@@ -383,7 +384,8 @@ def train(
         that are long enough to gain by it. The result does not depend on it, to the bit.
     checkpoint : path-like, optional
         A file that keeps the state of the run while it lasts. If the same run was interrupted, it
-        goes on from there, to the same bits; the file is removed at the end.
+        goes on from there, to the same bits; the file is removed at the end. A state that is
+        damaged, or was made by another version or backend, is renamed, with a warning.
     checkpoint_every : float
         Seconds after which the state is written again. Ctrl-C writes it too.
     **fields
@@ -402,7 +404,8 @@ def train(
     RunFailedError
         If the run failed inside the backend.
     StoreError
-        If the checkpoint cannot be written.
+        If ``checkpoint`` is something else than a state of this run, which then stays as it is, or
+        a file that cannot be written.
     KeyboardInterrupt
         On Ctrl-C, within 0.2 s.
 
@@ -419,7 +422,7 @@ def train(
     refuse_memory(config.memory(), "this run")
     options = Options()
     if checkpoint is not None:
-        keeper = Checkpoint(Path(checkpoint), config)
+        keeper = Checkpoint(as_path("checkpoint", checkpoint), config)
         state = keeper.load()
         states = {} if state is None else {0: state}
         options = Options(states=states, on_state=lambda _, s: keeper.save(s), interval=interval)
@@ -435,9 +438,9 @@ def train(
         raise KeyboardInterrupt
     if results[0]["status"] == "failed":
         raise RunFailedError(f"the run failed: {results[0]['error']}")
+    run = from_raw(config, results[0], backend())
     if checkpoint is not None:
         keeper.drop()
-    run = from_raw(config, results[0], backend())
     if run.status == "diverged":
         warnings.warn(
             f"the run diverged: a loss or a norm was not finite at step {run.steps_done}",

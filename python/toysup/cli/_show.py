@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from toysup._paths import as_path, check_file
 from toysup.cli._fields import given_fields, item, parts
 from toysup.cli._output import document, say
 from toysup.cli._stores import stores_in
@@ -33,7 +34,8 @@ def plot(args: argparse.Namespace) -> int:
     from toysup.plot._style import for_files
 
     suffixes = SUFFIXES if figure == "animate" else FORMATS
-    out = Path(args.out or f"{figure}{'.gif' if figure == 'animate' else '.png'}")
+    default = f"{figure}{'.gif' if figure == 'animate' else '.png'}"
+    out = as_path("--out", args.out or default)
     if out.suffix.lower() not in suffixes:
         raise ValueError(f"--out must end in one of {', '.join(suffixes)}, got {str(out)!r}")
     fields = given_fields(args)
@@ -42,6 +44,7 @@ def plot(args: argparse.Namespace) -> int:
     for name in options:
         if name not in inspect.signature(draw).parameters:
             raise ValueError(f"{figure} has no option --{name.replace('_', '-')}")
+    check_file(out, make=True)
     source = _source(figure, args.directory)
     with for_files():
         drawing = draw(source, **options, **fields)
@@ -60,7 +63,7 @@ def _source(figure: str, given: str) -> Any:
         from toysup.paper import recorded
 
         return recorded(given.removeprefix(RECORDED))
-    folder = Path(given)
+    folder = as_path("DIR", given)
     stores = stores_in(folder)
     for name in (figure, "figure3"):
         named = [store for store in stores if store.name == name] if len(stores) > 1 else stores

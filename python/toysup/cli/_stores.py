@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toysup._paths import as_path
 from toysup._version import __version__
 from toysup.cli._output import (
     counts_of,
@@ -40,7 +41,7 @@ def status(args: argparse.Namespace) -> int:
     from toysup._running import running
 
     documents = []
-    for store in stores_in(Path(args.directory)):
+    for store in stores_in(as_path("DIR", args.directory)):
         result = open_sweep(store)
         counts, cells = counts_of(result), _by_T_and_m(result)
         documents.append(
@@ -136,8 +137,11 @@ def merge(args: argparse.Namespace) -> int:
 def export(args: argparse.Namespace) -> int:
     """Write the table of a store."""
     from toysup import open_sweep
+    from toysup._export import check_export
 
+    out = as_path("--out", args.out)
+    check_export(out)
     result = open_sweep(args.directory)
-    result.export(args.out)
-    say(args, f"{args.out}: {in_words(counts_of(result))}")
+    result.export(out)
+    say(args, f"{out}: {in_words(counts_of(result))}")
     return 0

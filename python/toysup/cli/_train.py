@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toysup._paths import as_path
 from toysup._version import __version__
 from toysup.cli._fields import given_fields, parse_field
 from toysup.cli._output import (
@@ -43,7 +44,7 @@ def reproduce(args: argparse.Namespace) -> int:
         changes["T"] = T if isinstance(T, list) else [T]
     for name in figures:  # all of them are checked before any is trained
         paper.get(name).fields(args.scale, **changes)
-    out = Path(args.out or f"toysup-{figures[0]}-{args.scale}")
+    out = as_path("--out", args.out or f"toysup-{figures[0]}-{args.scale}")
     args.resume = "the same command continues"
     say(
         args,

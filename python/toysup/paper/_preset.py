@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from toysup._grid import Grid, as_label, is_axis
+from toysup._paths import as_path, check_file
 from toysup._result import SweepResult
 from toysup._sweep import sweep
 from toysup.config import as_int
@@ -167,7 +168,8 @@ def carry_out(
     from toysup.plot._style import for_files
 
     began = time.perf_counter()
-    out = Path(out)
+    out = as_path("out", out)
+    check_file(out / f"{preset.name}.png", make=True)
     folder = out / "store"
     results: dict[str, SweepResult] = {}
     how: dict[str, Any] = {"n_jobs": n_jobs, "progress": progress, "on_interrupt": on_interrupt}

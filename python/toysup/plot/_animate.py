@@ -21,6 +21,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from toysup._files import replace_file
+from toysup._paths import as_path, check_file
 from toysup.config import as_float, as_int
 from toysup.errors import StoreError, short, unknown
 from toysup.plot._course import Course, open_course
@@ -218,11 +219,9 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
     ValueError
         If it does not end in ".gif", ".mp4" or ".html".
     StoreError
-        If it ends in ".mp4" and ffmpeg is missing.
+        If it ends in ".mp4" and ffmpeg is missing, or no file can be written there.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be a path, got {short(path)} ({type(path).__name__})")
-    result = Path(path)
+    result = as_path("path", path)
     if result.suffix.lower() not in SUFFIXES:
         raise ValueError(f"path must end in .gif, .mp4 or .html, got {str(result)!r}")
     if result.suffix.lower() == ".mp4":
@@ -233,6 +232,7 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
                 f"cannot write {str(result)!r}: the program ffmpeg, which makes .mp4 files, is not "
                 f"installed; write {str(result.with_suffix('.gif'))!r} instead"
             )
+    check_file(result, make=True)
     return result
 
 

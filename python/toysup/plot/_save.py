@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure, SubFigure
 
+from toysup._files import replace_file
+from toysup._paths import as_path, check_file
 from toysup.errors import StoreError
 
 __all__ = ["FORMATS", "figure_of", "save"]
@@ -50,18 +52,22 @@ def save(drawing: Any, path: str | os.PathLike[str], *, dpi: float = 200.0) -> t
     TypeError
         If the drawing is something else.
     StoreError
-        If what the format needs, such as LaTeX for ".pgf", is missing or fails.
+        If the file cannot be written, or what the format needs, such as LaTeX for ".pgf", is
+        missing or fails. An older file of that name then stays as it was.
     """
     figure = figure_of(drawing)
-    path = Path(path)
+    path = as_path("path", path)
     known = path.suffix.lower() in FORMATS
     files = (path,) if known else tuple(path.with_name(path.name + s) for s in (".png", ".svg"))
+    for file in files:
+        check_file(file, make=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context({"svg.hashsalt": "toysup", "svg.fonttype": "path"}):
         for file in files:
             suffix = file.suffix.lower()
+            how: Any = {"format": suffix[1:], "dpi": dpi, "metadata": _UNDATED.get(suffix)}
             try:
-                figure.savefig(file, format=suffix[1:], dpi=dpi, metadata=_UNDATED.get(suffix))
+                replace_file(file, lambda f, how=how: figure.savefig(f, **how), durable=False)
             except RuntimeError as error:
                 raise StoreError(f"cannot write {str(file)!r}: {error}") from error
     return files

@@ -6,13 +6,13 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from toysup._paths import as_path
 from toysup.errors import short, unknown
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _load(source: object) -> Cells:
     from toysup import Run, SweepResult, load_run, open_sweep
 
     if isinstance(source, (str, os.PathLike)):
-        path = Path(source)
+        path = as_path("source", source)
         if not path.exists():
             raise FileNotFoundError(f"there is no store and no run file at {str(path)!r}")
         source = open_sweep(path) if path.is_dir() else load_run(path)
