@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,29 +91,87 @@ def test_ctrl_c_alone_keeps_the_state(backend, monkeypatch, tmp_path):
     assert seen[0][0] > 0
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", None], ids=["empty", "garbage", "other"])
-def test_a_checkpoint_that_is_none_is_named_and_not_used(backend, tmp_path, content):
-    path = tmp_path / "state.npz"
-    if content is None:
-        other = LONG[backend.name]
-        with interrupted_when(path.exists), pytest.raises(KeyboardInterrupt):
-            train(other, checkpoint=path, checkpoint_every=0.01)
-    else:
-        path.write_bytes(content)
-    with pytest.warns(RuntimeWarning, match=r"state\.npz.*starts from the beginning"):
-        run = train(TINY, checkpoint=path)
-    assert run_bits(run) == run_bits(train(TINY))
+def interrupted_state(config: Any, path: Path) -> bytes:
+    """The file that an interrupted run leaves."""
+    with interrupted_when(path.exists), pytest.raises(KeyboardInterrupt):
+        train(config, checkpoint=path, checkpoint_every=0.01)
+    return path.read_bytes()
 
 
-def test_a_checkpoint_of_another_version_is_not_used(backend, monkeypatch, tmp_path):
+def put_other_state(path: Path) -> None:
+    interrupted_state(LONG[toysup.backend_name()].replace(seed=5), path)
+
+
+IN_THE_WAY: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "text": (lambda path: path.write_text("mine"), "is not a readable file of a run"),
+    "nothing": (lambda path: path.write_bytes(b""), "is empty"),
+    "run": (lambda path: train(TINY).save(path), "is a finished run"),
+    "state": (put_other_state, r"is the state of another run \(its seed is 5, not 0\)"),
+    "folder": (lambda path: path.mkdir(), "it is a folder"),
+}
+
+
+@pytest.mark.parametrize("what", IN_THE_WAY)
+def test_what_is_no_checkpoint_of_this_run_stays(backend, monkeypatch, tmp_path, what):
+    path, (put, words) = tmp_path / "state.npz", IN_THE_WAY[what]
+    put(path)
+    before, seen = path.is_file() and path.read_bytes(), spied(monkeypatch, backend)
+    config = LONG[backend.name] if what == "state" else TINY
+    with pytest.raises(StoreError, match=rf"state\.npz.*{words}"):
+        train(config, checkpoint=path)
+    assert not seen and (path.is_file() and path.read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("nowhere/state", "'nowhere' does not exist"),
+        ("notes.txt/state", "'notes.txt' is not a folder"),
+        (300 * "a", "File name too long"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_written_is_noticed_at_once(
+    backend, monkeypatch, tmp_path, path, words
+):
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").touch()
+    seen = spied(monkeypatch, backend)
+    with pytest.raises(StoreError, match=f"cannot write .*{words}"):
+        train(TINY, checkpoint=path)
+    assert not seen and os.listdir() == ["notes.txt"]
+
+
+def test_a_run_goes_on_when_its_state_can_no_longer_be_written(backend, monkeypatch, tmp_path):
+    config, path = LONG[backend.name], tmp_path / "new" / "state.npz"
+    path.parent.mkdir()
+    real = backend.train_many
+
+    def train_many(*args: Any) -> None:
+        path.parent.rmdir()
+        real(*args)
+
+    whole = train(config)
+    monkeypatch.setattr(backend, "train_many", train_many)
+    with pytest.warns(RuntimeWarning, match=r"state of the run is not kept: .*state\.npz") as said:
+        run = train(config, checkpoint=path, checkpoint_every=0.0)
+    assert run_bits(run) == run_bits(whole) and len(said) == 1
+
+
+@pytest.mark.parametrize("damaged", [False, True], ids=["version", "damage"])
+def test_a_state_that_cannot_be_used_is_kept(backend, monkeypatch, tmp_path, damaged):
     config, path = LONG[backend.name], tmp_path / "state.npz"
     module = toysup._backend.load(backend.name)  # type: ignore[attr-defined]
     with monkeypatch.context() as patch:
         patch.setattr(module, "__version__", "0.0.1")
-        with interrupted_when(path.exists), pytest.raises(KeyboardInterrupt):
-            train(config, checkpoint=path, checkpoint_every=0.01)
-    with pytest.warns(RuntimeWarning, match=r"made by toysup 0\.0\.1"):
+        data = bytearray(interrupted_state(config, path))
+    if damaged:
+        data[-1000] ^= 1
+        path.write_bytes(data)
+    words = "checksum does not match" if damaged else r"made by toysup 0\.0\.1"
+    with pytest.warns(RuntimeWarning, match=rf"{words}.*it is kept as '.*state\.npz\.1'"):
         assert run_bits(train(config, checkpoint=path)) == run_bits(train(config))
+    assert os.listdir(tmp_path) == ["state.npz.1"]
+    assert (tmp_path / "state.npz.1").read_bytes() == bytes(data)
 
 
 @pytest.mark.parametrize("use", [train, sweep])

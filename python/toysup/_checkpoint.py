@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from toysup._archive import read_checkpoint, write_checkpoint
+from toysup._archive import is_of, read_checkpoint, read_meta, write_checkpoint
 from toysup._backend import backend
-from toysup._files import Damaged
+from toysup._files import Damaged, reason, unused
+from toysup._paths import check_file
 from toysup._types import State
 from toysup.config import TrainConfig, as_float
+from toysup.errors import StoreError, short
 
 __all__ = ["Checkpoint", "as_interval", "pack", "unpack"]
 
@@ -59,7 +62,7 @@ def unpack(config: TrainConfig, meta: Mapping[str, Any], arrays: Mapping[str, An
 
 
 class Checkpoint:
-    """A file with the state of one run.
+    """A file with the state of one run; no other file is ever replaced or removed.
 
     Parameters
     ----------
@@ -71,25 +74,76 @@ class Checkpoint:
 
     def __init__(self, path: Path, config: TrainConfig) -> None:
         self.path, self.config = path, config
-
-    def save(self, state: State) -> None:
-        """Write a state, whole or not at all; raises ``StoreError``."""
-        write_checkpoint(self.path, self.config, *pack(state))
+        self._is_mine = self._is_said = False
 
     def load(self) -> State | None:
-        """The state, if there is one that the run can go on from; a warning says why not."""
+        """The state to go on from, if there is one.
+
+        One that is damaged, or of another maker, is renamed, with a warning.
+
+        Raises
+        ------
+        StoreError
+            If something else is there, or if no state could be written there.
+        """
+        check_file(self.path)
         try:
-            return unpack(self.config, *read_checkpoint(self.path, self.config))
+            meta = read_meta(self.path)
         except FileNotFoundError:
             return None
-        except (Damaged, ValueError) as error:
-            text = f"{error}" if isinstance(error, Damaged) else f"{self.path}: {error}"
-            warnings.warn(
-                f"{text}; the run starts from the beginning", RuntimeWarning, stacklevel=3
-            )
+        except Damaged as error:
+            raise self._refusal(error.defect) from error
+        if "step" not in meta:
+            raise self._refusal("is a finished run")
+        if not is_of(meta, self.config):
+            raise self._refusal(f"is the state of another run{self._difference(meta)}")
+        try:
+            state = unpack(self.config, *read_checkpoint(self.path, self.config))
+        except Damaged as error:
+            self._set_aside(error.defect)
             return None
+        except ValueError as error:
+            self._set_aside(str(error))
+            return None
+        self._is_mine = True
+        return state
+
+    def _refusal(self, what: str) -> StoreError:
+        return StoreError(f"checkpoint {str(self.path)!r}: {what}; remove it, or name another file")
+
+    def _difference(self, meta: Mapping[str, Any]) -> str:
+        """A field in which the run of a state differs."""
+        mine, theirs = self.config.plain(), meta.get("config")
+        for name in mine if isinstance(theirs, Mapping) else ():
+            if theirs.get(name) != mine[name]:
+                return f" (its {name} is {short(theirs.get(name))}, not {short(mine[name])})"
+        return ""
+
+    def _set_aside(self, why: str) -> None:
+        kept = unused(self.path)
+        try:
+            os.rename(self.path, kept)
+        except OSError as error:
+            words = f"{self.path}: {why}; it cannot be renamed: {reason(error)}"
+            raise StoreError(words) from error
+        text = f"{self.path}: {why}; it is kept as {str(kept)!r}, the run starts from the beginning"
+        log.warning("%s", text)
+        warnings.warn(text, RuntimeWarning, stacklevel=4)
+
+    def save(self, state: State) -> None:
+        """Write a state, whole or not at all; the run goes on without, so failure is only said."""
+        try:
+            write_checkpoint(self.path, self.config, *pack(state))
+            self._is_mine = True
+        except StoreError as error:
+            if not self._is_said:
+                warnings.warn(
+                    f"the state of the run is not kept: {error}", RuntimeWarning, stacklevel=4
+                )
+            self._is_said = True
 
     def drop(self) -> None:
-        """Remove the file, if that can be done: it is of no use any more."""
-        with contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
+        """Remove the state, if that can be done: it is of no use any more."""
+        if self._is_mine:
+            with contextlib.suppress(OSError):
+                self.path.unlink(missing_ok=True)
