@@ -114,7 +114,9 @@ class Checkpoint:
     def _difference(self, meta: Mapping[str, Any]) -> str:
         """A field in which the run of a state differs."""
         mine, theirs = self.config.plain(), meta.get("config")
-        for name in mine if isinstance(theirs, Mapping) else ():
+        if not isinstance(theirs, Mapping):
+            return ""
+        for name in mine:
             if theirs.get(name) != mine[name]:
                 return f" (its {name} is {short(theirs.get(name))}, not {short(mine[name])})"
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def save(drawing: Any, path: str | os.PathLike[str], *, dpi: float = 200.0) -> t
             suffix = file.suffix.lower()
             how: Any = {"format": suffix[1:], "dpi": dpi, "metadata": _UNDATED.get(suffix)}
             try:
-                replace_file(file, lambda f, how=how: figure.savefig(f, **how), durable=False)
+                replace_file(file, partial(figure.savefig, **how), durable=False)
             except RuntimeError as error:
                 raise StoreError(f"cannot write {str(file)!r}: {error}") from error
     return files
