@@ -22,7 +22,7 @@ import pytest
 from helpers import run_bits
 from toysup import Run, StoreError, TrainConfig, load_run, open_sweep, sweep, train
 from toysup._archive import read, read_checkpoint, read_meta, verify, write
-from toysup._files import Damaged, read_document
+from toysup._files import SCHEMA_VERSION, Damaged, read_document
 from toysup._grid import Grid
 from toysup.store import Store
 
@@ -316,7 +316,7 @@ def parts(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def test_numpy_reads_the_files_and_forging_them_works(store: Store) -> None:
     path = store.run_file(CONFIG)
     run, (meta, arrays) = store.load(CONFIG), parts(path)
-    assert meta["schema_version"] == 2 and np.array_equal(arrays["W"], run.W)
+    assert meta["schema_version"] == 3 and np.array_equal(arrays["W"], run.W)
     forge(path, json.dumps(meta).encode(), arrays)
     assert run_bits(store.load(CONFIG)) == run_bits(run)
     assert store.verified(CONFIG) == run.summary()
@@ -443,19 +443,19 @@ def test_a_member_that_is_there_twice_is_refused(honest: Any) -> None:
 
 TEXTS = {
     "nothing": b"",
-    "no UTF-8": b'{"schema_version": 2, "x": "\xff"}',
+    "no UTF-8": b'{"schema_version": 3, "x": "\xff"}',
     "a list": b"[1, 2]",
     "a text": b'"text"',
     "null": b"null",
-    "deep": b'{"schema_version": 2, "config": ' + 100_000 * b"[" + 100_000 * b"]" + b"}",
+    "deep": b'{"schema_version": 3, "config": ' + 100_000 * b"[" + 100_000 * b"]" + b"}",
     "a huge number": b'{"schema_version": 1' + 5000 * b"0" + b"}",
     "not a number": b'{"schema_version": NaN}',
-    "infinity": b'{"schema_version": 2, "config": Infinity}',
+    "infinity": b'{"schema_version": 3, "config": Infinity}',
     "no version": b'{"config": {}}',
     "version 0": b'{"schema_version": 0}',
     "a version of text": b'{"schema_version": "2"}',
     "version true": b'{"schema_version": true}',
-    "version 2.0": b'{"schema_version": 2.0}',
+    "version 2.0": b'{"schema_version": 3.0}',
 }
 
 
@@ -645,13 +645,14 @@ def test_the_run_of_another_config_is_not_taken_for_this_one(store: Store) -> No
 
 
 def test_later_versions_are_not_taken_for_damaged(store: Store) -> None:
+    later = {"schema_version": SCHEMA_VERSION + 1, "toysup": "9.8.7"}
     for kind in ("run", "checkpoint"):
         path = KINDS[kind](store)
         meta, arrays = parts(path)
-        forge(path, json.dumps({**meta, "schema_version": 3, "toysup": "9.8.7"}).encode(), arrays)
+        forge(path, json.dumps({**meta, **later}).encode(), arrays)
     for kind in ("failure", "manifest"):
         path = KINDS[kind](store)
-        resealed(path, {**json.loads(path.read_text()), "schema_version": 3, "toysup": "9.8.7"})
+        resealed(path, {**json.loads(path.read_text()), **later})
     before = {path: path.read_bytes() for path in store.path.rglob("*") if path.is_file()}
     for use in (
         lambda: store.summary(CONFIG),
@@ -661,7 +662,7 @@ def test_later_versions_are_not_taken_for_damaged(store: Store) -> None:
         lambda: store.grid(),
         lambda: store.extend(Grid.make(CONFIG, {})),
     ):
-        with pytest.raises(StoreError, match=r"schema 3, but.*up to 2: use.*toysup 9\.8\.7"):
+        with pytest.raises(StoreError, match=r"schema 4, but.*up to 3: use.*toysup 9\.8\.7"):
             use()
     assert {path: path.read_bytes() for path in store.path.rglob("*") if path.is_file()} == before
 

@@ -9,7 +9,13 @@ import scipy.stats
 from hypothesis import example, given
 
 import toysup
-from toysup.metrics import dimensionality, maximal_dimensionality, n_represented
+from toysup.metrics import (
+    dimensionality,
+    maximal_dimensionality,
+    n_represented,
+    own_gain,
+    represented,
+)
 
 # Ratios of sums of N m products in doubles, for vectors of like lengths.
 CLOSE = {"rtol": 1e-9, "atol": 1e-12}
@@ -208,7 +214,109 @@ def test_the_history_records_the_largest_dimensionality(backend, m):
     assert np.allclose(run.example_dimensionality(), dimensionality(run.hidden()), rtol=0)
 
 
-@given(V=vectors(min_N=1), threshold=st.floats(0.01, 1.0))
-def test_n_represented_counts(V, threshold):
-    assert n_represented(V, threshold) == np.sum(dimensionality(V) >= threshold)
-    assert n_represented(np.eye(3), 1.0) == 3
+# ------------------------------------------------------------------------------ represented
+
+
+def by_quadrature(V, b, size, activation):
+    """The own gain as its formula has it, by the midpoint rule."""
+    x = size * (np.arange(4000) + 0.5) / 4000
+    f = (lambda z: z) if activation == "linear" else (lambda z: np.maximum(z, 0))
+    response = f((V @ V.T)[..., None] * x + b[:, None, None]) - f(b)[:, None, None]
+    left = np.square(np.eye(len(V))[..., None] * x - response).mean(axis=2).sum(axis=1)
+    return 1 - left / np.mean(x**2)
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    m=st.integers(1, 4),
+    size=st.sampled_from([1.0, 0.3, 4.0]),
+    activation=st.sampled_from(["relu", "linear"]),
+)
+def test_the_own_gain_is_the_integral_of_its_formula(seed, m, size, activation):
+    rng = np.random.default_rng(seed)
+    V, b = rng.normal(size=(9, m)), size * rng.normal(size=9)
+    V[0], b[1] = 0.0, 0.0
+    gain = own_gain(V, b, size=size, activation=activation)
+    assert np.allclose(gain, by_quadrature(V, b, size, activation), rtol=1e-4, atol=1e-4)
+    assert gain[0] == 0 and gain.max() <= 1
+    for threshold in (0.05, 0.5, 1.0):
+        options = {"size": size, "activation": activation, "threshold": threshold}
+        assert np.array_equal(represented(V, b, **options), gain >= threshold)
+        assert n_represented(V, b, **options) == np.sum(gain >= threshold)
+
+
+def test_without_relu_the_own_gain_is_that_of_dimensionality():
+    V = np.random.default_rng(0).normal(size=(30, 4))
+    square = np.sum(V**2, axis=1)
+    expected = 2 * square - square**2 / dimensionality(V)
+    assert np.allclose(own_gain(V, activation="linear"), expected)
+
+
+@pytest.mark.parametrize("length", [0.9, 1.0, 1.1])
+def test_a_polygon_of_features_is_represented_among_others(length):
+    rng = np.random.default_rng(0)
+    V = np.concatenate([polygon(5, length), 0.01 * rng.normal(size=(995, 2))])
+    assert np.flatnonzero(represented(V)).tolist() == [0, 1, 2, 3, 4]
+    assert n_represented(V) == 5
+    # With the biases of the analytic polygon neighbours do not interfere.
+    square = 1 / (1 - np.cos(2 * np.pi / 5))
+    gain = own_gain(polygon(5, square**0.5), np.full(5, 1 - square))
+    assert np.allclose(gain, 0.905, atol=1e-3)
+    assert n_represented(np.eye(3), threshold=1.0) == 3
+
+
+@pytest.mark.parametrize("T", [2, 3, 4, 5, 6, 8, 15, 30])
+def test_polygons_of_examples_represent_no_feature(T):
+    """Some of their features have a dimensionality of 0.1 and more."""
+    largest = 0.0
+    for seed in range(5):
+        run = toysup.train(
+            n=1000, m=2, T=T, sparsity=0.99, init="polygon", seed=seed, steps=0, warmup=0.0,
+            test_size=0,
+        )  # fmt: skip
+        assert not run.represented().any()
+        largest = max(largest, run.feature_dimensionality().max())
+    assert largest > 0.1 or T > 8
+
+
+SMALL = {"m": 2, "sparsity": 0.95, "eps": 1e-6, "test_size": 0}
+
+
+@pytest.mark.parametrize(("T", "n", "steps", "rate", "count"),
+    [(5, 200, 1000, 0.02, 0), (8, 200, 1000, 0.02, 0), (2000, 60, 400, 0.03, 5)],
+)  # fmt: skip
+def test_training_on_many_examples_represents_features(backend, T, n, steps, rate, count):
+    run = toysup.train(n=n, T=T, steps=steps, learning_rate=rate, **SMALL)
+    assert run.represented().sum() == run.summary()["n_represented"] == count
+    # The largest dimensionality does not tell the two apart.
+    assert run.feature_dimensionality().max() > 0.1
+
+
+@given(V=vectors(min_N=1))
+@example(V=np.full((2, 2), np.finfo(float).max))
+@example(V=np.full((1, 1), 5e-324))
+def test_the_own_gain_of_any_vectors_is_a_number_or_minus_infinity(V):
+    b = np.linspace(-1, 1, len(V)) * np.max(np.abs(V))
+    for size in (1e-300, 1.0, 1e300):
+        gain = own_gain(V, b, size=size)
+        assert not np.isnan(gain).any() and gain.max() <= 1 + 1e-9
+        assert n_represented(V, b, size=size) == np.sum(gain >= 0.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"b": 0.1}, ValueError, r"b must have shape \(vectors,\), got shape \(\)"),
+        ({"b": [1.0, 2.0]}, ValueError, r"b must have shape \(3,\), got shape \(2,\)"),
+        ({"b": [1.0, 2.0, np.inf]}, ValueError, "b must be finite, got .*inf"),
+        ({"b": ["a", "b", "c"]}, TypeError, "b must be a real array"),
+        ({"size": 0.0}, ValueError, "size must be greater than 0, got 0.0"),
+        ({"size": "1"}, TypeError, "size must be a real number, got '1'"),
+        ({"threshold": 0}, ValueError, r"threshold must be in \(0, 1\], got 0"),
+        ({"activation": "tanh"}, ValueError, "activation must be .*'tanh'"),
+    ],
+    ids=str,
+)
+def test_bad_arguments_are_named(given, error, message):
+    with pytest.raises(error, match=message):
+        n_represented(np.eye(3), **given)

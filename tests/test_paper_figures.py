@@ -129,13 +129,13 @@ def test_of_nothing_nothing_is_drawn(preset: Preset, store: Path, tmp_path: Path
 
 
 def pentagon(run: Any, features: list[int]) -> Any:
-    """The run with these features as a regular pentagon of length 2, in this order, and no other.
+    """The run with these features as a regular pentagon of length 1, in this order, and no other.
 
     The first one points to the right.
     """
     angle = 2 * np.pi * np.arange(5) / 5
-    run.W[:] = 0
-    run.W[:, features] = 2 * np.array([np.cos(angle), np.sin(angle)])
+    run.W[:], run.b[:] = 0, 0
+    run.W[:, features] = np.array([np.cos(angle), np.sin(angle)])
     return run
 
 
@@ -150,7 +150,7 @@ def test_the_represented_features_stand_by_their_angle() -> None:
     for k, row in enumerate(rows):
         assert row["angle"] == pytest.approx(72 * k, abs=1e-4)
         assert row["gap"] == pytest.approx(72, abs=1e-4)
-        assert row["norm"] == pytest.approx(2) and row["dimensionality"] == pytest.approx(0.4)
+        assert row["norm"] == pytest.approx(1) and row["dimensionality"] == pytest.approx(0.4)
     text = figure1.see({"figure3": given}, "small")
     assert "5 features are represented" in text and "gaps from 72° to 72°" in text
 
@@ -164,7 +164,7 @@ def test_figure1_shows_fresh_examples_and_the_arms_of_the_star() -> None:
     assert [text.get_text() for text in left.texts] == ["$D$ = 0.40"] * 5
     arms = np.array([line.get_xydata()[1] for line in by_label(right, "_direction")])
     expected = run.W[:, [2, 7, 11, 31, 40]].T
-    assert np.allclose(arms / np.linalg.norm(arms, axis=1)[:, None], expected / 2)
+    assert np.allclose(arms / np.linalg.norm(arms, axis=1)[:, None], expected)
     with pytest.raises(ValueError, match=r"examples must be between 1 .* got 0"):
         draw_figure1(run, examples=0)
 

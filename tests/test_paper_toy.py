@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shutil
 from collections.abc import Iterator
@@ -43,6 +44,13 @@ every = pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.nam
 def closed() -> Iterator[None]:
     yield
     plt.close("all")
+
+
+def of_weights(W: np.ndarray[Any, Any]) -> toysup.Run:
+    """A run with these weights and no biases."""
+    m, n = W.shape
+    run = toysup.train(**{**QUICK, "n": n, "m": m, "sparsity": 0.5, "steps": 0})
+    return dataclasses.replace(run, W=W, b=np.zeros(n))
 
 
 def short(preset: _preset.Preset, scale: str) -> dict[str, dict[str, Any]]:
@@ -111,14 +119,14 @@ def test_superposition_is_what_the_others_have_along_a_feature() -> None:
     ],
 )
 def test_phases(W: list[list[float]], phase: int) -> None:
-    assert phase_of(W) == phase
+    assert phase_of(of_weights(np.array(W))) == phase
 
 
 def test_angles_go_all_round() -> None:
-    at = np.radians([350.0, 10.0, 100.0, 40.0])
+    at = np.radians([350.0, 60.0, 170.0, 100.0])
     W = np.stack([np.cos(at), np.sin(at)])
     W[:, 3] *= 0.4  # too short to count
-    assert sorted(toy_features.angles(W)) == pytest.approx([20.0, 90.0, 250.0])
+    assert sorted(toy_features.angles(of_weights(W))) == pytest.approx([70.0, 110.0, 180.0])
 
 
 # --- the expected losses ---
@@ -185,17 +193,17 @@ def test_training_finds_the_expected_phase(r: float, p: float, backend: Backend)
     fields = {**QUICK, "n": 2, "m": 1, "batch_size": 128, "steps": 250, "sparsity": 1.0 - p}
     result = toysup.sweep(**fields, importance=[(1.0, r)], init_seed=range(2), progress=False)
     run = best_run(result)
-    assert phase_of(run.W) == toy_phase.expected_phase(r, p)
+    assert phase_of(run) == toy_phase.expected_phase(r, p)
 
 
 def test_dense_features_take_a_dimension_each(backend: Backend) -> None:
     """The most important m are represented, orthogonal and of length 1; the others are not."""
     fields = {**QUICK, "n": 5, "m": 2, "importance": 0.5, "steps": 800, "learning_rate": 0.05}
     run = toysup.train(**{**fields, "sparsity": 0.0})
-    assert toy_features.represented(run.W).tolist() == [True] * 2 + [False] * 3
+    assert run.represented().tolist() == [True] * 2 + [False] * 3
     assert float(np.sum(run.W**2)) == pytest.approx(2.0, abs=0.05)
     assert superposition(run.W)[:2].max() < 0.02
-    assert sorted(toy_features.angles(run.W)) == pytest.approx([90.0, 270.0], abs=5.0)
+    assert sorted(toy_features.angles(run)) == pytest.approx([90.0, 270.0], abs=5.0)
 
 
 def test_the_best_run_is_that_of_lowest_test_loss() -> None:
@@ -274,7 +282,7 @@ def test_features_table(tmp_path: Path) -> None:
     assert [row[0] for row in table.rows] == [1.0, 0.1]
     for row, sparsity in zip(table.records(), (0.0, 0.9), strict=True):
         run = best_run(result, sparsity=sparsity)
-        there = np.linalg.norm(run.W, axis=0) > 0.5
+        there = run.represented()
         assert row["represented"] == there.sum()
         assert row["sum_of_squares"] == pytest.approx(np.sum(run.W**2), rel=1e-6)
         assert row["max_superposition"] == pytest.approx(superposition(run.W)[there].max())
@@ -314,8 +322,8 @@ def test_phase_tables(tmp_path: Path) -> None:
         for k, sparsity in enumerate((0.0, 0.9), start=1):
             if words.rows[i][k] is None:
                 continue
-            W = best_run(result, importance=(1.0, r), sparsity=sparsity).W.astype(float)
-            found = phase_of(W)
+            run = best_run(result, importance=(1.0, r), sparsity=sparsity)
+            W, found = run.W.astype(float), phase_of(run)
             losses = toy_phase.expected_losses(r, density(sparsity))
             lowest = losses[found] == pytest.approx(losses.min(), rel=1e-9)
             agree += lowest

@@ -376,7 +376,7 @@ def test_bad_vectors_are_named(
 
 def test_classes_of_a_model_made_by_hand() -> None:
     run = storing([[0], [1], [2, 3], [4, 5, 6]], T=8, seed=disjoint(8))
-    found = regime.classify(run, represented=1.0)
+    found = regime.classify(run)
     assert found.label.tolist() == ["single"] * 2 + ["cluster"] * 5 + ["none"]
     assert found.counts == {"single": 2, "cluster": 5, "feature": 0, "none": 1}
     assert found.size.tolist() == [3, 2, 1, 1]
@@ -396,7 +396,7 @@ def test_an_example_between_clusters_is_not_single() -> None:
     """Alone in its direction, but a fifth of it only is read."""
     run = storing([[0], [1], [2]], T=4, seed=disjoint(4))
     run = replace(run, b=run.b - 0.8 * run.training_set().toarray()[2])
-    found = regime.classify(run, represented=1.0)
+    found = regime.classify(run)
     assert found.label.tolist() == ["single", "single", "cluster", "none"]
     assert found.gain[2] == pytest.approx(1 - 0.8**2)
     assert found.size.tolist() == [1, 1, 1]

@@ -386,7 +386,7 @@ def test_a_damaged_file_is_named_and_trained_again(
 def test_a_manifest_of_a_later_version_is_named(backend: object, tmp_path: Path) -> None:
     toysup.sweep(**TINY, T=[3], store=tmp_path)
     manifest = tmp_path / "sweep.json"
-    text = manifest.read_text().replace('"schema_version": 2', '"schema_version": 99')
+    text = manifest.read_text().replace('"schema_version": 3', '"schema_version": 99')
     manifest.write_text(text)
     with pytest.raises(StoreError, match="schema 99"):
         toysup.open_sweep(tmp_path)

@@ -137,7 +137,7 @@ def test_a_store_holds_nothing_but_the_manifest_and_the_runs(store):
     assert sorted(path.name for path in store.iterdir()) == ["runs", "sweep.json"]
     assert {path.suffix for path in (store / "runs").iterdir()} == {".npz"}
     manifest = json.loads((store / "sweep.json").read_text())
-    assert manifest["schema_version"] == 2 and manifest["toysup"] == toysup.__version__
+    assert manifest["schema_version"] == 3 and manifest["toysup"] == toysup.__version__
 
 
 def test_the_folder_may_be_moved(store, tmp_path):
@@ -672,6 +672,10 @@ def test_a_store_of_schema_1_opens_and_is_continued(backend, trained, tmp_path):
     opened = open_sweep(tmp_path / "old")
     np.testing.assert_allclose(opened.dataset.train_loss, OLD_LOSSES, rtol=1e-7)
     assert {run.steps_done for run in opened.runs()} == {40}
+    # These files count the features of a dimensionality of at least 0.1.
+    counts = [int(run.represented().sum()) for run in opened.runs()]
+    assert opened.dataset.n_represented.to_numpy().ravel().tolist() == counts
+    assert counts != [int(np.sum(run.feature_dimensionality() >= 0.1)) for run in opened.runs()]
     before = contents(tmp_path / "old")
     same = sweep(**OLD_SWEEP, store=tmp_path / "old")
     assert_same_sweep(same, opened)
@@ -681,7 +685,7 @@ def test_a_store_of_schema_1_opens_and_is_continued(backend, trained, tmp_path):
     np.testing.assert_allclose(more.dataset.train_loss[:, :2], OLD_LOSSES, rtol=1e-7)
     after = contents(tmp_path / "old")
     assert all(after[name] == before[name] for name in before if name != "sweep.json")
-    assert json.loads(after["sweep.json"])["schema_version"] == 2
+    assert json.loads(after["sweep.json"])["schema_version"] == 3
     assert_same_sweep(more, open_sweep(tmp_path / "old"))
 
 

@@ -134,7 +134,7 @@ def test_the_data_set_says_what_was_swept(backend):
     config = json.loads(attrs["config"])
     assert config["axes"] == {"T": [4, "inf"], "weight_decay": [0.0, 0.1]}
     assert config["fixed"].items() >= {"n": 12, "m": 2, "seed": 5, "batch_size": None}.items()
-    assert attrs["schema_version"] == 2
+    assert attrs["schema_version"] == 3
     assert attrs["made_with_toysup"] == toysup.__version__
     assert attrs["made_with_backend"] == backend.name and attrs["made_with_isa"] == backend.isa()
     json.dumps(attrs)  # plain values, so that the set can be written to any format
@@ -174,7 +174,7 @@ def test_values_of_the_data_set_are_those_of_the_runs(backend):
         assert point.W_norm == run.history.W_norm[-1] and point.b_norm == run.history.b_norm[-1]
         dimensionality = run.feature_dimensionality()
         assert point.max_feature_dimensionality == pytest.approx(dimensionality.max())
-        assert point.n_represented == np.sum(dimensionality >= 0.1)
+        assert point.n_represented == np.sum(run.represented())
 
 
 @given(

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 # The layout of run files, checkpoints and the documents of a store. A reader refuses later ones.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # Documents of schema 1 have no checksum, and records of failures do not say that it is 1.
 _UNSEALED = 1
 # More than any document takes; refused before it is read.

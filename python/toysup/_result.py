@@ -32,7 +32,7 @@ _VARIABLES = {
     "W_norm": "Frobenius norm of W",
     "b_norm": "Euclidean norm of b",
     "max_feature_dimensionality": "largest dimensionality of a feature",
-    "n_represented": "features with a dimensionality of at least 0.1",
+    "n_represented": "features that are represented (own gain of at least 0.5)",
     "seconds": "wall time of the run",
     "steps_done": "updates made",
 }

@@ -669,7 +669,7 @@ class Regime:
     sharing, chance : float
         See :class:`Clusters`.
     represented : bool array of shape (n,)
-        Which features have a dimensionality of at least the threshold.
+        Which features have an own gain of at least the threshold.
     retrieved : float
         Of the first training examples, the share whose reconstruction resembles no other example
         more; an independent check.
@@ -742,7 +742,7 @@ def classify(
     gain: float = 0.05,
     share: float = 0.5,
     similarity: float = 0.9,
-    represented: float = 0.1,
+    represented: float = 0.5,
     fresh: int = 2_000,
     retrieve: int = 1_000,
 ) -> Regime:
@@ -770,8 +770,7 @@ def classify(
     similarity : float
         As for :func:`clusters`.
     represented : float
-        The smallest dimensionality of a represented feature, as in
-        :func:`toysup.metrics.n_represented`.
+        The smallest own gain of a represented feature, as in :meth:`Run.represented`.
     fresh : int
         How many test examples to compare with.
     retrieve : int
@@ -791,7 +790,7 @@ def classify(
     retrieve = as_int("retrieve", retrieve, 1, 10_000_000)
     model, batch, c = _Model(run), run.training_set(), run.config
     found = _gains(model, batch)
-    known = run.feature_dimensionality() >= _share("represented", represented)
+    known = run.represented(_share("represented", represented))
     stored = found.gain >= gain
     of_feature = stored & (found.share >= share) & known[found.feature]
     groups = clusters(run, batch, stored & ~of_feature, similarity=similarity)

@@ -40,6 +40,8 @@ __all__ = ["Run", "load_run", "loss_and_grad", "train"]
 
 # The variables of the history whose last value goes into the summary.
 SUMMARY_HISTORY = ("W_norm", "b_norm", "max_feature_dimensionality")
+# Files of older schemas count as represented the features with a dimensionality of at least 0.1.
+_OWN_GAIN = 3
 # The numbers of a summary.
 _SCALARS = ("train_loss", "test_loss", *SUMMARY_HISTORY, "n_represented", "seconds")
 
@@ -156,6 +158,24 @@ class Run:
         """Dimensionality of every feature, shape (n,): :func:`toysup.metrics.dimensionality`."""
         return metrics.dimensionality(self.W.T)
 
+    def represented(self, threshold: float = 0.5) -> npt.NDArray[np.bool_]:
+        r"""Which features the model represents, shape (n,): :func:`toysup.metrics.represented`.
+
+        Features have values as in the run's examples. In one of K non-zeros, scaled to length 1,
+        the mean of a value's square is 1 / K; uniform ones reach to s = sqrt(3 / K) for that, or to
+        1. With a certain feature there are K = 1 + (n - 1) (1 - S) on average.
+
+        Parameters
+        ----------
+        threshold : float
+            The smallest own gain, in (0, 1], of a represented feature.
+        """
+        c = self.config
+        size = min(1.0, math.sqrt(3 / (1 + (c.n - 1) * (1 - c.sparsity)))) if c.normalize else 1.0
+        return metrics.represented(
+            self.W.T, self.b, size=size, activation=c.activation, threshold=threshold
+        )
+
     def example_dimensionality(self) -> npt.NDArray[np.float64]:
         """Dimensionality of every training example, shape (T,); further copies do not count."""
         T = self.config.T
@@ -170,7 +190,7 @@ class Run:
             "train_loss": self.train_loss,
             "test_loss": self.test_loss,
             **last,
-            "n_represented": float(metrics.n_represented(self.W.T)) if finite else math.nan,
+            "n_represented": float(np.count_nonzero(self.represented())) if finite else math.nan,
             "seconds": self.seconds,
             "steps_done": self.steps_done,
             "provenance": dict(self.provenance),
@@ -204,7 +224,9 @@ def _to_text(value: Any) -> Any:
 
 
 def read_summary(path: Path, config: TrainConfig) -> dict[str, Any]:
-    """The summary of the file of a config's run, without its arrays, which are not verified.
+    """The summary of the file of a config's run, as far as can be without its arrays.
+
+    They are not verified, then.
 
     Raises
     ------
@@ -214,6 +236,8 @@ def read_summary(path: Path, config: TrainConfig) -> dict[str, Any]:
     meta = read_meta(path)
     if not is_of(meta, config):
         raise Damaged(path, "holds the run of another config")
+    if meta["schema_version"] < _OWN_GAIN:  # n_represented had another meaning
+        return load_run(path).summary()
     return _summary(path, meta)
 
 

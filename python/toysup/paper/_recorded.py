@@ -50,7 +50,9 @@ def recorded(name: str) -> xarray.Dataset:
     xarray.Dataset
         As ``SweepResult.dataset``: scalars over the axes of the sweep, with ``status``. Its
         attributes hold the fields that all runs share ("fixed", as JSON), what they were made with,
-        the machine and the date. Plots of scalars draw it as they draw a sweep.
+        the machine and the date. Plots of scalars draw it as they draw a sweep. In place of
+        ``n_represented``, for which one needs the weights, there is ``n_large_dimensionality``: the
+        number of features with a dimensionality of at least 0.1.
 
     Raises
     ------

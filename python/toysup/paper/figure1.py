@@ -4,8 +4,8 @@ Asked: which features does it store when no example ever comes twice, so that no
 
 Trained: m = 2 and T = ∞, fresh examples at every step; at the paper's scale 50,000 steps of 10,000.
 
-Measured: the vectors of the represented features (those of a dimensionality of 0.1 or more), the
-angles between neighbours, and the hidden vectors h = W x of fresh examples.
+Measured: the vectors of the represented features, the angles between neighbours, and the hidden
+vectors h = W x of fresh examples.
 
 Expected: five of all features, chosen by chance, as a regular pentagon of lengths near 1 with gaps
 of 72°, in superposition: each has up to 2/5 of a dimension, less what the many unrepresented
@@ -35,14 +35,12 @@ PAPER = {**figure3.PAPER, "T": (math.inf,), "seed": range(1)}
 # Fresh examples, so that some two hundred hold a feature of the pentagon at the small scale, where
 # one in a hundred features is not zero, and a hundred at the paper's.
 EXAMPLES = {"small": 5_000, "paper": 20_000}
-# A feature counts as represented from this dimensionality on, as in metrics.n_represented.
-REPRESENTED = 0.1
 
 
 def represented(run: Run) -> list[tuple[int, float, float, float, float]]:
     """Feature, norm, angle, dimensionality and angle to the next, by rising angle in degrees."""
     D = run.feature_dimensionality()
-    found = np.flatnonzero(D >= REPRESENTED)
+    found = np.flatnonzero(run.represented())
     x, y = run.W[:, found].astype(np.float64)
     angle = np.degrees(np.arctan2(y, x)) % 360
     order = np.argsort(angle)
@@ -69,8 +67,8 @@ def tables(results: Results, scale: str) -> list[Table]:
     heading = (
         f"The features that a model represents (figure 1) at the {scale} scale: "
         f"{figure3.recipe(result)}.\n"
-        f"They have a dimensionality of at least {REPRESENTED}. Angles are in degrees; the gap is "
-        "that to the next, 72 in a regular pentagon."
+        "Each has an own gain of at least 0.5. Angles are in degrees; the gap is that to the next, "
+        "72 in a regular\npentagon."
     )
     columns = ["T", "seed", "feature", "norm", "angle", "dimensionality", "gap"]
     formats = {"T": ".12g", "norm": ".3f", "angle": ".1f", "dimensionality": ".3f", "gap": ".1f"}

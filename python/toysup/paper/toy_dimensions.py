@@ -20,7 +20,7 @@ import numpy as np
 
 from toysup.paper._preset import Preset, Results
 from toysup.paper._table import Cell, Table
-from toysup.paper.toy_features import CLASSIC, FAST, SLOW, represented, runs_of
+from toysup.paper.toy_features import CLASSIC, FAST, SLOW, runs_of
 
 __all__ = ["TOY_DIMENSIONS"]
 
@@ -58,13 +58,14 @@ def tables(results: Results, scale: str) -> list[Table]:
         dense = density(run.config.sparsity)
         share = run.config.m / float(np.sum(run.W.astype(np.float64) ** 2))
         pairs = int(np.count_nonzero(np.abs(run.feature_dimensionality() - 0.5) < _PAIR))
-        count = int(represented(run.W).sum())
+        count = int(run.represented().sum())
         rows.append((dense, 1.0 / dense, share, count, pairs, run.test_loss))
     config = results[NAME].configs[0]
     heading = (
         f"Dimensions per feature, D* = m / ||W||_F^2, of models with n = {config.n} equal features "
-        f"and m = {config.m},\ntrained for {config.steps:,} steps. A feature longer than 1/2 is "
-        f"represented; one in an antipodal pair\nhas a dimensionality within {_PAIR} of 1/2."
+        f"and m = {config.m},\ntrained for {config.steps:,} steps. A feature is represented if its "
+        "own gain is at least 0.5; one in an\nantipodal pair has a dimensionality within "
+        f"{_PAIR} of 1/2."
     )
     columns = ["density", "rareness", "dimensions_per_feature", "represented", "in_pairs"]
     formats = {"density": ".4g", "rareness": ".2f"}

@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from toysup._result import SweepResult
 from toysup.paper._preset import Preset, Results
@@ -34,7 +33,7 @@ from toysup.paper._table import Cell, Table
 if TYPE_CHECKING:
     from toysup import Run
 
-__all__ = ["CLASSIC", "FAST", "SLOW", "TOY_FEATURES", "represented", "runs_of"]
+__all__ = ["CLASSIC", "FAST", "SLOW", "TOY_FEATURES", "runs_of"]
 
 # What all experiments of that paper share.
 CLASSIC: dict[str, Any] = {
@@ -51,9 +50,6 @@ FAST = {"steps": 5_000, "learning_rate": 1e-2}
 # S of the densities 1, 0.3, 0.1, 0.03, 0.01, 0.003 and 0.001.
 SPARSITY = (0.0, 0.7, 0.9, 0.97, 0.99, 0.997, 0.999)
 PLANE = {"n": 5, "m": 2, "importance": 0.9, "sparsity": (0.0, 0.8, 0.9), "init_seed": range(6)}
-
-# A feature of this length is represented.
-REPRESENTED = 0.5
 
 _FORMATS = {"density": ".4g", "sum_of_squares": ".2f", "max_superposition": ".2f"}
 
@@ -72,11 +68,6 @@ def runs_of(result: SweepResult) -> list[Run]:
     return runs_by_density(open_fresh(result))
 
 
-def represented(W: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Which features are longer than 1/2, shape (n,)."""
-    return np.asarray(np.linalg.norm(W.astype(np.float64), axis=0) > REPRESENTED)
-
-
 def tables(results: Results, scale: str) -> list[Table]:
     """What is represented at each density, and how five features lie in the plane."""
     return [_features_table(results["toy-features"]), _vectors_table(results["toy-vectors"])]
@@ -87,7 +78,7 @@ def _features_table(result: SweepResult) -> Table:
 
     rows: list[tuple[Cell, ...]] = []
     for run in runs_of(result):
-        there = represented(run.W)
+        there = run.represented()
         square = float(np.sum(run.W.astype(np.float64) ** 2))
         most = float(superposition(run.W)[there].max(initial=0.0))
         numbers = (int(there.sum()), square, most, run.test_loss)
@@ -95,9 +86,9 @@ def _features_table(result: SweepResult) -> Table:
     columns = ["density", "represented", "sum_of_squares", "max_superposition", "test_loss"]
     heading = (
         f"Features at each density 1 - S, of {_model(result)}.\n"
-        "A feature longer than 1/2 is represented; sum of squares is ||W||_F^2; superposition is "
-        "the sum of\n(W_i . W_j)^2 / ||W_i||^2 over the other features j, here the largest of a "
-        "represented feature."
+        "A feature with an own gain of at least 0.5 is represented; sum of squares is ||W||_F^2; "
+        "superposition is\nthe sum of (W_i . W_j)^2 / ||W_i||^2 over the other features j, here "
+        "the largest of a represented feature."
     )
     formats = {**_FORMATS, "test_loss": ".3g"}
     return Table("toy-features", columns, rows, heading=heading, formats=formats)
@@ -108,12 +99,12 @@ def _vectors_table(result: SweepResult) -> Table:
 
     rows: list[tuple[Cell, ...]] = []
     for run in runs_of(result):
-        gaps = " ".join(f"{gap:.0f}" for gap in angles(run.W))
-        count = int(represented(run.W).sum())
+        gaps = " ".join(f"{gap:.0f}" for gap in angles(run))
+        count = int(run.represented().sum())
         rows.append((density(run.config.sparsity), count, gaps, run.test_loss))
     heading = (
         f"Features in the plane, of {_model(result)}.\n"
-        "The angles, in degrees, are those between neighbours among the features longer than 1/2."
+        "The angles, in degrees, are those between neighbours among the represented features."
     )
     columns = ["density", "represented", "angles", "test_loss"]
     return Table("toy-vectors", columns, rows, heading=heading, formats=_FORMATS)
@@ -127,9 +118,9 @@ def _model(result: SweepResult) -> str:
     )
 
 
-def angles(W: npt.NDArray[Any]) -> list[float]:
-    """Degrees between neighbours among the features longer than 1/2, all round, for m = 2."""
-    x, y = W[:, represented(W)].astype(np.float64)
+def angles(run: Run) -> list[float]:
+    """Degrees between neighbours among the represented features, all round, for m = 2."""
+    x, y = run.W[:, run.represented()].astype(np.float64)
     at = np.sort(np.degrees(np.arctan2(y, x)))
     gaps: list[float] = np.diff(at, append=at[:1] + 360.0).tolist()
     return gaps

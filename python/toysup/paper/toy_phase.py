@@ -11,8 +11,8 @@ other phases; the run of lowest test loss counts. With n = 3, more arrangements 
 The expected phase is that of the lowest expected loss among candidates whose vectors have length 1,
 with the best b, exactly:
 
-* A feature that is not represented is predicted by its mean; the loss is its variance times its
-  importance, v = p/3 - p^2/4.
+* A feature that is not represented (:meth:`Run.represented`) is predicted by its mean; the loss is
+  its variance times its importance, v = p/3 - p^2/4.
 * W = [1, 0] and W = [0, 1] give r v and v; a feature with its own dimension costs nothing.
 * W = [1, -1] gives (1 + r) c, where by symmetry both have the same bias b >= 0. With z = x_1 - x_2
   + b, the first costs b^2 if x_2 = 0 and b^2 again if both are 0; (b - x_2)^2 while x_2 < b if only
@@ -33,7 +33,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,9 @@ from toysup._result import SweepResult
 from toysup.paper._preset import Preset, Results
 from toysup.paper._table import Cell, Table
 from toysup.paper.toy_features import CLASSIC
+
+if TYPE_CHECKING:
+    from toysup import Run
 
 __all__ = ["TOY_PHASE", "expected_losses", "expected_phase", "outcomes"]
 
@@ -149,15 +152,15 @@ def outcomes(result: SweepResult) -> list[Outcome]:
         for k, sparsity in enumerate(cells.coords["sparsity"]):
             run = cells.pick(importance=i, sparsity=k)
             where = importance[-1] / importance[0], density(sparsity)
-            found.append(Outcome(*where) if run is None else _outcome(*where, run.W))
+            found.append(Outcome(*where) if run is None else _outcome(*where, run))
     return found
 
 
-def _outcome(importance: float, density: float, W: npt.NDArray[Any]) -> Outcome:
+def _outcome(importance: float, density: float, run: Run) -> Outcome:
     from toysup.plot._toy_phase import measure, phase_of
 
-    phase, (square, shared) = phase_of(W), measure(W)
-    losses = expected_losses(importance, density, W.shape[1])
+    phase, (square, shared) = phase_of(run), measure(run.W)
+    losses = expected_losses(importance, density, run.config.n)
     # Two phases have the same loss where features are equal.
     lowest = bool(losses[phase] <= losses.min() * (1.0 + 1e-9))
     return Outcome(importance, density, phase, square, shared if phase else None, lowest)

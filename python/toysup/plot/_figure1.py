@@ -17,8 +17,6 @@ from toysup.plot._vectors import draw_panel, require_plane
 
 __all__ = ["figure1"]
 
-# A feature counts as represented from this dimensionality on, as in metrics.n_represented.
-_REPRESENTED = 0.1
 _MAX_EXAMPLES = 100_000
 
 
@@ -29,8 +27,8 @@ def figure1(
 
     A model of m = 2 that was trained on infinite data holds five features as a regular pentagon.
     An example is one or a few of them and many others; its hidden vector h = W x lies along an arm
-    of a star. Dotted lines show the directions of the represented features, those of a
-    dimensionality of 0.1 or more, which is written at each.
+    of a star. Dotted lines show the directions of the represented features
+    (:meth:`Run.represented`), and the dimensionality of each is written at its tip.
 
     Parameters
     ----------
@@ -70,7 +68,7 @@ def figure1(
         reach = np.hypot(*features.T).max()
         draw_panel(left, features, "features", 1.36 * reach)  # with room for the numbers
         draw_panel(right, hidden, "examples", np.hypot(*hidden.T).max(), limit=count)
-        _draw_arms(left, right, features)
+        _draw_arms(left, right, features, np.flatnonzero(run.represented()))
         left.set_title(f"features, {label_T(c.T)}", color=FEATURES)
         right.set_title(f"{count:,} fresh examples", color=EXAMPLES)
     pair: npt.NDArray[np.object_] = panels[0]
@@ -82,11 +80,11 @@ def _falling(T: list[float]) -> list[int]:
     return sorted(range(len(T)), key=lambda place: -T[place])
 
 
-def _draw_arms(left: Axes, right: Axes, features: Floats) -> None:
-    """The dimensionality of each represented feature at its tip, and its direction beside it."""
+def _draw_arms(left: Axes, right: Axes, features: Floats, places: npt.NDArray[np.intp]) -> None:
+    """The dimensionality of each of these features at its tip, and its direction beside it."""
     reach = 1.5 * right.get_xlim()[1]
     D = metrics.dimensionality(features)
-    for place in np.flatnonzero(D >= _REPRESENTED):
+    for place in places:
         unit = features[place] / np.hypot(*features[place])
         right.plot(
             *np.outer(unit, (0.0, reach)),

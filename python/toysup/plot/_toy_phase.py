@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from toysup.plot._source import Cells, Floats, Source
 from toysup.plot._style import FEATURES, INK, canvas
 from toysup.plot._toy_features import SHARED, density, open_fresh, superposition
+
+if TYPE_CHECKING:
+    from toysup import Run
 
 __all__ = ["PHASES", "phase_of", "toy_phase"]
 
@@ -30,14 +33,15 @@ def measure(W: npt.ArrayLike) -> tuple[float, float]:
     return float(np.sum(W[:, -1] ** 2)), float(superposition(W)[-1])
 
 
-def phase_of(W: npt.ArrayLike) -> int:
-    """The phase of the last feature of W, shape (m, n), as an index into :data:`PHASES`.
+def phase_of(run: Run) -> int:
+    """The phase of the last feature, as an index into :data:`PHASES`.
 
-    It is represented if it is longer than 1/2, and then in superposition if the others' vectors
-    along it are, put together, longer than 1/2.
+    If it is represented, it is in superposition if the others' vectors along it are, put together,
+    longer than 1/2.
     """
-    square, shared = measure(W)
-    return 0 if square <= 0.25 else 1 if shared <= 0.25 else 2
+    if not run.represented()[-1]:
+        return 0
+    return 1 if measure(run.W)[1] <= 0.25 else 2
 
 
 def toy_phase(
