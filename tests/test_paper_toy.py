@@ -25,7 +25,7 @@ from toysup._result import SweepResult
 from toysup._types import Backend
 from toysup.paper import _preset, toy_dimensions, toy_features, toy_phase
 from toysup.paper.toy_features import CLASSIC
-from toysup.plot._style import FEATURES
+from toysup.plot._style import paint
 from toysup.plot._toy_dimensions import POLYTOPES
 from toysup.plot._toy_features import SHARED, density, superposition
 from toysup.plot._toy_features import toy_features as draw_features
@@ -356,7 +356,7 @@ def test_features_figure(features: SweepResult) -> None:
         bars = column[1].patches
         np.testing.assert_allclose([b.get_width() for b in bars], np.linalg.norm(W, axis=0))
         share = np.clip(superposition(W), 0.0, 1.0)[:, None]
-        wanted = (1 - share) * to_rgb(FEATURES) + share * to_rgb(SHARED)
+        wanted = (1 - share) * to_rgb(paint("features")) + share * to_rgb(SHARED)
         np.testing.assert_allclose([b.get_facecolor()[:3] for b in bars], wanted, atol=0.01)
         assert column[1].get_ylim() == (6, 0)  # the most important on top
 
@@ -414,7 +414,7 @@ def test_phase_figure(tmp_path: Path) -> None:
     assert colors[0, 0, 3] == 0.0 and colors[..., 3].sum() == 5  # the missing one is left out
     W = best_run(result, importance=(1.0, 5.0), sparsity=0.9).W.astype(float)
     share, length = min(W[0, 0] ** 2, 1.0), min(abs(W[0, 1]), 1.0)
-    ink = (1 - share) * np.array(to_rgb(FEATURES)) + share * np.array(to_rgb(SHARED))
+    ink = (1 - share) * np.array(to_rgb(paint("features"))) + share * np.array(to_rgb(SHARED))
     wanted = (1 - length) * np.array(to_rgb("#f2f2f2")) + length * ink
     np.testing.assert_allclose(colors[2, 1, :3], wanted, atol=1e-6)
     assert {text.get_text().replace("\n", " ") for text in expected.texts} == {

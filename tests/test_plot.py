@@ -10,6 +10,8 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 matplotlib.use("Agg")
 
@@ -18,13 +20,16 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
 import toysup
 from toysup import plot
 from toysup.errors import StoreError
+from toysup.paper.toy_phase import expected_phase
 from toysup.plot._dimensionality import MAX_POINTS
-from toysup.plot._style import EXAMPLES, FEATURES
+from toysup.plot._style import paint
 from toysup.plot._vectors import MAX_EXAMPLES
 
 T = [40, 3, 8, math.inf]
@@ -319,7 +324,10 @@ def test_vectors_of_a_run_are_W_and_the_hidden_vectors(result):
 
 def test_features_are_blue_and_examples_red(result):
     features, examples = plot.vectors(result.run(T=8, seed=1))
-    for ax, name, color in ((features, "features", FEATURES), (examples, "examples", EXAMPLES)):
+    for ax, name, color in (
+        (features, "features", paint("features")),
+        (examples, "examples", paint("examples")),
+    ):
         for artist in by_label(ax, name):
             dots = isinstance(artist, PathCollection)
             colors = artist.get_facecolor() if dots else artist.get_color()
@@ -608,6 +616,116 @@ def test_every_run_of_a_sweep_has_a_line_in_the_colour_of_its_T(result):
         assert first.get_color() == second.get_color()
     assert len({line.get_color() for line in ax.lines}) == 4
     assert "T =" not in plot.history(result)[0].get_title(loc="left")
+
+
+# ---- styles
+
+
+def luminance(color):
+    """By the Web Content Accessibility Guidelines, as is the contrast of 1 to 21."""
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in color[:3]]
+    return np.dot(linear, (0.2126, 0.7152, 0.0722))
+
+
+def contrast(color, ground):
+    dark, light = sorted(luminance(to_rgba(c)) for c in (color, ground))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def shown_colors(figure):
+    """What is written or drawn, and its colours, all of which are to be seen on the ground."""
+    for text in figure.findobj(Text):
+        on_cells = text.axes is not None and text.axes.findobj(QuadMesh) and text in text.axes.texts
+        if text.get_visible() and text.get_text().strip() and not on_cells:
+            yield text, [text.get_color()]
+    for line in figure.findobj(Line2D):
+        if line.get_visible() and not line.get_label().startswith("_"):
+            yield line, [line.get_color(), line.get_markeredgecolor()]
+    for drawn in [*figure.findobj(PathCollection), *figure.findobj(LineCollection)]:
+        colors = [*drawn.get_facecolor(), *drawn.get_edgecolor()]
+        if not drawn.get_label().startswith("_") and colors:
+            yield drawn, [max(colors, key=lambda c: c[3])]
+
+
+@pytest.fixture(scope="module")
+def drawings(result, grid):
+    """Every public plot."""
+    run = toysup.train(**SMALL, T=8, snapshots=6)
+    toy = {"n": 5, "m": 2, "T": math.inf, "batch_size": 50, "steps": 3, "test_size": 20}
+    rare = toysup.sweep(**toy, sparsity=[0.0, 0.5, 0.9], importance=0.7)
+    phases = {
+        **toy,
+        "n": 2,
+        "m": 1,
+        "importance": [(1.0, 0.1), (1.0, 10.0)],
+        "sparsity": [0.0, 0.9],
+    }
+    phases = toysup.sweep(**phases)
+    return {
+        "against": lambda: plot.against(grid, hue="m"),
+        "dimensionality": lambda: plot.dimensionality(result),
+        "evolution": lambda: plot.evolution(run, mark={"examples": [1], "features": [2]}),
+        "figure1": lambda: plot.figure1(run),
+        "figure2": lambda: plot.figure2(result),
+        "figure3": lambda: plot.figure3(result, reference={3: 1.0}, reference_above={8: 1.0}),
+        "figure4": lambda: plot.figure4(result),
+        "heatmap": lambda: plot.heatmap(grid, annotate=True, ridge={2: 5}),
+        "history": lambda: plot.history(result),
+        "norms": lambda: plot.norms(result, features=5),
+        "regime": lambda: plot.regime(run),
+        "test_loss": lambda: plot.test_loss(grid, hue="m"),
+        "toy_dimensions": lambda: plot.toy_dimensions(rare),
+        "toy_features": lambda: plot.toy_features(rare),
+        "toy_phase": lambda: plot.toy_phase(phases, theory=expected_phase),
+        "toy_vectors": lambda: plot.toy_vectors(rare),
+        "vectors": lambda: plot.vectors(result),
+    }
+
+
+WHITE = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+CLEAR = ("figure.facecolor", "axes.facecolor")
+# The last one is that of dark notebooks, whose page shows through.
+STYLES = {
+    "dark": ("dark_background", "black"),
+    "clear": (dict.fromkeys(WHITE, "white") | dict.fromkeys(CLEAR, "none"), "black"),
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("name", sorted({*plot.__all__} - {"animate", "save"}))
+def test_every_plot_can_be_read_in_every_style(drawings, name, style):
+    settings, ground = STYLES[style]
+    with plt.style.context(settings):
+        figure = axes_of(drawings[name]())[0].figure
+        shown = list(shown_colors(figure))
+    assert shown
+    for artist, colors in shown:
+        least = 3.0 if isinstance(artist, Text) else 1.4 if "none" in artist.get_label() else 2.2
+        found = max(contrast(color, ground) for color in colors)
+        assert found >= least, (artist, colors, found)
+
+
+def test_colours_are_those_of_the_axes_given(result):
+    """Whatever style they are of: it need not be that in force."""
+    with plt.style.context("dark_background"):
+        ax = Figure().add_subplot()
+    plot.norms(result, ax=ax)
+    lines = [line for line in ax.lines if not line.get_label().startswith("_")]
+    assert lines and all(contrast(line.get_color(), "black") > 4 for line in lines)
+    assert {text.get_color() for text in ax.get_legend().get_texts()} == {(1.0, 1.0, 1.0)}
+
+
+def test_on_white_colours_are_those_of_the_paper():
+    found = [paint(name) for name in ("features", "examples", "ink", "muted", "rule", "paper")]
+    assert found == ["#2166ac", "#b2182b", "#222222", "#8a8a8a", "#cccccc", "#ffffff"]
+
+
+@given(st.tuples(*[st.floats(0, 1)] * 3), st.tuples(*[st.floats(0, 1)] * 3))
+def test_colours_stand_out_from_any_ground(ink, ground):
+    with matplotlib.rc_context({"text.color": ink, "axes.facecolor": ground}):
+        assert contrast(paint("ink"), ground) > 2.3
+        for name in ("features", "examples", "green", "violet", "muted"):
+            assert contrast(paint(name), ground) > 1.5
 
 
 # ---- files

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from toysup.plot._curves import line_at
-from toysup.plot._style import COLORS, MUTED, canvas
+from toysup.plot._style import canvas, paint
 from toysup.plot._t_axis import TAxis
 
 __all__ = ["branches"]
@@ -50,7 +50,7 @@ def branches(
                 if not by_T:
                     continue
                 every = [point for point in points if point.branch == name]
-                style: dict[str, Any] = {"color": COLORS[name], "marker": MARKERS[name]}
+                style: dict[str, Any] = {"color": paint(name), "marker": MARKERS[name]}
                 style |= {"markeredgewidth": 0}
                 x, y = axis.x([p.T for p in every]), [getattr(p, variable) for p in every]
                 ax.plot(x, y, linestyle="none", markersize=3.0, alpha=0.3, **style)
@@ -58,7 +58,9 @@ def branches(
                 x = axis.x(list(by_T))
                 ax.plot(x, y, markersize=4.5, zorder=3, label=NAMES[name], **style)
             if crossing is not None:
-                ax.axvspan(*axis.x(crossing), color=MUTED, alpha=0.15, linewidth=0, zorder=0)
+                ax.axvspan(
+                    *axis.x(crossing), color=paint("muted"), alpha=0.15, linewidth=0, zorder=0
+                )
             line_at(ax, 1.0)
             _limit(ax, [getattr(p, variable) for by_T in best.values() for p in by_T.values()])
             ax.set_ylabel(variable.replace("_", " "))

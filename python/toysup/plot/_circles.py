@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch
 
 from toysup.plot._source import Floats
-from toysup.plot._style import INK, MUTED, whole_figure
+from toysup.plot._style import paint, whole_figure
 from toysup.plot._vectors import draw_panel
 
 __all__ = ["Embedding", "circles"]
@@ -71,7 +71,7 @@ def _bars(ax: Axes, counts: Mapping[str, Mapping[int, int]]) -> None:
     handles = []
     for (outcome, of_T), (color, hatch) in zip(counts.items(), _FILLS, strict=True):
         share = np.array([of_T.get(t, 0) for t in T]) / np.maximum(totals, 1)
-        look: dict[str, Any] = {"facecolor": color, "edgecolor": "white", "hatch": hatch}
+        look: dict[str, Any] = {"facecolor": color, "edgecolor": paint("paper"), "hatch": hatch}
         ax.bar(np.arange(len(T)), share, 0.8, bottom=below, label=outcome, **look)
         for place, (part, start) in enumerate(zip(share, below, strict=True)):
             if part >= 0.07:
@@ -87,9 +87,9 @@ def _bars(ax: Axes, counts: Mapping[str, Mapping[int, int]]) -> None:
 
 def _share(ax: Axes, x: float, y: float, share: float) -> None:
     """A percentage on a light ground, so that hatches do not disturb it."""
-    ground = {"boxstyle": "round,pad=0.12", "facecolor": "white", "linewidth": 0}
+    ground = {"boxstyle": "round,pad=0.12", "facecolor": paint("paper"), "linewidth": 0}
     text = f"{100 * share:.0f} %"
-    ax.text(x, y, text, ha="center", va="center", size="x-small", color=INK, bbox=ground)
+    ax.text(x, y, text, ha="center", va="center", size="x-small", color=paint("ink"), bbox=ground)
 
 
 def _embedding(ax: Axes, embedding: Embedding) -> None:
@@ -97,7 +97,9 @@ def _embedding(ax: Axes, embedding: Embedding) -> None:
     length = np.hypot(*embedding.hidden.T)
     draw_panel(ax, embedding.hidden, "examples", float(length.max(initial=0.0)))
     for radius in embedding.radii:
-        circle = Circle((0, 0), radius, fill=False, edgecolor=MUTED, linewidth=0.7, linestyle=":")
+        circle = Circle(
+            (0, 0), radius, fill=False, edgecolor=paint("muted"), linewidth=0.7, linestyle=":"
+        )
         ax.add_patch(circle)
     ax.set_title(embedding.title, size="small")
-    ax.set_xlabel(embedding.note, size="x-small", color=INK)
+    ax.set_xlabel(embedding.note, size="x-small", color=paint("ink"))

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from toysup.plot._against import LABELS, against
 from toysup.plot._source import Floats, Source
-from toysup.plot._style import MUTED, canvas
+from toysup.plot._style import canvas, paint
 
 __all__ = ["collapse"]
 
@@ -66,7 +66,7 @@ def _shade(ax: Axes, places: Floats) -> None:
     if places.size < 2:
         return
     low, high = float(places.min()), float(places.max())
-    ax.axvspan(low, high, color="black", alpha=0.07, linewidth=0, zorder=0, label="_jumps")
+    ax.axvspan(low, high, color=paint("ink"), alpha=0.07, linewidth=0, zorder=0, label="_jumps")
     ax.annotate(
         f"× {high / low:.1f}",
         ((low * high) ** 0.5, 0.0),
@@ -74,5 +74,5 @@ def _shade(ax: Axes, places: Floats) -> None:
         xytext=(0, 3),
         textcoords="offset points",
         ha="center",
-        color=MUTED,
+        color=paint("muted"),
     )

@@ -15,23 +15,23 @@ from matplotlib.ticker import NullFormatter
 
 from toysup.plot._curves import line_at
 from toysup.plot._source import Floats, nan_mean
-from toysup.plot._style import EXAMPLES, INK, MARKERS, MUTED, hue_colors, label_T, whole_figure
+from toysup.plot._style import MARKERS, hue_colors, label_T, paint, whole_figure
 from toysup.plot._t_axis import TAxis
 from toysup.plot._thin import outer_and_spread, top_and_quantiles
 
 __all__ = ["Line", "Panel", "Row", "Scatter", "controls"]
 
-# Colour, marker and line style. Red stays what concerns training examples; green is the model
+# Paint, marker and line style. Red stays what concerns training examples; green is the model
 # without superposition, grey the one without training, violet and orange are other controls.
 LOOKS = {
-    "examples": (EXAMPLES, "o", "-"),
-    "fresh": (INK, "s", "-"),
-    "other": ("#762a83", "v", "-"),
-    "third": ("#d95f02", "P", "-"),
-    "linear": ("#1b7837", "^", "-"),
-    "blank": (MUTED, "D", "--"),
-    "crosses": (INK, "x", ""),
-    "diamonds": ("#d95f02", "d", ""),
+    "examples": ("examples", "o", "-"),
+    "fresh": ("ink", "s", "-"),
+    "other": ("violet", "v", "-"),
+    "third": ("orange", "P", "-"),
+    "linear": ("green", "^", "-"),
+    "blank": ("muted", "D", "--"),
+    "crosses": ("ink", "x", ""),
+    "diamonds": ("orange", "d", ""),
 }
 # Examples of one T that are drawn.
 _MAX_STRIP = 120
@@ -129,7 +129,7 @@ def controls(rows: Sequence[Row]) -> Figure:
         for part, row in zip(parts, rows, strict=True):
             part.suptitle(row.question, x=0.008, ha="left", size=10.0, weight="bold")
             answer = textwrap.fill(row.answer, 128)
-            part.supxlabel(answer, x=0.008, ha="left", size=7.8, color=INK)
+            part.supxlabel(answer, x=0.008, ha="left", size=7.8, color=paint("ink"))
             axes = part.subplots(1, len(row.panels), squeeze=False)[0]
             for ax, panel in zip(axes, row.panels, strict=True):
                 _scatter(ax, panel) if isinstance(panel, Scatter) else _panel(ax, panel)
@@ -146,7 +146,15 @@ def controls(rows: Sequence[Row]) -> Figure:
 def _panel(ax: Axes, panel: Panel) -> None:
     axis = TAxis({T for line in panel.lines for T in line.points})
     if not axis.values.size:
-        ax.text(0.5, 0.5, "no run", transform=ax.transAxes, ha="center", va="center", color=MUTED)
+        ax.text(
+            0.5,
+            0.5,
+            "no run",
+            transform=ax.transAxes,
+            ha="center",
+            va="center",
+            color=paint("muted"),
+        )
         return
     side = -1
     for line in panel.lines:
@@ -159,7 +167,7 @@ def _panel(ax: Axes, panel: Panel) -> None:
         line_at(ax, panel.level)
     if panel.share is not None and axis.finite.size:
         T = np.geomspace(axis.finite[0], axis.finite[-1], 200)
-        ax.plot(T, panel.share[0] / T, ":", linewidth=1.1, color=INK, label=panel.share[1])
+        ax.plot(T, panel.share[0] / T, ":", linewidth=1.1, color=paint("ink"), label=panel.share[1])
     axis.apply(ax)
     if panel.yscale == "symlog":
         ax.set_yscale("symlog", linthresh=0.01, linscale=0.8)
@@ -172,7 +180,8 @@ def _panel(ax: Axes, panel: Panel) -> None:
 
 def _line(ax: Axes, axis: TAxis, line: Line) -> None:
     """The mean of the values at each T and, if asked for, the values themselves."""
-    color, marker, style = LOOKS[line.look]
+    name, marker, style = LOOKS[line.look]
+    color = paint(name)
     T = np.array(sorted(line.points), dtype=np.float64)
     values = [line.points[t] for t in T]
     if line.dots:
@@ -196,7 +205,8 @@ def _line(ax: Axes, axis: TAxis, line: Line) -> None:
 
 def _strip(ax: Axes, axis: TAxis, line: Line, side: int) -> None:
     """Dots of many values, beside their T."""
-    color, marker, _ = LOOKS[line.look]
+    name, marker, _ = LOOKS[line.look]
+    color = paint(name)
     T = np.array(sorted(line.points), dtype=np.float64)
     room = axis.room(T) if T.size else T
     values = [top_and_quantiles(line.points[t][np.isfinite(line.points[t])], _MAX_STRIP) for t in T]

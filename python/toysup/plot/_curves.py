@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from toysup.plot._source import Cells, Floats, nan_mean
-from toysup.plot._style import INK, MARKERS, MUTED, hue_colors
+from toysup.plot._style import MARKERS, hue_colors, paint
 from toysup.plot._t_axis import TAxis
 
 __all__ = ["abscissa", "curve", "hues", "line_at"]
@@ -37,7 +37,7 @@ def hues(cells: Cells, hue: str | None) -> Iterator[tuple[Cells, str, Any, str]]
         hint=', or draw a curve for each with hue="…"' if hue is None else "",
     )
     if hue is None:
-        yield cells, _over_seeds(cells), INK, "o"
+        yield cells, _over_seeds(cells), paint("ink"), "o"
         return
     values = cells.coords[hue]
     for k, (value, color) in enumerate(zip(values, hue_colors(len(values)), strict=True)):
@@ -108,4 +108,4 @@ def abscissa(cells: Cells, factor: float = 1.0) -> Floats:
 
 def line_at(ax: Axes, height: float) -> None:
     """A dotted line across the panel."""
-    ax.axhline(height, linestyle=":", linewidth=1.0, color=MUTED, zorder=1, label="_line")
+    ax.axhline(height, linestyle=":", linewidth=1.0, color=paint("muted"), zorder=1, label="_line")

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from toysup.plot._source import Cells, Floats, Source, open_cells
-from toysup.plot._style import EXAMPLES, FEATURES, INK, canvas
+from toysup.plot._style import canvas, paint
 from toysup.plot._t_axis import TAxis
 from toysup.plot._thin import top_and_quantiles
 
@@ -80,8 +80,8 @@ def draw_strips(ax: Axes, cells: Cells, axis: TAxis) -> None:
             continue
         at = float(axis.x(cells.coords["T"][place]))
         for name, color, side, values in (
-            ("features", FEATURES, -1, run.feature_dimensionality()),
-            ("examples", EXAMPLES, +1, run.example_dimensionality()),
+            ("features", paint("features"), -1, run.feature_dimensionality()),
+            ("examples", paint("examples"), +1, run.example_dimensionality()),
         ):
             y = top_and_quantiles(np.asarray(values, dtype=np.float64), MAX_POINTS)
             ax.plot(
@@ -107,7 +107,7 @@ def draw_strips(ax: Axes, cells: Cells, axis: TAxis) -> None:
             cells.coords["m"][0] / T,
             linestyle=":",
             linewidth=1.1,
-            color=INK,
+            color=paint("ink"),
             label="m / T",
             zorder=3,
         )

@@ -18,7 +18,7 @@ from toysup.plot._course import Course, open_course
 from toysup.plot._curves import line_at
 from toysup.plot._history import loss_axis, step_axis
 from toysup.plot._source import Floats, Source
-from toysup.plot._style import COLORS, INK, MARKERS, MUTED, VARIABLES, canvas, label_T
+from toysup.plot._style import KINDS, MARKERS, VARIABLES, canvas, label_T, paint
 from toysup.plot._thin import outer_and_spread
 
 __all__ = ["draw_losses", "evolution"]
@@ -28,7 +28,6 @@ MAX_LINES = 400
 _LARGEST = 8
 # More marked vectors than this have no label of their own.
 _MAX_LABELS = 8
-_SHADE = "#ececec"
 
 # A label at the right edge: height, text and colour.
 End: TypeAlias = tuple[float, str, str]
@@ -84,7 +83,7 @@ def evolution(
         losses, norms, *shares = panels.ravel()
         draw_losses(losses, course)
         _norms(norms, course)
-        for ax, name in zip(shares, COLORS, strict=True):
+        for ax, name in zip(shares, KINDS, strict=True):
             _shares(ax, course, name, marked[name])
         for ax in panels.ravel()[:-1]:
             ax.set_xlabel("")
@@ -98,7 +97,7 @@ def evolution(
 
 def _marked(mark: object, course: Course) -> dict[str, dict[int, str]]:
     """The label of each feature and example that is to be pointed out."""
-    marked: dict[str, dict[int, str]] = {name: {} for name in COLORS}
+    marked: dict[str, dict[int, str]] = {name: {} for name in KINDS}
     if mark is None:
         repeats = sorted(course.run.config.repeats, key=lambda pair: -pair[1])[:_MAX_LABELS]
         marked["examples"] = {t: f"example {t}, {R} times" for t, R in repeats if R > 1}
@@ -136,14 +135,22 @@ def _curves(
     for (variable, label), dash in zip(variables.items(), ("-", "--"), strict=True):
         x, y = course.recorded(variable)
         if y.size:
-            style: Any = {"linestyle": dash, "linewidth": 1.3, "color": INK, "alpha": alpha}
+            style: Any = {
+                "linestyle": dash,
+                "linewidth": 1.3,
+                "color": paint("ink"),
+                "alpha": alpha,
+            }
             lines += ax.plot(x, y, label=label, **style)
     return lines
 
 
 def _ends(lines: Sequence[Line2D]) -> list[End]:
     """Where lines end, with their labels."""
-    return [(float(np.asarray(line.get_ydata())[-1]), str(line.get_label()), INK) for line in lines]
+    return [
+        (float(np.asarray(line.get_ydata())[-1]), str(line.get_label()), paint("ink"))
+        for line in lines
+    ]
 
 
 def _norms(ax: Axes, course: Course) -> None:
@@ -151,9 +158,13 @@ def _norms(ax: Axes, course: Course) -> None:
     x, rate = course.recorded("learning_rate")
     highest = float(np.max(rate))
     shade = rate / highest if highest > 0 else rate
-    ax.fill_between(x, 0, shade, transform=ax.get_xaxis_transform(), color=_SHADE, linewidth=0)
+    ax.fill_between(
+        x, 0, shade, transform=ax.get_xaxis_transform(), color=paint("wash"), linewidth=0
+    )
     text = f"grey: learning rate, up to {highest:.2g}"
-    ax.text(0.01, 0.95, text, transform=ax.transAxes, va="top", color=MUTED, size="x-small")
+    ax.text(
+        0.01, 0.95, text, transform=ax.transAxes, va="top", color=paint("muted"), size="x-small"
+    )
     lines = _curves(ax, course, {name: VARIABLES[name] for name in ("W_norm", "b_norm")})
     ax.set_ylim(0, 1.12 * max(float(np.max(line.get_ydata())) for line in lines) or 1.0)
     ax.set_ylabel("norms")
@@ -177,22 +188,22 @@ def _shares(ax: Axes, course: Course, name: str, marked: Mapping[int, str]) -> N
         (strong & ~pointed, 0.85, 1.1, name),
     ):
         lines = [np.column_stack((course.steps, y)) for y in D[:, which].T]
-        style: Any = {"colors": COLORS[name], "alpha": alpha, "linewidths": width, "label": label}
+        style: Any = {"colors": paint(name), "alpha": alpha, "linewidths": width, "label": label}
         ax.add_collection(LineCollection(lines, rasterized=len(lines) > 50, **style), autolim=False)
     ends: list[End] = []
     for i, (place, label) in enumerate(marked.items()):
         y = D[:, np.searchsorted(kept, place)]
-        _point_out(ax, course.steps, y, COLORS[name], MARKERS[i % len(MARKERS)], label)
-        ends.append((float(y[-1]), label, COLORS[name]))
+        _point_out(ax, course.steps, y, paint(name), MARKERS[i % len(MARKERS)], label)
+        ends.append((float(y[-1]), label, paint(name)))
     ends = ends if len(ends) <= _MAX_LABELS else []
     top = float(D.max(initial=0.0)) or 1.0
     for height, label in course.guides(name):
         if 0.02 * top < height < 1.5 * top:
             top = max(top, height)
             line_at(ax, height)
-            ends.append((height, label, MUTED))
+            ends.append((height, label, paint("muted")))
     ax.set_ylim(-0.03 * top, 1.06 * top)
-    ax.set_ylabel(f"dimensionality\nof {name}", color=COLORS[name])
+    ax.set_ylabel(f"dimensionality\nof {name}", color=paint(name))
     step_axis(ax, course.last)
     _label_ends(ax, ends)
 
@@ -207,7 +218,7 @@ def _point_out(
     ax: Axes, x: npt.NDArray[np.int64], y: Floats, color: str, marker: str, label: str
 ) -> None:
     """A line with a white edge that is seen in front of all others."""
-    ax.plot(x, y, color="white", linewidth=3.2, zorder=4, label=f"_edge of {label}")
+    ax.plot(x, y, color=paint("paper"), linewidth=3.2, zorder=4, label=f"_edge of {label}")
     ax.plot(
         x,
         y,
@@ -215,7 +226,7 @@ def _point_out(
         linewidth=1.7,
         marker=marker,
         markersize=5.0,
-        markeredgecolor=INK,
+        markeredgecolor=paint("ink"),
         markeredgewidth=0.7,
         markevery=max(1, len(x) // 12),
         zorder=5,

@@ -12,7 +12,7 @@ from toysup import metrics
 from toysup.config import as_int
 from toysup.data import sample
 from toysup.plot._source import Floats, Source, open_cells
-from toysup.plot._style import EXAMPLES, FEATURES, MUTED, canvas, label_T
+from toysup.plot._style import canvas, label_T, paint
 from toysup.plot._vectors import draw_panel, require_plane
 
 __all__ = ["figure1"]
@@ -69,8 +69,8 @@ def figure1(
         draw_panel(left, features, "features", 1.36 * reach)  # with room for the numbers
         draw_panel(right, hidden, "examples", np.hypot(*hidden.T).max(), limit=count)
         _draw_arms(left, right, features, np.flatnonzero(run.represented()))
-        left.set_title(f"features, {label_T(c.T)}", color=FEATURES)
-        right.set_title(f"{count:,} fresh examples", color=EXAMPLES)
+        left.set_title(f"features, {label_T(c.T)}", color=paint("features"))
+        right.set_title(f"{count:,} fresh examples", color=paint("examples"))
     pair: npt.NDArray[np.object_] = panels[0]
     return pair
 
@@ -90,7 +90,7 @@ def _draw_arms(left: Axes, right: Axes, features: Floats, places: npt.NDArray[np
             *np.outer(unit, (0.0, reach)),
             linestyle=":",
             linewidth=0.9,
-            color=MUTED,
+            color=paint("muted"),
             zorder=0,
             label="_direction",
         )
@@ -102,6 +102,6 @@ def _draw_arms(left: Axes, right: Axes, features: Floats, places: npt.NDArray[np
             ha="center",
             va="center",
             size="x-small",
-            color=MUTED,
+            color=paint("muted"),
             zorder=4,
         )

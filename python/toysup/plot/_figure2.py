@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from toysup.plot._source import Floats, Source, open_cells
-from toysup.plot._style import INK, MUTED, canvas
+from toysup.plot._style import canvas, paint
 from toysup.plot._vectors import MAX_COLUMNS, draw_columns, require_plane, spread_places
 
 __all__ = ["figure2"]
@@ -69,8 +69,8 @@ def figure2(
 def _write(ax: Axes, D: Floats) -> None:
     """The dimensionality of examples, and that of as many corners of a polygon, below a panel."""
     for text, color, y in (
-        (f"$D$ {D.mean():.2f} ± {D.std():.2f}", INK, -13),
-        (f"$2/T$ = {2 / D.size:.2f}", MUTED, -24),
+        (f"$D$ {D.mean():.2f} ± {D.std():.2f}", paint("ink"), -13),
+        (f"$2/T$ = {2 / D.size:.2f}", paint("muted"), -24),
     ):
         ax.annotate(
             text,

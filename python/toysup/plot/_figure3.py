@@ -13,7 +13,7 @@ from matplotlib.figure import Figure, SubFigure
 from toysup.plot._curves import hues
 from toysup.plot._dimensionality import add_legend, draw_strips
 from toysup.plot._source import Cells, Source, open_cells
-from toysup.plot._style import EXAMPLES, FEATURES, MUTED, whole_figure
+from toysup.plot._style import paint, whole_figure
 from toysup.plot._t_axis import TAxis
 from toysup.plot._test_loss import draw_losses
 from toysup.plot._vectors import draw_columns, nearest_places, require_plane
@@ -22,7 +22,7 @@ __all__ = ["figure3"]
 
 # The T whose vectors the paper shows; 2,000 is where its test loss has the bump.
 _COLUMNS = (5.0, 30.0, 200.0, 2000.0, 50_000.0, np.inf)
-_BANDS = (("small data", EXAMPLES), ("middle", MUTED), ("large data", FEATURES))
+_BANDS = (("small data", "examples"), ("middle", "muted"), ("large data", "features"))
 
 
 def figure3(
@@ -141,9 +141,10 @@ def _shade(ax: Axes, limits: tuple[float, float], *, names: bool) -> None:
     """The three regimes as pale bands, named above the pane."""
     low, high = ax.get_xlim()
     edges = np.clip([low, *limits, high], low, high)
-    for (name, color), left, right in zip(_BANDS, edges[:-1], edges[1:], strict=True):
+    for (name, kind), left, right in zip(_BANDS, edges[:-1], edges[1:], strict=True):
         if right <= left:
             continue
+        color = paint(kind)
         ax.axvspan(left, right, facecolor=color, alpha=0.07, linewidth=0, zorder=0, label="_band")
         if names:
             ax.text(

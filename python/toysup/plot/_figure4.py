@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from toysup.plot._norms import draw_norms
 from toysup.plot._source import Source, open_cells
-from toysup.plot._style import INK, thousands, whole_figure
+from toysup.plot._style import paint, thousands, whole_figure
 from toysup.plot._t_axis import TAxis
 from toysup.plot._vectors import MAX_COLUMNS, draw_columns, require_plane, spread_places
 
@@ -90,7 +90,7 @@ def _draw_unit(ax: Axes) -> None:
     """A bar of length 1 in the lower left corner, which the panels to the right share."""
     low, high = ax.get_xlim()
     left, bottom = low + 0.07 * (high - low), low + 0.08 * (high - low)
-    ax.plot([left, left + 1.0], [bottom, bottom], color=INK, linewidth=1.4, label="_unit")
+    ax.plot([left, left + 1.0], [bottom, bottom], color=paint("ink"), linewidth=1.4, label="_unit")
     ax.annotate(
         "1",
         (left + 0.5, bottom),
@@ -99,5 +99,5 @@ def _draw_unit(ax: Axes) -> None:
         ha="center",
         va="bottom",
         size="x-small",
-        color=INK,
+        color=paint("ink"),
     )

@@ -18,13 +18,12 @@ from toysup.plot._course import Course, rows
 from toysup.plot._dimensionality import MAX_POINTS, scatter
 from toysup.plot._evolution import draw_losses
 from toysup.plot._source import Floats
-from toysup.plot._style import COLORS, INK, MUTED
+from toysup.plot._style import KINDS, paint
 from toysup.plot._thin import outer_and_spread, top_and_quantiles
 from toysup.plot._vectors import MAX_EXAMPLES, inks, shades
 
 __all__ = ["Losses", "Part", "Plane", "Scene", "Strip", "flat_strips"]
 
-_RING = "#bcbcbc"
 # The curves as they will go on.
 _FUTURE = 0.25
 
@@ -64,7 +63,7 @@ class Scene:
     """
 
     def __init__(self, course: Course, name: str) -> None:
-        self._course, self.name, self.color = course, name, COLORS[name]
+        self._course, self.name, self.color = course, name, paint(name)
         self.guides = course.guides(name)
         count, points = course.count(name), []
         self.longest, largest = np.zeros(len(course)), np.zeros(count)
@@ -79,7 +78,7 @@ class Scene:
         self._X = rows(course.X, self._kept) if name == "examples" else None
         some = f"{self._kept.size:,} of " if self._kept.size < count else ""
         self.title = f"{some}{count:,} {name if count > 1 else name[:-1]}"
-        most = max(course.count(kind) for kind in COLORS)
+        most = max(course.count(kind) for kind in KINDS)
         self.lowest = 10.0 ** math.floor(math.log10(0.1 * course.run.config.m / max(most, 10)))
 
     def vectors(self, frame: int) -> Floats:
@@ -96,13 +95,17 @@ class Losses:
         self._title = ax.set_title("step", loc="left")
         self._lines = []
         for line in draw_losses(ax, course, alpha=_FUTURE):
-            style: Any = {"color": INK, "linestyle": line.get_linestyle(), "linewidth": 1.6}
+            style: Any = {
+                "color": paint("ink"),
+                "linestyle": line.get_linestyle(),
+                "linewidth": 1.6,
+            }
             (past,) = ax.plot([], [], label=f"_{line.get_label()} so far", **style)
-            (dot,) = ax.plot([], [], "o", color=INK, markersize=5, clip_on=False, zorder=4)
+            (dot,) = ax.plot([], [], "o", color=paint("ink"), markersize=5, clip_on=False, zorder=4)
             # As drawn: on these axes the line is straight between its points.
             points = ax.transScale.transform(line.get_xydata())
             self._lines.append((points, past, dot))
-        self._now = ax.axvline(1.0, color=MUTED, linewidth=0.8, zorder=0)
+        self._now = ax.axvline(1.0, color=paint("muted"), linewidth=0.8, zorder=0)
         self.moving: list[Artist] = [self._title, self._now]
         self.moving += [artist for _, *artists in self._lines for artist in artists]
 
@@ -130,7 +133,7 @@ class Plane:
         ax.set_aspect("equal")
         ax.set(xticks=[], yticks=[])
         for spine in ax.spines.values():
-            spine.set(visible=True, color="#cccccc", linewidth=0.6)
+            spine.set(visible=True, color=paint("rule"), linewidth=0.6)
         ax.set_title(scene.title, color=scene.color)
         self._rings = [_Ring(ax, r) for r in round_numbers(self._scale.min(), self._scale.max())]
         self._lines = LineCollection([], label=scene.name)
@@ -157,12 +160,14 @@ class _Ring:
 
     def __init__(self, ax: Axes, radius: float) -> None:
         self._radius = radius
-        self.circle = Circle((0, 0), radius, fill=False, edgecolor=_RING, linewidth=0.8, zorder=0)
+        self.circle = Circle(
+            (0, 0), radius, fill=False, edgecolor=paint("rule"), linewidth=0.8, zorder=0
+        )
         ax.add_artist(self.circle)
         at = -radius / 2**0.5
-        style: Any = {"ha": "center", "va": "center", "size": "x-small", "color": MUTED}
+        style: Any = {"ha": "center", "va": "center", "size": "x-small", "color": paint("muted")}
         self.text = ax.text(at, at, f"{radius:g}", clip_on=True, zorder=4, **style)
-        self.text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+        self.text.set_path_effects([withStroke(linewidth=2.5, foreground=paint("paper"))])
 
     def show(self, scale: float) -> None:
         """Show the ring as far as it is neither small nor beyond the panel."""
@@ -195,7 +200,9 @@ class Strip:
         width = np.array([-0.47, 0.47]) + (row or 0)
         for height, label in scene.guides:
             x, y = (np.full(2, height), width) if self._flat else (width, np.full(2, height))
-            self.moving += ax.plot(x, y, ":", color=INK, linewidth=1.3, zorder=4, label=label)
+            self.moving += ax.plot(
+                x, y, ":", color=paint("ink"), linewidth=1.3, zorder=4, label=label
+            )
             self._name(ax, height, label, width)
         if not self._flat:
             ax.set_title(scene.title, color=scene.color)
@@ -205,9 +212,9 @@ class Strip:
         """A label beside a dotted line."""
         if self._flat:
             edge, va = (width[0], "bottom") if width.sum() == 0 else (width[1], "top")
-            ax.text(height, edge, label, ha="center", va=va, size="x-small", color=INK)
+            ax.text(height, edge, label, ha="center", va=va, size="x-small", color=paint("ink"))
         else:
-            ax.text(width[1], height, f" {label}", va="center", size="x-small", color=INK)
+            ax.text(width[1], height, f" {label}", va="center", size="x-small", color=paint("ink"))
 
     def _xy(self, D: Floats) -> tuple[Floats, Floats]:
         return (D, self._across) if self._flat else (self._across, D)

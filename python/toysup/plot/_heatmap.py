@@ -11,7 +11,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.patches import Rectangle
 
 from toysup.plot._source import Floats, Source, open_cells
-from toysup.plot._style import INK, VARIABLES, canvas, thousands
+from toysup.plot._style import VARIABLES, canvas, paint, thousands
 
 __all__ = ["heatmap"]
 
@@ -101,7 +101,7 @@ def _draw_mesh(ax: Axes, values: Floats, vmin: float | None, vmax: float | None)
         cmap="plasma",
         vmin=vmin,
         vmax=vmax,
-        edgecolors="white",
+        edgecolors=paint("paper"),
         linewidth=0.4,
     )
     ax.set(xlim=(-0.5, columns - 0.5), ylim=(-0.5, rows - 0.5))
@@ -116,8 +116,8 @@ def _hatch(ax: Axes, missing: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
                 (column - 0.5, row - 0.5),
                 1,
                 1,
-                facecolor="#f2f2f2",
-                edgecolor="#bdbdbd",
+                facecolor=paint("wash"),
+                edgecolor=paint("rule"),
                 hatch="////",
                 linewidth=0.0,
                 label="_missing",
@@ -160,7 +160,7 @@ def _draw_ridge(ax: Axes, T: list[Any], m: list[Any], ridge: Mapping[int, float]
             side = np.sign(places[i + 1][0] - x) * 0.5
             points += [(np.nan, np.nan), (x + side, y + 0.5), (places[i + 1][0] - side, y + 0.5)]
         points.append((np.nan, np.nan))
-    for color, width, label in ((INK, 3.2, "_ridge"), ("white", 1.8, "ridge")):
+    for color, width, label in (("black", 3.2, "_ridge"), ("white", 1.8, "ridge")):
         # A line on a darker one is seen on every colour.
         ax.plot(
             *zip(*points, strict=True),

@@ -17,7 +17,7 @@ from toysup.config import TrainConfig
 from toysup.errors import unknown
 from toysup.plot._curves import line_at
 from toysup.plot._source import Cells, Source, open_cells
-from toysup.plot._style import INK, VARIABLES, canvas, hue_colors, label_T, thousands
+from toysup.plot._style import VARIABLES, canvas, hue_colors, label_T, paint, thousands
 
 __all__ = ["history", "loss_axis", "step_axis"]
 
@@ -90,7 +90,7 @@ def history(
 def _runs(cells: Cells) -> Iterator[tuple[TrainConfig, xr.Dataset, Any, str]]:
     """Config, history, colour and label of every run; only the first of a T is in the legend."""
     T = cells.coords["T"]
-    colors = hue_colors(len(T)) if len(T) > 1 else [INK]
+    colors = hue_colors(len(T)) if len(T) > 1 else [paint("ink")]
     status = cells.data["status"].transpose(*cells.coords).to_numpy().astype(str)
     labelled = set()
     for spot in np.argwhere((status == "ok") | (status == "diverged")):

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from toysup.plot._curves import curve, line_at
 from toysup.plot._source import Cells, Source, open_cells
-from toysup.plot._style import MUTED, canvas
+from toysup.plot._style import canvas, paint
 from toysup.plot._t_axis import TAxis
 
 __all__ = ["norms"]
@@ -69,13 +69,13 @@ def draw_norms(ax: Axes, cells: Cells, axis: TAxis, features: int | None) -> Non
             xytext=(3, 0),
             textcoords="offset points",
             va="center",
-            color=MUTED,
+            color=paint("muted"),
             annotation_clip=False,
         )
     # Neither blue nor red: those stand for features and examples.
     for name, color, marker, linestyle, label in (
-        ("W_norm", "#1b7837", "o", "-", r"$\|W\|_F$"),
-        ("b_norm", "#762a83", "s", "--", r"$\|b\|_2$"),
+        ("W_norm", paint("green"), "o", "-", r"$\|W\|_F$"),
+        ("b_norm", paint("violet"), "s", "--", r"$\|b\|_2$"),
     ):
         curve(ax, axis, cells, name, color=color, marker=marker, label=label, linestyle=linestyle)
     ax.set_ylim(bottom=0.0)

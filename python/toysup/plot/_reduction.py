@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 from toysup.plot._against import against
 from toysup.plot._source import Floats, Source, open_cells
-from toysup.plot._style import canvas
+from toysup.plot._style import canvas, paint
 from toysup.plot._test_loss import test_loss
 
 __all__ = ["reduction"]
@@ -94,7 +94,7 @@ def _scale_loss(ax: Axes) -> None:
     ax.yaxis.set_major_locator(FixedLocator([tick for tick in near + far if low <= tick <= high]))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    ax.axhspan(low, 1.0 + LINEAR, color="black", alpha=0.04, linewidth=0, label="_linear")
+    ax.axhspan(low, 1.0 + LINEAR, color=paint("ink"), alpha=0.04, linewidth=0, label="_linear")
 
 
 def _squeeze(loss: Floats) -> Floats:

@@ -13,18 +13,18 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from toysup import regime as measures
 from toysup.plot._source import Floats, Source, nan_mean, open_cells
-from toysup.plot._style import EXAMPLES, FEATURES, INK, MUTED, canvas, label_T, thousands
+from toysup.plot._style import canvas, label_T, paint, thousands
 from toysup.regime import CLASSES, Regime
 from toysup.training import Run
 
 __all__ = ["regime", "regimes"]
 
-# Reds are examples, blue is a feature. Colour, marker, and hatch of what has an area.
+# Reds are examples, blue is a feature. Paint, marker, and hatch of what has an area.
 _LOOK = {
-    "single": (EXAMPLES, "o", ""),
-    "cluster": ("#f4a582", "s", "///"),
-    "feature": (FEATURES, "^", "..."),
-    "none": ("#c9c9c9", "x", ""),
+    "single": ("examples", "o", ""),
+    "cluster": ("salmon", "s", "///"),
+    "feature": ("features", "^", "..."),
+    "none": ("rule", "x", ""),
 }
 # More dots than this are drawn as pixels also in a vector graphic.
 _RASTER_FROM = 300
@@ -84,7 +84,7 @@ def _hidden(ax: Axes, run: Run, found: Regime) -> None:
     ax.set(xlim=(-scale, scale), ylim=(-scale, scale), xticks=[], yticks=[])
     ax.set_aspect("equal")
     for spine in ax.spines.values():
-        spine.set(visible=True, color="#cccccc", linewidth=0.6)
+        spine.set(visible=True, color=paint("rule"), linewidth=0.6)
     plane = "" if run.config.m <= 2 else ", longest two dimensions"
     ax.set_title(f"hidden vectors of {label_T(run.config.T)} examples{plane}")
     shown = [k for k in ax.collections if len(np.asarray(k.get_offsets()))]
@@ -107,15 +107,15 @@ def _in_plane(H: Floats) -> Floats:
 
 def _dots(ax: Axes, x: Floats, y: Floats, name: str, label: str) -> None:
     """Examples of a class."""
-    color, marker, _ = _LOOK[name]
+    kind, marker, _ = _LOOK[name]
     unfilled = marker == "x"
     ax.scatter(
         x,
         y,
         s=float(np.clip(120 / max(len(x), 1) ** 0.4, 7, 26)) * (0.6 if unfilled else 1.0),
         marker=marker,
-        color=color,
-        edgecolors=None if unfilled else INK,
+        color=paint(kind),
+        edgecolors=None if unfilled else paint("ink"),
         linewidths=0.7 if unfilled else 0.3,
         label=label,
         rasterized=len(x) > _RASTER_FROM,
@@ -132,12 +132,18 @@ def _losses(ax: Axes, found: Regime) -> None:
         _dots(ax, at[here], found.loss[order][here], name, name)
     fresh = np.sort(found.fresh_loss)
     ax.plot(
-        (0.5 + np.arange(len(fresh))) / len(fresh), fresh, color=INK, linewidth=1.1, label="fresh"
+        (0.5 + np.arange(len(fresh))) / len(fresh),
+        fresh,
+        color=paint("ink"),
+        linewidth=1.1,
+        label="fresh",
     )
     top = max(1.15, 1.1 * float(found.loss.max()))
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.03 * top, top))
     height = float(np.median(fresh))
-    ax.annotate("fresh examples", (0.02, height), (0, 3), textcoords="offset points", color=INK)
+    ax.annotate(
+        "fresh examples", (0.02, height), (0, 3), textcoords="offset points", color=paint("ink")
+    )
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set(xlabel="examples, in order of their loss", ylabel="loss of an example")
     ax.set_title(f"{found.retrieved:.0%} of the examples are retrieved")
@@ -151,7 +157,10 @@ def _features(ax: Axes, run: Run, found: Regime) -> None:
     # Counts are whole numbers: a sideways scatter, which is the same each time, parts the dots.
     scatter = np.modf(0.618 * np.arange(batch.n))[0] - 0.5
     x = count + 0.7 * scatter
-    for known, marker, face, size in ((False, "o", "none", 7.0), (True, "^", FEATURES, 26.0)):
+    for known, marker, face, size in (
+        (False, "o", "none", 7.0),
+        (True, "^", paint("features"), 26.0),
+    ):
         here = (found.represented == known) & (count > 0)
         ax.scatter(
             x[here],
@@ -159,13 +168,13 @@ def _features(ax: Axes, run: Run, found: Regime) -> None:
             s=size,
             marker=marker,
             facecolors=face,
-            edgecolors=INK if known else FEATURES,
+            edgecolors=paint("ink") if known else paint("features"),
             linewidths=0.4,
-            alpha=1.0 if known else 0.5,
+            alpha=1.0 if known else 0.8,
             label=f"{np.count_nonzero(here):,} {'represented' if known else 'other features'}",
             rasterized=bool(here.sum() > _RASTER_FROM),
         )
-    ax.axhline(0.0, color=MUTED, linewidth=0.7, zorder=1)
+    ax.axhline(0.0, color=paint("muted"), linewidth=0.7, zorder=1)
     ax.set_ylim(min(-0.1, max(-0.5, 1.1 * float(gain.min()))), 1.06)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -178,19 +187,26 @@ def _sizes(ax: Axes, found: Regime) -> None:
     ax.set(xlabel="examples in a cluster", ylabel="clusters")
     if not len(found.size):
         ax.set(xticks=[], yticks=[])
-        ax.text(0.5, 0.5, "no example is stored", ha="center", transform=ax.transAxes, color=MUTED)
+        ax.text(
+            0.5,
+            0.5,
+            "no example is stored",
+            ha="center",
+            transform=ax.transAxes,
+            color=paint("muted"),
+        )
         return
     size, number = np.unique(found.size, return_counts=True)
     single = np.where(size == 1, found.counts["single"], 0)
     for name, height, below in (("single", single, 0), ("cluster", number - single, single)):
-        color, _, hatch = _LOOK[name]
+        kind, _, hatch = _LOOK[name]
         ax.bar(
             size,
             height,
             0.8,
             bottom=below,
-            color=color,
-            edgecolor=INK,
+            color=paint(kind),
+            edgecolor=paint("ink"),
             linewidth=0.5,
             hatch=hatch,
             label=name,
@@ -236,14 +252,14 @@ def _shares(ax: Axes, runs: Sequence[Sequence[Regime]]) -> None:
     below = np.zeros(len(runs))
     for name in CLASSES:
         share = np.array([np.mean([np.mean(r.label == name) for r in of_T]) for of_T in runs])
-        color, _, hatch = _LOOK[name]
+        kind, _, hatch = _LOOK[name]
         ax.bar(
             range(len(runs)),
             share,
             0.82,
             bottom=below,
-            color=color,
-            edgecolor="white",
+            color=paint(kind),
+            edgecolor=paint("paper"),
             hatch=hatch,
             linewidth=0.5,
             label={"none": "not stored"}.get(name, name),
@@ -256,10 +272,16 @@ def _shares(ax: Axes, runs: Sequence[Sequence[Regime]]) -> None:
 def _lines(ax: Axes, runs: Sequence[Sequence[Regime]]) -> None:
     """Three shares and what chance would give, mean over runs, with a faint dot for each."""
     kinds = (
-        ("sharing", "pairs in a cluster\nthat share a feature", EXAMPLES, "s", "-"),
-        ("chance", "all pairs of these\n(chance)", MUTED, "", ":"),
-        ("retrieved", "examples retrieved", "#1b7837", "o", "-"),
-        ("fresh_stored", "fresh examples that\nwould count as stored", FEATURES, "^", "--"),
+        ("sharing", "pairs in a cluster\nthat share a feature", paint("examples"), "s", "-"),
+        ("chance", "all pairs of these\n(chance)", paint("muted"), "", ":"),
+        ("retrieved", "examples retrieved", paint("green"), "o", "-"),
+        (
+            "fresh_stored",
+            "fresh examples that\nwould count as stored",
+            paint("features"),
+            "^",
+            "--",
+        ),
     )
     for name, label, color, marker, style in kinds:
         values = [np.array([getattr(r, name) for r in of_T], dtype=np.float64) for of_T in runs]

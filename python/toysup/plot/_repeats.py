@@ -17,17 +17,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from toysup.plot._history import step_axis
 from toysup.plot._source import Floats
-from toysup.plot._style import (
-    EXAMPLES,
-    FEATURES,
-    INK,
-    MARKERS,
-    MUTED,
-    canvas,
-    hue_colors,
-    label_T,
-    thousands,
-)
+from toysup.plot._style import MARKERS, canvas, hue_colors, label_T, paint, thousands
 from toysup.plot._vectors import draw_panel
 
 if TYPE_CHECKING:
@@ -39,13 +29,12 @@ __all__ = ["Curve", "Line", "repeated_histories", "repeated_map", "repeated_vect
 Line = tuple[str, Floats, Floats, str]
 
 _MAX_COLUMNS = 4
-_LIMIT: Any = {"linestyle": ":", "linewidth": 1.0, "color": INK, "zorder": 1}
+_LIMIT: Any = {"linestyle": ":", "linewidth": 1.0, "zorder": 1}
 _RING: Any = {
     "linestyle": "none",
     "marker": "o",
     "markersize": 9,
     "markerfacecolor": "none",
-    "markeredgecolor": EXAMPLES,
     "zorder": 5,
 }
 # Dimensionalities below this are left out.
@@ -90,8 +79,8 @@ def repeated_map(
         _bar(right, mesh, "its train loss")
         for ax in (left, right):
             for label, x, y, style in lines:
-                ax.plot(x, y, "-", color="white", linewidth=3.2, label="_halo")
-                ax.plot(x, y, style, color=INK, linewidth=1.4, label=label)
+                ax.plot(x, y, "-", color=paint("paper"), linewidth=3.2, label="_halo")
+                ax.plot(x, y, style, color=paint("ink"), linewidth=1.4, label=label)
         left.set_title("in the cells: how many seeds memorise it", loc="left", size="small")
         left.set_ylabel("R, how often one example occurs")
         handles, labels = left.get_legend_handles_labels()
@@ -110,7 +99,7 @@ def _mesh(
 ) -> QuadMesh:
     """The cells, with a text in each."""
     mesh = ax.pcolormesh(
-        _edges(T), _edges(R), np.ma.masked_invalid(values), edgecolors="white", linewidth=0.4
+        _edges(T), _edges(R), np.ma.masked_invalid(values), edgecolors=paint("paper"), linewidth=0.4
     )
     for i, j in np.ndindex(values.shape):
         ax.text(
@@ -120,10 +109,10 @@ def _mesh(
             ha="center",
             va="center",
             size="x-small",
-            color=INK,
+            color=paint("ink"),
             bbox={
                 "boxstyle": "round,pad=0.15",
-                "facecolor": "white",
+                "facecolor": paint("paper"),
                 "alpha": 0.75,
                 "linewidth": 0,
             },
@@ -188,12 +177,14 @@ def repeated_vectors(
                 longest = float(np.hypot(*V.T).max())
                 draw_panel(ax, V, name, longest)
                 ray = 1.12 * longest * H[t] / max(float(np.hypot(*H[t])), 1e-12)
-                ax.plot([0, ray[0]], [0, ray[1]], "--", color=MUTED, linewidth=0.8, zorder=1)
-            star = {"marker": "*", "markersize": 11, "markeredgecolor": "white"}
-            panels[1, k].plot(*H[t], linestyle="none", color=INK, label="repeated", **star)
+                ax.plot(
+                    [0, ray[0]], [0, ray[1]], "--", color=paint("muted"), linewidth=0.8, zorder=1
+                )
+            star = {"marker": "*", "markersize": 11, "markeredgecolor": paint("paper")}
+            panels[1, k].plot(*H[t], linestyle="none", color=paint("ink"), label="repeated", **star)
             panels[0, k].set_title(titles[k])
-        panels[0, 0].set_ylabel("features", color=FEATURES)
-        panels[1, 0].set_ylabel("examples", color=EXAMPLES)
+        panels[0, 0].set_ylabel("features", color=paint("features"))
+        panels[1, 0].set_ylabel("examples", color=paint("examples"))
     return panels
 
 
@@ -235,7 +226,7 @@ def repeated_histories(curves: Sequence[Curve], limits: Mapping[int, float]) -> 
             for curve in curves:
                 if curve.T == T:
                     _course(ax, curve, counts)
-            ax.axhline(limit, label="_line", **_LIMIT)
+            ax.axhline(limit, color=paint("ink"), label="_line", **_LIMIT)
             step_axis(ax, last)
             ax.set(yscale="log", xlim=(min(10, last), 1.1 * last), ylim=(_LEAST, 1.0))
             ax.set_title(label_T(T))
@@ -254,7 +245,13 @@ def _course(ax: Axes, curve: Curve, counts: Sequence[int]) -> None:
     ax.plot(curve.steps, curve.share, markevery=(k % 3, 4), label=f"R = {curve.R}", **style)
     if curve.ring:
         top = int(np.argmax(curve.share))
-        ax.plot(curve.steps[top], curve.share[top], label="_ring", **_RING)
+        ax.plot(
+            curve.steps[top],
+            curve.share[top],
+            markeredgecolor=paint("examples"),
+            label="_ring",
+            **_RING,
+        )
 
 
 def _look(k: int, count: int) -> dict[str, Any]:
@@ -269,5 +266,6 @@ def _keys(counts: Sequence[int]) -> list[Line2D]:
     lines = [
         Line2D([], [], label=f"R = {R}", **_look(k, len(counts))) for k, R in enumerate(counts)
     ]
-    limit = Line2D([], [], label="memorised above", **_LIMIT)
-    return [*lines, limit, Line2D([], [], label="near miss", **_RING)]
+    limit = Line2D([], [], color=paint("ink"), label="memorised above", **_LIMIT)
+    ring = Line2D([], [], markeredgecolor=paint("examples"), label="near miss", **_RING)
+    return [*lines, limit, ring]

@@ -6,35 +6,51 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeAlias
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb, to_rgba
 from matplotlib.figure import Figure, SubFigure
 
 __all__ = [
-    "COLORS",
-    "EXAMPLES",
-    "FEATURES",
-    "INK",
-    "MUTED",
+    "KINDS",
     "RC",
     "canvas",
     "for_files",
     "hue_colors",
     "label_T",
+    "on_dark",
+    "paint",
     "thousands",
 ]
 
+RGB: TypeAlias = tuple[float, float, float]
+
 # Blue and red of ColorBrewer's RdBu, which the colour-blind can tell apart; as in the paper, blue
-# is a feature and red is an example.
-FEATURES = "#2166ac"
-EXAMPLES = "#b2182b"
-COLORS = {"features": FEATURES, "examples": EXAMPLES}
-INK = "#222222"
-MUTED = "#8a8a8a"
+# is a feature and red is an example. The others are neither.
+_PAINTS = {
+    "features": "#2166ac",
+    "examples": "#b2182b",
+    "green": "#1b7837",
+    "violet": "#762a83",
+    "orange": "#d95f02",
+    "salmon": "#f4a582",
+}
+# What lies between the colours of text and ground, by the share of the text's on a light and on a
+# dark ground, where the eye parts shades less.
+_MIXES = {
+    "ink": (0.867, 0.867),
+    "muted": (0.459, 0.55),
+    "rule": (0.2, 0.3),
+    "wash": (0.051, 0.12),
+    "paper": (0.0, 0.0),
+}
+# More than this is not asked of a paint on another ground than white, nor less of text.
+_CONTRAST, _LEGIBLE = 4.5, 3.0
+KINDS = ("features", "examples")
 MARKERS = "osD^vPX*"
 
 # What to write at an axis.
@@ -99,7 +115,9 @@ def canvas(
         If what was given is not Axes, or not as many as are needed.
     """
     if given is not None:
-        yield _as_axes(given, rows, columns)
+        panels = _as_axes(given, rows, columns)
+        with mpl.rc_context(_ground_of(panels[0, 0])):
+            yield panels
         return
     with whole_figure(size) as figure:
         yield figure.subplots(rows, columns, squeeze=False)
@@ -148,6 +166,81 @@ def _as_axes(given: object, rows: int, columns: int) -> npt.NDArray[np.object_]:
     return panels.reshape(rows, columns)
 
 
+def paint(name: str) -> str:
+    """A colour that fits the style in force, as "#rrggbb".
+
+    "ink" is for what matters, "muted" for what goes with it, "rule" for frames and "wash" for
+    areas; "paper" is the ground. The others are as they are on white, or as much nearer to the text
+    as they need to stand out from the ground as well as there.
+    """
+    ink, paper = _ink_and_paper()
+    if name in _MIXES:
+        return to_hex(_mix(ink, paper, _MIXES[name][on_dark()]))
+    color = to_rgb(_PAINTS[name])
+    wanted = min(_contrast(color, (1.0, 1.0, 1.0)), _CONTRAST)
+    shares = np.linspace(0.0, 1.0, 21)
+    mixes = (_mix(ink, color, share) for share in shares)
+    return to_hex(next((mix for mix in mixes if _contrast(mix, paper) >= wanted), ink))
+
+
+def on_dark() -> bool:
+    """Whether the style in force has light text on a dark ground."""
+    ink, paper = _ink_and_paper()
+    return _luminance(ink) > _luminance(paper)
+
+
+def _ink_and_paper() -> tuple[RGB, RGB]:
+    """The colours of text and of the ground of Axes."""
+    # What shines through is the figure, and last the page, of which nothing is known but that the
+    # text is to be read there.
+    dark_text = _luminance(to_rgb(mpl.rcParams["text.color"])) < 0.5
+    paper: RGB = (1.0, 1.0, 1.0) if dark_text else (0.0, 0.0, 0.0)
+    for name in ("figure.facecolor", "axes.facecolor"):
+        paper = _over(to_rgba(mpl.rcParams[name]), paper)
+    return _legible(paper), paper
+
+
+def _legible(paper: RGB) -> RGB:
+    """The style's colour of text, or black or white where that cannot be read on this ground."""
+    choice = (to_rgb(mpl.rcParams["text.color"]), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return next(ink for ink in choice if _contrast(ink, paper) >= _LEGIBLE)
+
+
+def _over(color: Any, paper: RGB) -> RGB:
+    """What is seen of a colour, maybe a transparent one, on a ground."""
+    red, green, blue, alpha = to_rgba(color)
+    return _mix((red, green, blue), paper, alpha)
+
+
+def _mix(one: RGB, other: RGB, share: float) -> RGB:
+    red, green, blue = (share * a + (1.0 - share) * b for a, b in zip(one, other, strict=True))
+    return red, green, blue
+
+
+def _luminance(color: RGB) -> float:
+    """Relative luminance of an sRGB colour, as the Web Content Accessibility Guidelines have it."""
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in color]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def _contrast(one: RGB, other: RGB) -> float:
+    """From 1 to 21, by the same guidelines."""
+    dark, light = sorted((_luminance(one), _luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _ground_of(ax: Axes) -> Any:
+    """Settings by which colours fit these Axes, whose style may be another than that in force."""
+    _, paper = _ink_and_paper()
+    patches, figure = [ax.patch], ax.figure
+    while isinstance(figure, SubFigure):
+        patches.append(figure.patch)
+        figure = figure.figure
+    for patch in (figure.patch, *reversed(patches)):
+        paper = _over(patch.get_facecolor(), paper)
+    return {"axes.facecolor": paper, "text.color": _legible(paper)}
+
+
 def thousands(value: float) -> str:
     """A number of examples as the paper's axes have it: 500, 2k, 1M, ∞."""
     if math.isinf(value):
@@ -164,6 +257,7 @@ def label_T(value: float) -> str:
 
 
 def hue_colors(count: int) -> list[tuple[float, float, float, float]]:
-    """Colours for ``count`` values of one quantity, dark to light, none too light for paper."""
-    where = np.linspace(0.0, 0.82, count) if count > 1 else np.array([0.0])
+    """Colours for ``count`` values of one quantity, dark to light, none too near to the ground."""
+    low, high = (0.25, 1.0) if on_dark() else (0.0, 0.82)
+    where = np.linspace(low, high, count) if count > 1 else np.array([low])
     return [tuple(row) for row in mpl.colormaps["viridis"](where)]

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.path import Path
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
-from toysup.plot._style import thousands
+from toysup.plot._style import paint, thousands
 
 __all__ = ["TAxis"]
 
@@ -122,7 +122,8 @@ class TAxis:
         middle = float(self.finite[-1]) * 10 ** (0.5 * self._gap)
         gap = Path([(-0.5, -1), (0.0, 1), (0.5, 1), (0.0, -1), (-0.5, -1)])
         sides = Path([(-0.5, -1), (0.0, 1), (0.0, -1), (0.5, 1)], [1, 2, 1, 2])
-        for shape, face, edge in ((gap, "white", "none"), (sides, "none", "black")):
+        line = ax.spines["bottom"].get_edgecolor()
+        for shape, face, edge in ((gap, paint("paper"), "none"), (sides, "none", line)):
             ax.plot(
                 [middle],
                 [0],

@@ -11,7 +11,7 @@ from matplotlib.path import Path
 
 from toysup.plot._curves import curve, hues, line_at
 from toysup.plot._source import Cells, Floats, Source, open_cells
-from toysup.plot._style import canvas
+from toysup.plot._style import canvas, paint
 from toysup.plot._t_axis import TAxis
 
 __all__ = ["test_loss"]
@@ -111,7 +111,7 @@ def draw_losses(
                 marker=_ARROW if arrow else "D",
                 markersize=15 if arrow else 5.5,
                 markerfacecolor="none",
-                markeredgecolor="#d95f02",
+                markeredgecolor=paint("orange"),
                 markeredgewidth=1.0,
                 label=label,
                 zorder=4,

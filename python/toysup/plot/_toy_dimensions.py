@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from toysup.plot._source import Source
-from toysup.plot._style import FEATURES, INK, MUTED, canvas
+from toysup.plot._style import canvas, paint
 from toysup.plot._toy_features import density, finished_runs
 
 __all__ = ["POLYTOPES", "toy_dimensions"]
@@ -67,7 +67,7 @@ def toy_dimensions(
         upper.plot(
             rareness,
             shares,
-            color=FEATURES,
+            color=paint("features"),
             marker="o",
             markersize=4.2,
             markeredgewidth=0,
@@ -84,7 +84,7 @@ def toy_dimensions(
             marker="o",
             markersize=3.4,
             markeredgewidth=0,
-            color=FEATURES,
+            color=paint("features"),
             alpha=0.3,
             label="features",
             rasterized=True,
@@ -101,7 +101,7 @@ def toy_dimensions(
 
 def _line(ax: Axes, height: float, text: str, at: float | None = None) -> None:
     """A dotted line across, and its name to the right of the panel."""
-    ax.axhline(height, linestyle=":", linewidth=1.0, color=MUTED, zorder=0, label="_line")
+    ax.axhline(height, linestyle=":", linewidth=1.0, color=paint("muted"), zorder=0, label="_line")
     ax.annotate(
         text,
         (1.0, height if at is None else at),
@@ -110,5 +110,5 @@ def _line(ax: Axes, height: float, text: str, at: float | None = None) -> None:
         textcoords="offset points",
         va="center",
         size="x-small",
-        color=INK,
+        color=paint("ink"),
     )

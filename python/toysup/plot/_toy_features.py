@@ -14,7 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 
 from toysup import metrics
 from toysup.plot._source import Cells, Floats, Source, open_cells
-from toysup.plot._style import FEATURES, INK, MUTED, canvas, hue_colors
+from toysup.plot._style import canvas, hue_colors, paint
 
 if TYPE_CHECKING:
     from toysup import Run
@@ -34,7 +34,6 @@ __all__ = [
 # A feature that shares its dimensions; one that has them for itself is blue.
 SHARED = "#e08214"
 _PRODUCTS = "RdBu"
-_SHARING = LinearSegmentedColormap.from_list("sharing", [FEATURES, SHARED])
 
 
 def density(sparsity: float) -> float:
@@ -112,7 +111,7 @@ def toy_features(
         panels[0, 0].set_ylabel(r"$W^\top W$ and $b$")
         panels[1, 0].set_ylabel("features by importance")
         products = panels[0, 0].images[0]
-        sharing = ScalarMappable(Normalize(0.0, 1.0), _SHARING)
+        sharing = ScalarMappable(Normalize(0.0, 1.0), _sharing())
         label = "superposition\n" + r"$\sum_{j \neq i}(\hat W_i \cdot W_j)^2$"
         bars = (
             panels[0, 0].figure.colorbar(products, ax=list(panels[0]), pad=0.01, extend="both"),
@@ -178,7 +177,7 @@ def _draw_products(ax: Axes, run: Run) -> None:
         ax.plot(
             [extent[0], extent[1], extent[1], extent[0], extent[0]],
             [0, 0, n, n, 0],
-            color="#cccccc",
+            color=paint("rule"),
             linewidth=0.6,
             clip_on=False,
         )
@@ -187,13 +186,18 @@ def _draw_products(ax: Axes, run: Run) -> None:
     ax.set_title(f"$1 - S = {density(run.config.sparsity):g}$")
 
 
+def _sharing() -> LinearSegmentedColormap:
+    """From a feature that has its dimensions for itself to one that shares them."""
+    return LinearSegmentedColormap.from_list("sharing", [paint("features"), SHARED])
+
+
 def _draw_lengths(ax: Axes, run: Run) -> None:
     """A bar for each feature, the most important on top."""
     n = run.config.n
-    colors = _SHARING(np.clip(superposition(run.W), 0.0, 1.0))
+    colors = _sharing()(np.clip(superposition(run.W), 0.0, 1.0))
     height = 0.8 if n <= 40 else 1.0  # gaps would be thinner than a pixel
     ax.barh(np.arange(n) + 0.5, lengths(run), height=height, color=colors)
-    ax.axvline(1.0, color=MUTED, linestyle=":", linewidth=1.0, zorder=0, label="_line")
+    ax.axvline(1.0, color=paint("muted"), linestyle=":", linewidth=1.0, zorder=0, label="_line")
     ax.set(ylim=(n, 0), yticks=[], xticks=[0, 1], xlabel=r"$\|W_i\|$")
 
 
@@ -245,7 +249,9 @@ def toy_vectors(
 def _draw_plane(ax: Axes, run: Run) -> None:
     """Features as lines from the origin, with their numbers outside."""
     angle = np.linspace(0.0, 2.0 * np.pi, 200)
-    ax.plot(np.cos(angle), np.sin(angle), color="#dddddd", linewidth=0.7, zorder=0, label="_circle")
+    ax.plot(
+        np.cos(angle), np.sin(angle), color=paint("rule"), linewidth=0.7, zorder=0, label="_circle"
+    )
     V = run.W.astype(np.float64).T
     for k, (vector, color) in enumerate(zip(V, hue_colors(len(V)), strict=True), start=1):
         ax.plot(
@@ -260,4 +266,4 @@ def _draw_plane(ax: Axes, run: Run) -> None:
         length = float(np.hypot(*vector))
         if length > 0.5:  # numbers of shorter ones would lie upon each other
             x, y = vector * (1.0 + 0.14 / length)
-            ax.text(x, y, str(k), ha="center", va="center", color=INK, size="x-small")
+            ax.text(x, y, str(k), ha="center", va="center", color=paint("ink"), size="x-small")

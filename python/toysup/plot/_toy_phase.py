@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from toysup.plot._source import Cells, Floats, Source
-from toysup.plot._style import FEATURES, INK, canvas
+from toysup.plot._style import canvas, paint
 from toysup.plot._toy_features import SHARED, density, open_fresh, superposition
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["PHASES", "phase_of", "toy_phase"]
 
 PHASES = ("not represented", "own dimension", "superposition")
-_ABSENT = "#f2f2f2"
-_COLORS = np.array([to_rgb(color) for color in (_ABSENT, FEATURES, SHARED)])
 
 Theory = Callable[[Floats, Floats], npt.NDArray[np.intp]]
 
@@ -95,7 +93,7 @@ def toy_phase(
             fine = _finer(dense), _finer(importance)
             # The cells of density 1 reach beyond it.
             phases = theory(*np.meshgrid(fine[1], np.minimum(fine[0], 1.0), indexing="ij"))
-            _draw_mesh(panels[0, 1], *fine, _COLORS[phases])
+            _draw_mesh(panels[0, 1], *fine, _phase_colors()[phases])
             panels[0, 1].set_title("expected loss of the candidates")
             _name_phases(panels[0, 1], *fine, phases)
             for ax in panels[0]:
@@ -122,17 +120,23 @@ def _grid(cells: Cells) -> tuple[Cells, Floats]:
     return cells, np.array(ratio, dtype=np.float64)
 
 
+def _phase_colors() -> Floats:
+    """A colour for each phase, shape (3, 3)."""
+    return np.array([to_rgb(color) for color in (paint("wash"), paint("features"), SHARED)])
+
+
 def _trained_colors(cells: Cells) -> Floats:
     """A colour for each cell, shape (importance, sparsity, 3); NaN where no run is finished."""
     shape = len(cells.coords["importance"]), len(cells.coords["sparsity"])
     colors = np.full((*shape, 3), np.nan)
+    absent, own, sharing = _phase_colors()
     for i, k in np.ndindex(shape):
         run = cells.pick(importance=i, sparsity=k)
         if run is not None:
             square, shared = measure(run.W)
             length, shared = min(square**0.5, 1.0), min(shared, 1.0)
-            ink = (1.0 - shared) * _COLORS[1] + shared * _COLORS[2]
-            colors[i, k] = (1.0 - length) * _COLORS[0] + length * ink
+            ink = (1.0 - shared) * own + shared * sharing
+            colors[i, k] = (1.0 - length) * absent + length * ink
     return colors
 
 
@@ -167,7 +171,7 @@ def _draw_borders(ax: Axes, x: Floats, y: Floats, phases: npt.NDArray[np.intp]) 
     for phase in range(len(PHASES)):
         inside = (phases == phase).astype(np.float64)
         if inside.min() < inside.max():
-            ax.contour(x, y, inside, levels=[0.5], colors=INK, linewidths=0.9)
+            ax.contour(x, y, inside, levels=[0.5], colors=paint("ink"), linewidths=0.9)
 
 
 def _name_phases(ax: Axes, x: Floats, y: Floats, phases: npt.NDArray[np.intp]) -> None:
@@ -176,7 +180,7 @@ def _name_phases(ax: Axes, x: Floats, y: Floats, phases: npt.NDArray[np.intp]) -
         rows, columns = np.nonzero(phases == phase)
         if rows.size:
             at = x[int(np.median(columns))], y[int(np.median(rows))]
-            color = INK if phase == 0 else "white" if phase == 1 else INK
+            color = (paint("ink"), "white", "black")[phase]
             ax.text(
                 *at, name.replace(" ", "\n"), ha="center", va="center", color=color, size="small"
             )

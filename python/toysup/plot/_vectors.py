@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 
 from toysup.plot._source import Cells, Floats, Source, open_cells
-from toysup.plot._style import COLORS, EXAMPLES, FEATURES, MUTED, canvas, label_T
+from toysup.plot._style import KINDS, canvas, label_T, paint
 from toysup.plot._thin import outer_and_spread
 
 __all__ = ["vectors"]
@@ -137,18 +137,20 @@ def draw_columns(
         run = cells.pick(T=place)
         sides[0].append(None if run is None else np.asarray(run.W, dtype=np.float64).T)
         sides[1].append(None if run is None else np.asarray(run.hidden(), dtype=np.float64))
-    for row, name in enumerate(COLORS):
+    for row, name in enumerate(KINDS):
         lengths = [0.0 if V is None else _longest(V) for V in sides[row]]
         for ax, V, own in zip(pairs[row], sides[row], lengths, strict=True):
             draw_panel(ax, V, name, max(lengths) if common_scale else own)
             if V is not None and not common_scale:
-                ax.set_xlabel(f"longest {own:.2g}", color=MUTED, size="x-small", labelpad=1.5)
+                ax.set_xlabel(
+                    f"longest {own:.2g}", color=paint("muted"), size="x-small", labelpad=1.5
+                )
     if cells.is_run:
-        pairs[0, 0].set_title("features", color=FEATURES)
-        pairs[1, 0].set_title(f"examples, {label_T(cells.coords['T'][0])}", color=EXAMPLES)
+        pairs[0, 0].set_title("features", color=paint("features"))
+        pairs[1, 0].set_title(f"examples, {label_T(cells.coords['T'][0])}", color=paint("examples"))
         return
-    pairs[0, 0].set_ylabel("features", color=FEATURES)
-    pairs[1, 0].set_ylabel("examples", color=EXAMPLES)
+    pairs[0, 0].set_ylabel("features", color=paint("features"))
+    pairs[1, 0].set_ylabel("examples", color=paint("examples"))
     for ax, place in zip(pairs[0], columns, strict=True):
         ax.set_title(label_T(cells.coords["T"][place]))
 
@@ -168,10 +170,10 @@ def draw_panel(
     """
     _frame(ax, scale if scale > 0 else 1.0)
     if V is None:
-        ax.text(0, 0, "no run", ha="center", va="center", color=MUTED, size="small")
+        ax.text(0, 0, "no run", ha="center", va="center", color=paint("muted"), size="small")
         return
     share = _longest(V) / scale if scale > 0 else 1.0
-    _draw(ax, V, name, COLORS[name], share, limit)
+    _draw(ax, V, name, paint(name), share, limit)
 
 
 def _draw(
@@ -233,4 +235,4 @@ def _frame(ax: Axes, scale: float) -> None:
     ax.set_xticks([])
     ax.set_yticks([])
     for spine in ax.spines.values():
-        spine.set(visible=True, color="#cccccc", linewidth=0.6)
+        spine.set(visible=True, color=paint("rule"), linewidth=0.6)
