@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import itertools
 import math
+import re
 import shutil
 import subprocess
 
@@ -29,6 +32,7 @@ from toysup.plot._animate import Film, _palette, animate
 from toysup.plot._course import open_course, rows
 from toysup.plot._evolution import MAX_LINES, evolution, spread
 from toysup.plot._frames import round_numbers, smooth_bound
+from toysup.plot._player import _WHOLE_EVERY
 from toysup.plot._vectors import MAX_EXAMPLES
 
 SMALL = {"n": 60, "sparsity": 0.9, "steps": 60, "learning_rate": 0.03, "test_size": 200}
@@ -102,23 +106,67 @@ def test_a_frame_of_a_gif_is_what_the_figure_shows(film, tmp_path):
 
 
 def test_the_colours_of_a_gif_are_the_nearest_ones():
-    palette, nearest = _palette()
+    palette, nearest = _palette("#ffffff", "#2166ac", "#b2182b", "#222222")
     rng = np.random.default_rng(0)
     for six_bit in [(63, 63, 63), (0, 0, 0), *rng.integers(0, 64, (50, 3)).tolist()]:
         color = np.array(six_bit) * 255 / 63
         distance = ((palette - color) ** 2).sum(axis=1)
         assert distance[nearest[tuple(six_bit)]] == pytest.approx(distance.min())
-    assert palette.shape == (256, 3) and tuple(palette[nearest[63, 63, 63]]) == (255, 255, 255)
+    assert palette.shape == (64, 3) and tuple(palette[nearest[63, 63, 63]]) == (255, 255, 255)
+    assert {tuple(palette[nearest[i, j, k]]) for i, j, k in [(8, 25, 43), (44, 6, 10)]} == {
+        (33, 102, 172), (178, 24, 43)
+    }  # fmt: skip
 
 
-def test_html_holds_a_player_and_every_frame(film, tmp_path):
+def played(player):
+    """The frames as a script shows them, one upon the other, and what is seen without scripts."""
+    (frames,) = re.findall(r'data-frames="([^"]*)"', player)
+    (last,) = re.findall(r'src="data:image/png;base64,([^"]*)"', player)
+    *images, alone = (
+        Image.open(io.BytesIO(base64.b64decode(text))).convert("RGBA")
+        for text in [*frames.split(" "), last]
+    )
+    shown, seen = images[0], [images[0]]
+    for image in images[1:]:
+        shown = Image.alpha_composite(shown, image)
+        seen.append(shown)
+    return images, [np.asarray(image.convert("RGB")) for image in (*seen, alone)]
+
+
+def test_html_holds_a_player_and_every_frame(run, tmp_path):
+    film = animate(run, dpi=40)
     page = film.save(tmp_path / "film.html").read_text(encoding="utf-8")
     player = film.to_jshtml()
     assert page.startswith("<!DOCTYPE html>") and page.endswith(player)
     assert film._repr_html_() == player
-    assert player.count("data:image/png;base64") == len(film)
-    assert 'class="animation"' in player and "new Animation" in player
-    assert 'value="loop"' in player
+    images, seen = played(player)
+    frames, _ = frames_of(film.save(tmp_path / "film.gif"))
+    assert len(images) == len(frames) == len(film) > _WHOLE_EVERY
+    for shown, (frame, _) in zip(seen, [*frames, frames[-1]], strict=True):
+        assert np.array_equal(shown, frame)
+    for k, image in enumerate(images):  # from each of these the film goes on after a jump
+        assert (image.getextrema()[3][0] == 255) == (k % _WHOLE_EVERY == 0)
+
+
+def test_html_refers_to_nothing_and_plays_beside_others(film):
+    player = film.to_jshtml()
+    told = re.sub(r"[A-Za-z0-9+/=]{100,}", "", player)
+    assert not re.search(r"https?:|//|@import|url\(|\bid=|<link", told)
+    assert told.count("src=") == 1 and 'src="data:image/png;base64,' in told
+    assert "{{" not in told and "}}" not in told
+    assert len(player) < 1.5 * sum(map(len, re.findall(r'[="]([A-Za-z0-9+/= ]{100,})"', player)))
+
+
+def test_a_film_has_the_colours_of_its_style(run, tmp_path):
+    """Also where the page would shine through, and where it is saved in another style."""
+    clear = {"figure.facecolor": "none", "axes.facecolor": "none", "text.color": "white"}
+    for style in ("dark_background", clear):
+        with plt.style.context(style):
+            film = animate(run, **LOW)
+        frames, _ = frames_of(film.save(tmp_path / "film.gif"))
+        assert tuple(frames[0][0][0, 0]) == (0, 0, 0)
+        assert (frames[-1][0].max(axis=-1) > 150).mean() > 0.01
+        assert "background:#000000" in film.save(tmp_path / "film.html").read_text("utf-8")
 
 
 def test_the_settings_of_the_user_do_not_change_the_frames(run, tmp_path):
@@ -128,7 +176,7 @@ def test_the_settings_of_the_user_do_not_change_the_frames(run, tmp_path):
         animate(run, tmp_path / "b.gif", **LOW)
         player = animate(run, **LOW).to_jshtml()
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
-    assert player.count("data:image/png;base64") == len(plain)
+    assert len(played(player)[0]) == len(plain)
     assert not plt.get_fignums()
 
 
@@ -144,6 +192,10 @@ def test_mp4_without_ffmpeg_is_refused_before_anything_is_drawn(film, tmp_path, 
 class Recorder(matplotlib.animation.AbstractMovieWriter):
     """In place of ffmpeg: writes the size of every frame."""
 
+    def __init__(self, fps, codec, extra_args):
+        super().__init__(fps)
+        self.codec, self.extra_args = codec, extra_args
+
     def setup(self, fig, outfile, dpi=None):
         super().setup(fig, outfile, dpi)
         self.seen = []
@@ -153,7 +205,7 @@ class Recorder(matplotlib.animation.AbstractMovieWriter):
 
     def finish(self):
         with open(self.outfile, "w") as file:
-            file.write(f"{self.fps} {self.seen}")
+            file.write(f"{self.codec} {self.fps} {self.seen}")
 
 
 class Broken(Recorder):
@@ -165,12 +217,13 @@ def test_mp4_is_written_by_ffmpeg_where_it_is(film, tmp_path, monkeypatch):
     monkeypatch.setattr(matplotlib.animation.writers, "is_available", lambda name: True)
     monkeypatch.setattr(matplotlib.animation, "FFMpegWriter", Recorder)
     written = film.save(tmp_path / "film.MP4").read_text()
-    assert written == f"20.0 {[(384, 144)] * len(film)}"
+    assert written == f"h264 20.0 {[(384, 144)] * len(film)}"
+    assert film.save(tmp_path / "film.webm").read_text().startswith("libvpx-vp9 20.0")
     monkeypatch.setattr(matplotlib.animation, "FFMpegWriter", Broken)
     with pytest.raises(StoreError, match=r"ffmpeg failed \(Unknown encoder\): write a .gif"):
         film.save(tmp_path / "film.MP4")
     assert (tmp_path / "film.MP4").read_text() == written
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
@@ -211,7 +264,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(film, tmp_path):
 @pytest.mark.parametrize("name", ["film", "film.avi", "film.gif.zip"])
 def test_another_suffix_is_refused_by_name(film, run, tmp_path, name):
     for save in (film.save, lambda path: animate(run, path)):
-        with pytest.raises(ValueError, match=rf"\.gif, \.mp4 or \.html, got .*{name}"):
+        with pytest.raises(ValueError, match=rf"one of \.gif, \.html, \.mp4, .*, got .*{name}"):
             save(tmp_path / name)
     with pytest.raises(TypeError, match="path must be a path, got 3"):
         film.save(3)

@@ -502,7 +502,7 @@ def test_plot_draws_one_run(
 
 def test_a_film_is_no_picture(toysup_cli: Cli, store: Path, tmp_path: Path) -> None:
     code, _, err = toysup_cli("plot", "animate", store, "--out", tmp_path / "film.png")
-    assert code == 2 and "--out must end in one of .gif, .mp4, .html" in one_error_line(err)
+    assert code == 2 and "--out must end in one of .gif, .html, .mp4" in one_error_line(err)
     code, _, err = toysup_cli("plot", "animate", store, "--T", "3", "--out", tmp_path / "f.gif")
     assert code == 2 and "snapshots" in one_error_line(err)
 

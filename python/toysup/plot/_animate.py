@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -26,20 +25,25 @@ from toysup.config import as_float, as_int
 from toysup.errors import StoreError, short, unknown
 from toysup.plot._course import Course, open_course
 from toysup.plot._frames import Losses, Part, Plane, Scene, Strip, flat_strips
+from toysup.plot._player import player
 from toysup.plot._source import Source
-from toysup.plot._style import COLORS, INK, RC, label_T
+from toysup.plot._style import KINDS, RC, label_T, paint
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = ["Film", "animate"]
 
-SUFFIXES = (".gif", ".mp4", ".html")
+# What ffmpeg writes, and with which codec.
+_CODECS = {".mp4": "h264", ".mov": "h264", ".mkv": "h264", ".webm": "libvpx-vp9"}
+SUFFIXES = (".gif", ".html", *_CODECS)
 # A GIF stays on its last frame for so long before it starts again.
 _PAUSE_MS = 1500
 _SIDE, _CURVES, _HEIGHT = 3.1, 3.4, 3.6  # inches
 # Settings of matplotlib while frames are drawn, whatever the user's are.
 _DRAWING: Any = {"savefig.dpi": "figure", "savefig.bbox": None, "animation.frame_format": "png"}
+# So many shades of each colour are enough for smooth edges, and make small files.
+_LEVELS = 21
 
 
 class Film:
@@ -60,6 +64,7 @@ class Film:
     ) -> None:
         self.figure, self.steps, self.fps = figure, steps, fps
         self._parts = parts
+        self._shades = tuple(map(paint, ("paper", *KINDS, "ink")))
         for artist in self._moving():
             artist.set_animated(True)
         self._html: str | None = None
@@ -84,17 +89,10 @@ class Film:
         return [artist for part in self._parts for artist in part.moving]
 
     def to_jshtml(self) -> str:
-        """The film as a piece of HTML with buttons to play it, all frames included."""
+        """The film as a piece of HTML with buttons to play it, which needs nothing else."""
         if self._html is None:
-            from matplotlib.animation import HTMLWriter
-
-            # Without a limit of ours, the frames beyond the first 20 MB would be left out.
-            options: Any = {"fps": self.fps, "default_mode": "loop", "embed_limit": math.inf}
-            writer = HTMLWriter(embed_frames=True, **options)
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder, "film.html")
-                self._record(writer, path)
-                self._html = path.read_text(encoding="utf-8")
+            palette, _ = _palette(*self._shades)
+            self._html = player(self._places(), palette.tobytes(), self.fps)
         return self._html
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -103,8 +101,8 @@ class Film:
         Parameters
         ----------
         path : str or PathLike
-            Ends in ".gif" (written by Pillow; stays on the last frame for 1.5 s), ".mp4" (needs
-            the program ffmpeg) or ".html" (a page with a player).
+            Ends in ".gif" (which stays on its last frame for 1.5 s), ".html" (a page with a
+            player), or ".mp4", ".mov", ".mkv" or ".webm" (which need the program ffmpeg).
 
         Returns
         -------
@@ -119,39 +117,40 @@ class Film:
             name then stays as it was.
         """
         path = checked_path(path)
-        write = {".gif": self._write_gif, ".mp4": self._write_mp4, ".html": self._write_html}
+        suffix = path.suffix.lower()
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, write[path.suffix.lower()], durable=False)
+        write = {".gif": self._write_gif, ".html": self._write_html}
+        video = partial(self._write_video, suffix)
+        replace_file(path, write.get(suffix, video), durable=False)
         return path
 
-    def _record(self, writer: Any, path: Path) -> None:
-        """Hand every frame to one of matplotlib's writers."""
-        # They draw whole figures: they get one with nothing but the picture in it.
-        screen = Figure(figsize=tuple(self.figure.get_size_inches()), dpi=self.figure.dpi)
-        image = None
-        with mpl.rc_context(_DRAWING), writer.saving(screen, str(path), screen.dpi):
-            for pixels in self._pixels():
-                if image is None:
-                    image = screen.figimage(pixels, origin="upper")
-                image.set_data(pixels)
-                writer.grab_frame()
-
     def _write_html(self, file: IO[bytes]) -> None:
-        page = f'<!DOCTYPE html>\n<meta charset="utf-8">\n<title>toysup</title>\n{self.to_jshtml()}'
-        file.write(page.encode())
+        page = (
+            '<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">\n<title>toysup</title>\n'
+            f'<body style="background:{self._shades[0]};color:{self._shades[-1]}">\n'
+        )
+        file.write((page + self.to_jshtml()).encode())
 
-    def _write_mp4(self, file: IO[bytes]) -> None:
+    def _write_video(self, suffix: str, file: IO[bytes]) -> None:
         from matplotlib.animation import FFMpegWriter
 
+        # It draws whole figures: it gets one with nothing but the picture in it.
+        screen = Figure(figsize=tuple(self.figure.get_size_inches()), dpi=self.figure.dpi)
+        fps: Any = self.fps  # said to be an int, but any number will do
+        writer: Any = FFMpegWriter(fps, _CODECS[suffix], extra_args=["-pix_fmt", "yuv420p"])
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "film.mp4")
+            path = Path(folder, f"film{suffix}")
             try:
-                options: Any = {"fps": self.fps}  # said to be an int, but any number will do
-                self._record(FFMpegWriter(**options), path)
+                with mpl.rc_context(_DRAWING), writer.saving(screen, str(path), screen.dpi):
+                    for pixels in self._pixels():
+                        screen.clear()
+                        screen.figimage(pixels, origin="upper")
+                        writer.grab_frame()
             except (OSError, subprocess.CalledProcessError) as error:
                 said = getattr(error, "stderr", None) or error
                 text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-                raise StoreError(f"ffmpeg failed ({text[-300:].strip()}): write a .gif") from error
+                text = " ".join(text.split())[-300:]
+                raise StoreError(f"ffmpeg failed ({text}): write a .gif") from error
             with open(path, "rb") as made:
                 shutil.copyfileobj(made, file)
 
@@ -171,12 +170,18 @@ class Film:
         """Every frame, in colours that all of them share."""
         from PIL import Image
 
-        palette, nearest = _palette()
-        for pixels in self._pixels():
-            red, green, blue = np.moveaxis(pixels >> 2, 2, 0)
-            image = Image.fromarray(nearest[red, green, blue])
+        palette, _ = _palette(*self._shades)
+        for places in self._places():
+            image = Image.fromarray(places)
             image.putpalette(palette.tobytes())
             yield image
+
+    def _places(self) -> Iterator[npt.NDArray[np.uint8]]:
+        """Every frame as an array of shape (height, width) of places in the palette."""
+        _, nearest = _palette(*self._shades)
+        for pixels in self._pixels():
+            red, green, blue = np.moveaxis(pixels >> 2, 2, 0)
+            yield nearest[red, green, blue]
 
     def _pixels(self) -> Iterator[npt.NDArray[np.uint8]]:
         """Every frame as an array of shape (height, width, 3)."""
@@ -194,10 +199,11 @@ class Film:
 
 
 @cache
-def _palette() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Shades of the film's colours, shape (256, 3), and which is nearest to 6-bit RGB."""
-    ramps = [np.linspace(1.0, to_rgb(color), 85) for color in (*COLORS.values(), INK)]
-    palette = np.round(255 * np.concatenate([np.ones((1, 3)), *ramps])).astype(np.uint8)
+def _palette(paper: str, *inks: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """A ground and shades of colours on it, shape (k, 3), and which is nearest to 6-bit RGB."""
+    ground = to_rgb(paper)
+    ramps = [np.linspace(ground, to_rgb(color), _LEVELS + 1)[1:] for color in inks]
+    palette = np.round(255 * np.concatenate([[ground], *ramps])).astype(np.uint8)
     levels = np.linspace(0, 255, 64)
     plane = np.stack(np.meshgrid(levels, levels, indexing="ij"), axis=-1).reshape(-1, 2)
     colors = palette.astype(np.float64).T
@@ -217,20 +223,20 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
     TypeError
         If it is no path.
     ValueError
-        If it does not end in ".gif", ".mp4" or ".html".
+        If it does not end in one of ``SUFFIXES``.
     StoreError
-        If it ends in ".mp4" and ffmpeg is missing, or no file can be written there.
+        If it needs ffmpeg, which is missing, or no file can be written there.
     """
     result = as_path("path", path)
     if result.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"path must end in .gif, .mp4 or .html, got {str(result)!r}")
-    if result.suffix.lower() == ".mp4":
+        raise ValueError(f"path must end in one of {', '.join(SUFFIXES)}, got {str(result)!r}")
+    if result.suffix.lower() in _CODECS:
         from matplotlib.animation import writers
 
         if not writers.is_available("ffmpeg"):
             raise StoreError(
-                f"cannot write {str(result)!r}: the program ffmpeg, which makes .mp4 files, is not "
-                f"installed; write {str(result.with_suffix('.gif'))!r} instead"
+                f"cannot write {str(result)!r}: the program ffmpeg, which makes such files, is "
+                f"not installed; write {str(result.with_suffix('.gif'))!r} instead"
             )
     check_file(result, make=True)
     return result
@@ -319,8 +325,8 @@ def _names(what: object) -> list[str]:
     if not isinstance(names, Sequence):
         raise TypeError(f"what must be a sequence of names, got {short(what)}")
     for name in names:
-        if name not in COLORS:
-            raise ValueError(unknown("kind of vector", name, COLORS))
+        if name not in KINDS:
+            raise ValueError(unknown("kind of vector", name, KINDS))
     if not names or len(set(names)) < len(names):
         raise ValueError(f"what must name one or more kinds, each once, got {short(what)}")
     return list(names)
@@ -338,7 +344,8 @@ def _film(course: Course, names: list[str], fps: float, dpi: float) -> Film:
     scenes = [Scene(course, name) for name in names]
     plane = course.run.config.m == 2
     columns = len(scenes)
-    with mpl.rc_context(RC):
+    paper = paint("paper")  # whole and the same everywhere, as frames have no transparency
+    with mpl.rc_context({**RC, "figure.facecolor": paper, "axes.facecolor": paper}):
         size = (_SIDE * columns + _CURVES, _HEIGHT)
         figure = Figure(figsize=size, dpi=dpi, layout="constrained")
         widths = [_SIDE] * columns + [_CURVES]
