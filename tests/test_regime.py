@@ -378,7 +378,7 @@ def test_classes_of_a_model_made_by_hand() -> None:
     run = storing([[0], [1], [2, 3], [4, 5, 6]], T=8, seed=disjoint(8))
     found = regime.classify(run)
     assert found.label.tolist() == ["single"] * 2 + ["cluster"] * 5 + ["none"]
-    assert found.counts == {"single": 2, "cluster": 5, "feature": 0, "none": 1}
+    assert found.counts == {"single": 2, "partial": 0, "cluster": 5, "feature": 0, "none": 1}
     assert found.size.tolist() == [3, 2, 1, 1]
     assert found.cluster[7] == -1
     # Members of a cluster have equal reconstructions, so that one or another is the nearest.
@@ -388,18 +388,48 @@ def test_classes_of_a_model_made_by_hand() -> None:
     assert (summary["T"], summary["clusters"], summary["largest_cluster"]) == (8, 2, 3)
     assert summary["max_loss"] == pytest.approx(1)
     assert summary["median_loss"] == pytest.approx((1 / 2 + 2 / 3) / 2)
-    text = "8 examples: 2 single, 5 cluster, 0 feature, 1 none. 0 features represented. 2 clusters:"
+    text = "8 examples: 2 single, 0 partial, 5 cluster, 0 feature, 1 none. 0 features represented."
     assert str(found).startswith(text)
 
 
-def test_an_example_between_clusters_is_not_single() -> None:
+def test_an_example_that_is_alone_is_no_cluster() -> None:
     """Alone in its direction, but a fifth of it only is read."""
     run = storing([[0], [1], [2]], T=4, seed=disjoint(4))
     run = replace(run, b=run.b - 0.8 * run.training_set().toarray()[2])
     found = regime.classify(run)
-    assert found.label.tolist() == ["single", "single", "cluster", "none"]
+    assert found.label.tolist() == ["single", "single", "partial", "none"]
     assert found.gain[2] == pytest.approx(1 - 0.8**2)
     assert found.size.tolist() == [1, 1, 1]
+    assert found.summary()["clusters"] == 0 and math.isnan(found.kept_together)
+    *_, sizes = _regime.regime(run).ravel()
+    heights = {bars.get_label(): [bar.get_height() for bar in bars] for bars in sizes.containers}
+    assert {name: sum(count) for name, count in heights.items()} == {
+        "single": 2, "partial": 1, "cluster": 0,
+    }  # fmt: skip
+
+
+def test_clusters_have_two_members_or_more(backend: Backend) -> None:
+    """In a trained run in which some are alone but gain less than half."""
+    run = tiny(n=500, sparsity=0.98, T=40, steps=1_500, learning_rate=2e-2, eps=2e-6)
+    found = regime.classify(run)
+    size = np.append(found.size, 0)[found.cluster]
+    assert np.array_equal(size >= 2, found.label == "cluster")
+    assert np.array_equal(size == 1, np.isin(found.label, ["single", "partial"]))
+    partial = found.gain[found.label == "partial"]
+    assert len(partial) and partial.max() < 0.5
+
+
+def test_bars_of_large_clusters_stand_for_ranges_of_sizes() -> None:
+    found = regime.classify(tiny(T=8))
+    sizes = np.array([3_000, 33, 32, 5, 4, 3, 2, 1, 1, 1])
+    label = np.array(["single"] * 2 + ["partial"])
+    ax = plt.subplots()[1]
+    _regime._sizes(ax, replace(found, size=sizes, label=label))
+    names = [text.get_text() for text in ax.get_xticklabels()]
+    assert names[:6] == ["1", "2", "3–4", "5–8", "9–16", "17–32"] and names[-1] == "2,049–4,096"
+    heights = {bars.get_label(): [bar.get_height() for bar in bars] for bars in ax.containers}
+    assert heights["single"][0] == 2 and heights["partial"][0] == 1
+    assert heights["cluster"] == [0, 1, 2, 1, 0, 1, 1, 0, 0, 0, 0, 0, 1]
 
 
 def test_what_a_represented_feature_explains_is_no_memory(backend: Backend) -> None:
@@ -440,7 +470,7 @@ def test_any_run_can_be_classified(fields: dict[str, Any], backend: Backend) -> 
     assert len(found.label) == len(run.training_set()) == sum(found.counts.values())
     assert len(found.fresh_loss) == 10
     assert (found.polygon is None) == (run.config.m != 2)
-    stored = np.isin(found.label, ["single", "cluster"])
+    stored = np.isin(found.label, ["single", "partial", "cluster"])
     np.testing.assert_array_equal(found.cluster >= 0, stored)
     assert found.size.sum() == stored.sum()
 

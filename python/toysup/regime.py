@@ -1,4 +1,4 @@
-"""What one run stores: single examples, clusters of examples, features, or nothing.
+"""What one run stores: single examples, whole or in part, clusters of them, features, or nothing.
 
 A loss over all examples cannot tell a model that remembers a few of them from one that knows a
 little of each. These measures look at every example on its own. The yardstick is what the biases
@@ -40,7 +40,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 # What an example can be, in the order in which T makes them: see :func:`classify`.
-CLASSES = ("single", "cluster", "feature", "none")
+CLASSES = ("single", "partial", "cluster", "feature", "none")
 
 # Numbers of a dense array that exists at one time; of several arrays, that of each.
 _BUDGET = 2**20
@@ -663,7 +663,7 @@ class Regime:
     loss, gain : array of shape (T,)
         :func:`example_loss` and :func:`example_gain`.
     cluster : int array of shape (T,)
-        The cluster of each "single" and "cluster" example; -1 for the others.
+        The cluster of each "single", "partial" and "cluster" example; -1 for the others.
     size : int array
         Number of examples in each cluster, falling; 1 for an example without others like it.
     sharing, chance : float
@@ -751,10 +751,11 @@ def classify(
     * "none": its hidden vector removes less than ``gain`` of its loss (:func:`example_gain`).
     * "feature": it is stored, but at least ``share`` of what it gains comes from one feature, and
       that one is represented. Any other example with that feature would gain as well.
-    * "single": it gains half or more, so that at most one other can have as much of its place, and
-      no other stored example has a reconstruction like its own (:func:`clusters`).
-    * "cluster": the rest of the stored ones. Others are reconstructed alike, or it lies between
-      clusters and gains a little from each.
+    * "cluster": it is stored, and others have a reconstruction like its own (:func:`clusters`).
+    * "single": it has its reconstruction for itself and gains half or more, so that at most one
+      other can have as much of its place.
+    * "partial": it has its reconstruction for itself, too, but gains less than half. It lies
+      between others and gains a little from each, or is about to be dropped.
 
     Copies of an example, as ``repeats`` makes them, are examples of one cluster.
 
@@ -795,8 +796,8 @@ def classify(
     of_feature = stored & (found.share >= share) & known[found.feature]
     groups = clusters(run, batch, stored & ~of_feature, similarity=similarity)
     alone = np.append(groups.size, 0)[groups.label] == 1
-    conditions = [alone & (found.gain >= 0.5), groups.label >= 0, of_feature]
-    label = np.select(conditions, list(CLASSES[:3]), default=CLASSES[3])
+    conditions = [alone & (found.gain >= 0.5), alone, groups.label >= 0, of_feature]
+    label = np.select(conditions, list(CLASSES[:4]), default=CLASSES[4])
     rows = np.arange(min(retrieve, len(batch)))
     nearest, _ = nearest_example(run, batch, rows)
     together = (groups.label[nearest] == groups.label[rows])[label[rows] == "cluster"]

@@ -7,14 +7,14 @@ authors says that a memorising solution then stores clusters of correlated examp
 Trained: the paper's recipe for m = 2, from small to large T, a part of the runs of figure 3.
 
 Measured: every training example is looked at on its own (:func:`toysup.regime.classify`). It is
-stored as far as its hidden vector makes its loss smaller than the biases alone do: singly, in a
-cluster of examples that the model takes for one another, or because one represented feature makes
-up most of it. Three numbers check this. The share of pairs within clusters that have a feature in
-common, against that of all pairs of the same examples, says whether clusters are of correlated
-examples; before training, neighbours in the plane share features hardly more often than chance has
-it, 11 % against 10 % at the small scale. The share of examples whose reconstruction resembles no
-other example more says whether examples can be told apart. And fresh examples, by the same
-threshold, say what is not memory.
+stored as far as its hidden vector makes its loss smaller than the biases alone do: singly, in part
+(alone too, but by less than half), in a cluster of two or more examples that the model takes for
+one another, or because one represented feature makes up most of it. Three numbers check this. The
+share of pairs within clusters that have a feature in common, against that of all pairs of the same
+examples, says whether clusters are of correlated examples; before training, neighbours in the plane
+share features hardly more often than chance has it, 11 % against 10 % at the small scale. The share
+of examples whose reconstruction resembles no other example more says whether examples can be told
+apart. And fresh examples, by the same threshold, say what is not memory.
 
 Expected: a polygon of single examples at T = 5 and 8, where two circles are possible; then, on one
 circle, clusters that share features several times as often as chance would have it; then no circle
@@ -57,7 +57,8 @@ _MEANS = (
 )
 
 _COLUMNS = """\
-Means over the seeds. single, cluster, feature, none: examples that are stored that way.
+Means over the seeds. single, partial, cluster, feature, none: examples that are stored that way;
+partial: alone in its place, too, but with a gain of less than half.
 clusters: those of two or more examples; sharing: pairs within them that have a feature in common;
 chance: all pairs of the same examples.
 retrieved: examples whose reconstruction resembles no other example more; kept together: those in

@@ -22,12 +22,15 @@ __all__ = ["regime", "regimes"]
 # Reds are examples, blue is a feature. Paint, marker, and hatch of what has an area.
 _LOOK = {
     "single": ("examples", "o", ""),
+    "partial": ("coral", "v", "\\\\\\"),
     "cluster": ("salmon", "s", "///"),
     "feature": ("features", "^", "..."),
     "none": ("rule", "x", ""),
 }
 # More dots than this are drawn as pixels also in a vector graphic.
 _RASTER_FROM = 300
+# Clusters of more examples than this are counted by powers of two.
+_MAX_SIZES = 40
 
 
 def regime(source: Source, *, axes: npt.ArrayLike | None = None, **select: Any) -> Any:
@@ -35,7 +38,8 @@ def regime(source: Source, *, axes: npt.ArrayLike | None = None, **select: Any) 
 
     Four panels: the hidden vectors of the training examples by class; the loss of every example in
     rising order, beside that of fresh ones; how much of each feature's loss the hidden vectors
-    remove, against the number of examples that have the feature; and the sizes of the clusters.
+    remove, against the number of examples that have the feature; and how many examples are stored
+    alone, and clusters of each size.
 
     Parameters
     ----------
@@ -92,7 +96,7 @@ def _hidden(ax: Axes, run: Run, found: Regime) -> None:
         handles=shown[::-1],
         loc="upper center",
         bbox_to_anchor=(0.5, 0.0),
-        ncols=4,
+        ncols=len(CLASSES),
         columnspacing=0.9,
         handletextpad=0.1,
     )
@@ -183,8 +187,8 @@ def _features(ax: Axes, run: Run, found: Regime) -> None:
 
 
 def _sizes(ax: Axes, found: Regime) -> None:
-    """How many clusters there are of each size."""
-    ax.set(xlabel="examples in a cluster", ylabel="clusters")
+    """How many are stored alone, and clusters of each size, or sizes up to each power of two."""
+    ax.set(xlabel="examples that are stored alike", ylabel="groups of so many")
     if not len(found.size):
         ax.set(xticks=[], yticks=[])
         ax.text(
@@ -196,12 +200,24 @@ def _sizes(ax: Axes, found: Regime) -> None:
             color=paint("muted"),
         )
         return
-    size, number = np.unique(found.size, return_counts=True)
-    single = np.where(size == 1, found.counts["single"], 0)
-    for name, height, below in (("single", single, 0), ("cluster", number - single, single)):
+    largest = int(found.size[0])
+    last = np.arange(1, max(largest, 5) + 1)
+    if largest > _MAX_SIZES:  # bars would be thinner than a pixel
+        last = 2 ** np.arange(int(largest - 1).bit_length() + 1)
+    first = np.append(1, last[:-1] + 1)
+    at = np.arange(1, len(last) + 1)
+    below = np.zeros(len(last))
+    for name in ("single", "partial", "cluster"):
+        height = np.zeros(len(last))
+        if name == "cluster":
+            height += np.bincount(
+                np.searchsorted(last, found.size[found.size > 1]), None, len(last)
+            )
+        else:
+            height[0] = found.counts[name]
         kind, _, hatch = _LOOK[name]
         ax.bar(
-            size,
+            at,
             height,
             0.8,
             bottom=below,
@@ -211,11 +227,16 @@ def _sizes(ax: Axes, found: Regime) -> None:
             hatch=hatch,
             label=name,
         )
-    ax.set_xlim(0.4, max(size[-1], 5) + 0.6)
+        below += height
+    ax.set_xlim(0.4, len(last) + 0.6)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(integer=True))
-    if size[-1] > 1:
-        ax.set_title(f"{found.sharing:.0%} of pairs share a feature ({found.chance:.0%} by chance)")
+    if largest > _MAX_SIZES:
+        names = [f"{a:,}" if a == b else f"{a:,}–{b:,}" for a, b in zip(first, last, strict=True)]
+        ax.set_xticks(at, names, rotation=40, ha="right", size="x-small")
+    if largest > 1:
+        text = f"{found.sharing:.0%} of pairs share a feature ({found.chance:.0%} by chance)"
+        ax.set_title(text, size="small")
 
 
 def regimes(found: Mapping[float, Sequence[Regime]]) -> Figure:

@@ -37,6 +37,7 @@ _PAINTS = {
     "green": "#1b7837",
     "violet": "#762a83",
     "orange": "#d95f02",
+    "coral": "#d6604d",
     "salmon": "#f4a582",
 }
 # What lies between the colours of text and ground, by the share of the text's on a light and on a
