@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 import toysup
 from toysup._types import Backend, RawRun
+from toysup.store import Store
 from toysup.training import Run
 
 Array = npt.NDArray[Any]
@@ -202,6 +203,13 @@ def on(backend: Backend, function: Callable[..., Any], *args: Any, **kwargs: Any
     """What a function returns on that backend."""
     with using(backend):
         return function(*args, **kwargs)
+
+
+def kept_state(store: Store, config: toysup.TrainConfig) -> Any:
+    """The furthest state of a run: its meta-data and arrays, if there is one."""
+    for kept in store.kept([config], repair=True):
+        return store.load_checkpoint(kept)
+    return None
 
 
 def after(seconds: float) -> Callable[[], bool]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers import run_bits
+from helpers import kept_state, run_bits
 from toysup import Run, StoreError, TrainConfig, load_run, open_sweep, sweep, train
 from toysup._archive import read, read_checkpoint, read_meta, verify, write
 from toysup._files import SCHEMA_VERSION, Damaged, read_document
@@ -54,7 +54,7 @@ def store(original: Path, tmp_path: Path) -> Store:
 KINDS: dict[str, Callable[[Store], Path]] = {
     "run": lambda store: store.run_file(CONFIG),
     "failure": lambda store: store.failure_file(FAILED),
-    "checkpoint": lambda store: store.checkpoint_file(FAILED),
+    "checkpoint": lambda store: store.checkpoint_file(FAILED, "test"),
     "manifest": lambda store: store.path / "sweep.json",
 }
 
@@ -260,7 +260,7 @@ def reused(kind: str, store: Store) -> Any:
     use = {
         "run": lambda: store.verified(CONFIG),
         "failure": lambda: store.verified(FAILED),
-        "checkpoint": lambda: store.load_checkpoint(FAILED),
+        "checkpoint": lambda: kept_state(store, FAILED),
     }
     return use[kind]()
 
@@ -547,12 +547,12 @@ def test_a_manifest_of_too_many_cells_is_refused_before_they_are_made(store: Sto
 
 
 def test_a_checkpoint_of_another_run_is_refused(store: Store) -> None:
-    path = store.checkpoint_file(FAILED)
+    path = store.checkpoint_file(FAILED, "test")
     write(path, {"config": json.loads(CONFIG.to_json())}, STATE)
     with pytest.raises(Damaged, match="state of another config"):
         read_checkpoint(path, FAILED)
-    with pytest.warns(RuntimeWarning, match="starts from the beginning"):
-        assert store.load_checkpoint(FAILED) is None
+    with pytest.warns(RuntimeWarning, match="its run does not go on from there"):
+        assert kept_state(store, FAILED) is None
 
 
 @pytest.mark.parametrize(
@@ -658,7 +658,7 @@ def test_later_versions_are_not_taken_for_damaged(store: Store) -> None:
         lambda: store.summary(CONFIG),
         lambda: store.verified(CONFIG),
         lambda: store.verified(FAILED),
-        lambda: store.load_checkpoint(FAILED),
+        lambda: kept_state(store, FAILED),
         lambda: store.grid(),
         lambda: store.extend(Grid.make(CONFIG, {})),
     ):
@@ -710,12 +710,14 @@ def test_runs_that_make_no_grid_are_named(store: Store) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_sweep_over_a_damaged_store_ends_the_same(
-    backend: object, tmp_path: Path, seed: int
+    backend: Any, tmp_path: Path, seed: int
 ) -> None:
     axes: dict[str, Any] = {"T": [4, 6], "m": [1, 2], "seed": range(2)}
     before = sweep(CONFIG, **axes, store=tmp_path / "store")
     store, draw = Store(tmp_path / "store"), random.Random(seed)
-    store.save_checkpoint(before.configs[0], {"step": 3}, {"W": np.zeros(3)})
+    store.save_checkpoint(
+        before.configs[0], {"step": 3, "maker": backend.maker()}, {"W": np.zeros(3)}
+    )
     files = [store.path / "sweep.json", *sorted((store.path / "runs").iterdir())]
     files += sorted((store.path / "checkpoints").iterdir())
     for path in draw.sample(files, 6):

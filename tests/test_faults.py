@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers import run_bits
+from helpers import kept_state, run_bits
 from toysup import StoreError, TrainConfig, open_sweep, sweep, train
 from toysup import _files as files
 from toysup._grid import Grid
@@ -113,7 +113,7 @@ def state(path: Path) -> dict[str, Any]:
         summary = store.verified(config)
         if summary is not None and summary["status"] != "failed":
             summary = {**summary, "bits": run_bits(store.load(config))}
-        checkpoint = store.load_checkpoint(config)
+        checkpoint = kept_state(store, config)
         step = None if checkpoint is None else checkpoint[0]["step"]
         found[f"T={T}"] = (summary, step)
     return found
@@ -140,7 +140,7 @@ def extend(store: Store) -> None:
 
 
 def checkpoint(store: Store) -> None:
-    store.save_checkpoint(OTHER, {"step": 8}, ARRAYS)
+    store.save_checkpoint(OTHER, {"step": 8, "maker": "me"}, ARRAYS)
 
 
 def begin(store: Store) -> None:
@@ -154,7 +154,7 @@ def store(tmp_path: Path) -> Store:
     store.extend(Grid.make(SMALL, {"T": [4, 6]}))
     store.save(RUNS[4])
     store.save_failure(OTHER, "a failure", step=1)
-    store.save_checkpoint(OTHER, {"step": 4}, ARRAYS)
+    store.save_checkpoint(OTHER, {"step": 4, "maker": "me"}, ARRAYS)
     return store
 
 

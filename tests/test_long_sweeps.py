@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import toysup
@@ -200,22 +202,67 @@ def test_an_interrupted_sweep_goes_on_inside_its_runs(backend, monkeypatch, tmp_
         assert run_bits(result.run(seed=seed)) == run_bits(train(config, seed=seed))
 
 
-def test_a_state_that_does_not_fit_costs_only_time(backend, caplog, tmp_path):
-    config = LONG[backend.name]
-    store = Store(tmp_path)
+def stopped(config: TrainConfig, store: Path, **options: Any) -> None:
+    """A sweep that is stopped as soon as there is a state that was not there before."""
+    before = set(store.glob("checkpoints/[!.]*.npz"))
     with (
-        interrupted_when(lambda: list((tmp_path / "checkpoints").glob("[!.]*.npz"))),
-        pytest.raises(SweepInterrupted),
+        interrupted_when(lambda: set(store.glob("checkpoints/[!.]*.npz")) - before),
+        pytest.raises(SweepInterrupted, match=r"kept in '.*', with the states of 1 more; the same"),
     ):
-        sweep(config, store=tmp_path, checkpoint_every=0.01)
-    found = store.load_checkpoint(config)
-    assert found is not None
-    meta, arrays = found
-    store.save_checkpoint(config, {**meta, "maker": "somebody else"}, arrays)
-    with caplog.at_level(logging.WARNING, "toysup"):
-        result = sweep(config, store=tmp_path)
-    assert "starts from the beginning: it was made by somebody else" in caplog.text
+        sweep(config, store=store, checkpoint_every=0.01, **options)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_the_states_of_another_maker_are_kept_for_it(backend, caplog, monkeypatch, tmp_path, old):
+    config, store = LONG[backend.name], Store(tmp_path)
+    module = toysup._backend.load(backend.name)  # type: ignore[attr-defined]
+    stopped(config, tmp_path)
+    [mine] = store.kept([config])
+    if old:  # those of older versions do not name their maker
+        mine.path.rename(mine.path.with_name(f"{config.key()}.npz"))
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "maker", lambda: "somebody else")
+        said = (
+            rf"states made by '{mine.maker}' are kept but not used, as this is 'somebody else': T"
+        )
+        with pytest.warns(RuntimeWarning, match=said):
+            stopped(config, tmp_path)
+        assert re.search(said, caplog.text)
+    assert {kept.maker for kept in store.kept([config])} == {mine.maker, "somebody else"}
+    seen = spied(monkeypatch, backend)
+    result = sweep(config, store=tmp_path)
+    assert seen[0][0] >= mine.step > 0
     assert run_bits(result.run()) == run_bits(train(config))
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_each_backend_keeps_its_own_states(native, monkeypatch, tmp_path):
+    config, store = LONG["numpy"].replace(steps=2**40), Store(tmp_path)
+    stopped(config, tmp_path)
+    monkeypatch.setenv("TOYSUP_BACKEND", "numpy")
+    with pytest.warns(RuntimeWarning, match=r"states made by 'toysup \S+ native auto' are kept"):
+        stopped(config, tmp_path)
+    stopped_at = {kept.maker.split()[2]: kept.step for kept in store.kept([config])}
+    assert stopped_at.keys() == {"native", "numpy"}
+    monkeypatch.setenv("TOYSUP_BACKEND", "native")
+    seen = spied(monkeypatch, native)
+    with (
+        interrupted_when(lambda: seen),
+        pytest.raises(SweepInterrupted, match="with the states of 1 more"),
+    ):
+        sweep(config, store=tmp_path)
+    assert seen[0][0] == stopped_at["native"]
+
+
+def test_a_state_that_does_not_fit_costs_only_time(backend, caplog, tmp_path):
+    store = Store(tmp_path)
+    meta = {"step": 3, "seconds": 0.5, "maker": backend.maker()}
+    store.extend(Grid.make(TINY, {}))
+    store.save_checkpoint(TINY, meta, {"W": np.zeros(3)})
+    with caplog.at_level(logging.WARNING, "toysup"):
+        result = sweep(TINY, store=tmp_path)
+    assert re.search(r"T=4, m=2, seed=0 does not go on from .*\.npz: ", caplog.text)
+    assert run_bits(result.run()) == run_bits(train(TINY))
 
 
 # ------------------------------------------------------------------------------------- memory
@@ -378,6 +425,25 @@ def test_status_shows_what_is_at_work(tmp_path, capsys):
     assert cli.main(["status", "--json", str(tmp_path)]) == 0
     [store] = json.loads(capsys.readouterr().out)["stores"]
     assert store["running"][0]["runs"] == 8
+
+
+def test_status_shows_what_is_half_done_and_kept(backend, tmp_path, capsys):
+    stopped(LONG[backend.name], tmp_path, seed=range(3), n_jobs=1)
+    assert cli.main(["status", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    found = re.search(r"\nunder way, with their state kept:\n  seed=(\d): step ([\d,]+) of", out)
+    assert found is not None and "3 runs: 3 missing" in out and "at work" not in out
+    assert cli.main(["status", "--json", str(tmp_path)]) == 0
+    [store] = json.loads(capsys.readouterr().out)["stores"]
+    step, steps = int(found[2].replace(",", "")), LONG[backend.name].steps
+    assert store["kept"] == [
+        {"seed": int(found[1]), "step": step, "steps": steps, "made_by": backend.maker()}
+    ]
+    assert 0 < step < steps
+    path = next((tmp_path / "checkpoints").iterdir())
+    path.write_bytes(b"damaged")  # which is for a sweep to say
+    assert cli.main(["status", str(tmp_path)]) == 0
+    assert "under way" not in capsys.readouterr().out and path.exists()
 
 
 def test_a_sweep_that_cannot_say_how_far_it_is_goes_on(backend, tmp_path):

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 
 import toysup
-from helpers import run_bits
+from helpers import kept_state, run_bits
 from toysup import StoreError, SweepResult, TrainConfig, load_run, open_sweep, sweep, train
 from toysup._grid import Grid
 from toysup.store import Store
@@ -564,7 +564,7 @@ def test_a_folder_of_a_store_that_leads_elsewhere_is_refused(
             Store(store).save(train(SMALL))
     if name == "checkpoints":
         with pytest.raises(StoreError, match=words):
-            Store(store).save_checkpoint(SMALL, {"step": 1}, {})
+            Store(store).save_checkpoint(SMALL, {"step": 1, "maker": "me"}, {})
     assert not list(elsewhere.iterdir())
 
 
@@ -625,12 +625,12 @@ def test_a_lock_held_at_a_fork_is_free_in_the_child(store):
 def test_a_checkpoint_is_kept_until_its_run_is_saved(backend, store):
     kept, config = Store(store), SMALL.replace(T=6, seed=1)
     arrays = {"W": np.arange(6, dtype="f4").reshape(2, 3), "powers": np.array([0.9, 0.1])}
-    assert kept.load_checkpoint(config) is None
+    assert kept_state(kept, config) is None
     kept.save_failure(config, "made to fail", step=3)
     assert kept.summary(config) == {"status": "failed", "error": "made to fail", "steps_done": 3}
     kept.save_checkpoint(config, {"step": 3, "seconds": 0.25, "maker": "me"}, arrays)
     kept.save_checkpoint(config, {"step": 4, "seconds": 0.25, "maker": "me"}, arrays)
-    found = kept.load_checkpoint(config)
+    found = kept_state(kept, config)
     assert found is not None
     meta, again = found
     assert (meta["step"], meta["seconds"], meta["maker"]) == (4, 0.25, "me")
@@ -638,16 +638,16 @@ def test_a_checkpoint_is_kept_until_its_run_is_saved(backend, store):
     assert all(again[k].dtype == arrays[k].dtype for k in arrays)
     assert all(np.array_equal(again[k], arrays[k]) for k in arrays)
     kept.save(train(config))
-    assert kept.load_checkpoint(config) is None
+    assert kept_state(kept, config) is None
     assert not list((store / "checkpoints").iterdir())
     assert not list((store / "runs").glob("*.failed.json"))
-    kept.drop_checkpoint(config)
+    kept.drop_checkpoints(config)
 
 
 def test_what_a_finished_run_has_no_use_for_is_removed_by_the_next_sweep(backend, store):
     kept, config = Store(store), SMALL.replace(T=6)
     before = contents(store)
-    kept.save_checkpoint(config, {"step": 3}, {})
+    kept.save_checkpoint(config, {"step": 3, "maker": "me"}, {})
     kept.save_failure(config, "an older one")
     assert sweep(SMALL, T=[4, 6], store=store).dataset.status.values.tolist() == ["ok", "ok"]
     (store / "checkpoints").rmdir()
@@ -774,16 +774,21 @@ def test_failures_and_checkpoints_are_merged_where_there_is_no_run(backend, tmp_
     a.save(train(four))
     b.save_failure(four, "fails elsewhere")
     b.save_failure(six, "fails", step=2)
-    a.save_checkpoint(four, {"step": 9}, {})
-    a.save_checkpoint(eight, {"step": 5}, {"x": np.zeros(2)})
-    b.save_checkpoint(eight, {"step": 7}, {"x": np.ones(2)})
+    a.save_checkpoint(four, {"step": 9, "maker": "me"}, {})
+    a.save_checkpoint(eight, {"step": 5, "maker": "me"}, {"x": np.zeros(2)})
+    b.save_checkpoint(eight, {"step": 7, "maker": "me"}, {"x": np.ones(2)})
     c.extend(Grid.make(SMALL, {"T": 8}))
-    c.save_checkpoint(eight, {"step": 6}, {})
+    c.save_checkpoint(eight, {"step": 6, "maker": "me"}, {})
+    b.save_checkpoint(eight, {"step": 3, "maker": "you"}, {})
+    old = a.checkpoint_file(eight, "me")  # those of older versions do not name their maker
+    old.rename(old.with_name(f"{eight.key()}.npz"))
     assert c.merge([b, a]) == {"copied": 1, "known": 0, "damaged": 0, "failed": 1}
-    assert c.summary(four)["status"] == "ok" and c.load_checkpoint(four) is None
+    assert c.summary(four)["status"] == "ok" and kept_state(c, four) is None
     assert c.summary(six) == {"status": "failed", "error": "fails", "steps_done": 2}
-    meta, arrays = c.load_checkpoint(eight)
+    meta, arrays = kept_state(c, eight)
     assert meta["step"] == 7 and arrays["x"].tolist() == [1, 1]
+    assert [(kept.step, kept.maker) for kept in c.kept([eight])] == [(7, "me"), (3, "you")]
+    assert c.merge([a, b])["copied"] == 0 and len(c.kept([eight])) == 2
 
 
 def test_a_merger_of_what_is_not_there_or_another_sweep(backend, tmp_path):

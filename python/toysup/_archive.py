@@ -18,7 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,10 +35,12 @@ from toysup._version import __version__
 from toysup.config import TrainConfig
 
 __all__ = [
+    "Kept",
     "is_of",
     "read",
     "read_checkpoint",
     "read_config",
+    "read_kept",
     "read_meta",
     "verify",
     "write",
@@ -305,3 +307,23 @@ def read_checkpoint(path: Path, config: TrainConfig) -> tuple[dict[str, Any], Ar
     if not is_of(meta, config):
         raise Damaged(path, "holds the state of another config")
     return meta, arrays
+
+
+class Kept(NamedTuple):
+    """The state of a run, as far as can be seen quickly."""
+
+    path: Path
+    config: TrainConfig
+    step: int
+    maker: str
+
+
+def read_kept(path: Path, config: TrainConfig) -> Kept:
+    """What the meta-data of a state say; raises as :func:`read_checkpoint`."""
+    meta = read_meta(path)
+    if not is_of(meta, config):
+        raise Damaged(path, "holds the state of another config")
+    step, maker = meta.get("step"), meta.get("maker")
+    if type(step) is not int or not 0 <= step <= config.steps or not isinstance(maker, str):
+        raise Damaged(path, "is not a readable state")
+    return Kept(path, config, step, maker)

@@ -18,6 +18,7 @@ from toysup.errors import StoreError
 
 __all__ = [
     "FOLDERS",
+    "STATE",
     "inside",
     "is_ours",
     "locked",
@@ -28,7 +29,7 @@ __all__ = [
 
 FOLDERS = ("runs", "checkpoints", "damaged", "running")
 # Names of files that a store holds, and what an interrupted writing left of them.
-_FILE = r"(sweep\.json|[0-9a-f]{20}\.(npz|failed\.json))"
+_FILE = r"(sweep\.json|[0-9a-f]{20}(\.[0-9a-f]{8})?\.npz|[0-9a-f]{20}\.failed\.json)"
 _LEFT = re.compile(rf"\.{_FILE}\.[0-9a-f]+\.tmp")
 _OURS = re.compile(rf"{_FILE}(\.\d+)?|{_LEFT.pattern}")
 # What version control, file managers, notebooks and file systems put into a folder by themselves.
@@ -36,6 +37,8 @@ _LITTER = {
     *(".gitkeep", ".keep", ".gitignore", ".ipynb_checkpoints", "lost+found"),
     *(".DS_Store", ".directory", "Thumbs.db", "desktop.ini"),
 }
+# Of a state: the key of its run, and a hash of its maker, which older versions left out.
+STATE = re.compile(r"([0-9a-f]{20})(\.[0-9a-f]{8})?\.npz")
 # What another process may be about to rename is younger than this, in seconds.
 _OLD = 86_400.0
 # Held while a store is changed in more than one step.

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toysup._archive import read_config, read_meta, verify
+from toysup._archive import read_config, read_kept, read_meta, verify
 from toysup._files import Damaged, read_document, replace_file
-from toysup._folder import make
+from toysup._folder import STATE, make
 from toysup.config import TrainConfig
 from toysup.errors import StoreError
 from toysup.training import Run, load_run
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from toysup.store import Store
 
 __all__ = ["merge_stores"]
+
+# Names of files: the key of the run comes first.
+_RUN = re.compile(r"([0-9a-f]{20})\.npz")
+_FAILURE = re.compile(r"([0-9a-f]{20})\.failed\.json")
 
 log = logging.getLogger("toysup")
 
@@ -58,7 +62,7 @@ def _new_runs(
     """The files of runs that are to be copied, by key; those that are twice must agree."""
     found: dict[str, tuple[Path, TrainConfig]] = {}
     for source in sources:
-        for path, config, _ in _intact(source.folder("runs"), ".npz", counts):
+        for path, config, _ in _intact(source.folder("runs"), _RUN, counts):
             key = config.key()
             if key in found:
                 known = found[key][0]
@@ -78,19 +82,22 @@ def _is_done(store: Store, config: TrainConfig) -> bool:
 
 
 def _intact(
-    folder: Path, suffix: str, counts: dict[str, int]
+    folder: Path, name: re.Pattern[str], counts: dict[str, int]
 ) -> Iterator[tuple[Path, TrainConfig, Mapping[str, Any]]]:
-    """Every file of that kind with its config and meta-data; damaged ones are only named."""
-    for path in sorted(folder.glob(f"*{suffix}")):
-        if not re.fullmatch(r"[0-9a-f]{20}", path.name.removesuffix(suffix)):
+    """Every file of that name with its config and meta-data; damaged ones are only named."""
+    for path in sorted(folder.glob("*")):
+        named = name.fullmatch(path.name)
+        if named is None:
             continue
         try:
-            if suffix == ".npz":
+            if name is not _FAILURE:
                 verify(path)
-            meta = read_meta(path) if suffix == ".npz" else read_document(path)
+            meta = read_document(path) if name is _FAILURE else read_meta(path)
             config = read_config(path, meta)
-            if config.key() + suffix != path.name:
+            if config.key() != named[1]:
                 raise Damaged(path, "is named as that of another config")
+            if name is STATE:
+                read_kept(path, config)
         except Damaged as error:
             counts["damaged"] += 1
             log.warning("%s; it is left out", error)
@@ -133,23 +140,19 @@ def _copy(source: Path, target: Path) -> None:
 
 def _copy_failures(target: Store, source: Store, counts: dict[str, int]) -> None:
     """Copy the records of failures of what the target knows nothing of."""
-    for path, config, _ in _intact(source.folder("runs"), ".failed.json", counts):
+    for path, config, _ in _intact(source.folder("runs"), _FAILURE, counts):
         if target.summary(config) is None:
             _copy(path, target.failure_file(config))
             counts["failed"] += 1
 
 
 def _copy_checkpoints(target: Store, source: Store, counts: dict[str, int]) -> None:
-    """Copy the states of runs that have got further than the target's."""
-    for path, config, meta in _intact(source.folder("checkpoints"), ".npz", counts):
+    """Copy the states of runs that have got further than the target's by the same maker."""
+    for path, config, _ in _intact(source.folder("checkpoints"), STATE, counts):
         if _is_done(target, config):
             continue
-        known = target.load_checkpoint(config)
-        if known is None or _step(meta) > _step(known[0]):
+        new = read_kept(path, config)
+        known = target.kept([config], repair=True)
+        if not any(old.maker == new.maker and old.step >= new.step for old in known):
             make(target.folder("checkpoints"))
-            _copy(path, target.checkpoint_file(config))
-
-
-def _step(meta: Mapping[str, Any]) -> int:
-    step = meta.get("step")
-    return step if isinstance(step, int) else -1
+            _copy(path, target.checkpoint_file(config, new.maker))

@@ -350,15 +350,15 @@ class _Run:
         return "ok"
 
 
-def _maker() -> str:
+def maker() -> str:
     """What a state depends on besides its run."""
     return f"toysup {__version__} numpy {np.__version__}"
 
 
 def check_state(config: TrainConfig, state: State) -> None:
     """Raise ``ValueError``, saying why, if a run cannot go on from there to the same bits."""
-    if state.get("maker") != _maker():
-        raise ValueError(f"it was made by {state.get('maker')}, this is {_maker()}")
+    if state.get("maker") != maker():
+        raise ValueError(f"it was made by {state.get('maker')}, this is {maker()}")
     m, n = config.m, config.n
     points, shots = (np.shape(state.get(name))[:1] for name in ("history", "snapshot_W"))  # type: ignore[arg-type]
     shapes = {"W": (m, n), "b": (n,), "powers": (2,), "history": (*points, len(HISTORY))}
@@ -407,7 +407,7 @@ def train_one(
         return earlier + time.perf_counter() - began
 
     def show() -> None:
-        keep({**run.state(), "step": run.step, "seconds": seconds(), "maker": _maker()})
+        keep({**run.state(), "step": run.step, "seconds": seconds(), "maker": maker()})
 
     def tick(step: int) -> None:
         nonlocal last

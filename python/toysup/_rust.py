@@ -80,15 +80,15 @@ def _given(config: TrainConfig) -> tuple[Array, Array] | None:
     return None if given is None else (given.W.ravel().astype(float), given.b.astype(float))
 
 
-def _maker() -> str:
+def maker() -> str:
     """What a state depends on besides its run."""
     return f"toysup {__version__} native {os.environ.get('TOYSUP_KERNEL') or 'auto'}"
 
 
 def check_state(config: TrainConfig, state: State) -> None:
     """Raise ``ValueError``, saying why, if a run cannot go on from there to the same bits."""
-    if state.get("maker") != _maker():
-        raise ValueError(f"it was made by {state.get('maker')}, this is {_maker()}")
+    if state.get("maker") != maker():
+        raise ValueError(f"it was made by {state.get('maker')}, this is {maker()}")
     try:
         _native.check(_job(config, state))
     except (TypeError, OverflowError) as error:
@@ -116,7 +116,7 @@ def train_many(
         return poll(work)
 
     def keep(i: int, state: State) -> None:
-        options.on_state(i, {**state, "maker": _maker()})
+        options.on_state(i, {**state, "maker": maker()})
 
     _native.train_many(
         [_job(config, options.states.get(i)) for i, config in enumerate(configs)],

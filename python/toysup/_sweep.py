@@ -134,7 +134,11 @@ def sweep(
         raise
     result = SweepResult(asked.grid, work.cells(), interrupted=interrupted)
     if interrupted:
-        message = f"the sweep was interrupted: {_so_far(result, asked.store)}"
+        message = (
+            f"the sweep was interrupted: {so_far(result, asked.store)}"
+            + (", in memory only; with store= they are kept, and" if asked.store is None else ";")
+            + " the same call continues"
+        )
         if on_interrupt == "raise":
             end_scripts()
             raise SweepInterrupted(message, result)
@@ -142,13 +146,16 @@ def sweep(
     return result
 
 
-def _so_far(result: SweepResult, store: Store | None) -> str:
-    """What an interrupted sweep has done and kept, and how it goes on."""
-    done = sum(status in ("ok", "diverged") for status in result.statuses)
-    text = f"{done} of {len(result)} runs are finished"
+def so_far(result: SweepResult, store: Store | None) -> str:
+    """What an interrupted sweep has done and kept."""
+    runs = list(zip(result.configs, result.statuses, strict=True))
+    left = [config for config, status in runs if status not in ("ok", "diverged")]
+    text = f"{len(result) - len(left)} of {len(result)} runs are finished"
     if store is None:
-        return f"{text}, in memory only; with store= they are kept, and the same call continues"
-    return f"{text} and kept in {str(store.path)!r}; the same call continues"
+        return text
+    half = len({kept.config for kept in store.kept(left)})
+    more = f", with the states of {half} more" if half else ""
+    return f"{text} and kept in {str(store.path)!r}{more}"
 
 
 def plan(

@@ -124,6 +124,9 @@ class Backend(Protocol):
     ) -> tuple[float, Array, Array]:
         """The loss and its gradient with respect to W and b."""
 
+    def maker(self) -> str:
+        """What a state depends on besides its run: its "maker" must be the same."""
+
     def check_state(self, config: TrainConfig, state: State) -> None:
         """Raise ``ValueError``, saying why, if a run cannot go on from there to the same bits."""
 

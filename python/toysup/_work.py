@@ -5,9 +5,11 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from toysup._archive import Kept
 from toysup._backend import backend
 from toysup._checkpoint import pack, unpack
 from toysup._executors import Failed, outcome, train_on
@@ -19,7 +21,7 @@ from toysup._result import Cell
 from toysup._running import Pulse
 from toysup._types import Options, RawRun, State
 from toysup.config import TrainConfig
-from toysup.errors import RunFailedError, StoreError
+from toysup.errors import RunFailedError, StoreError, short
 from toysup.store import Store
 from toysup.training import Run
 
@@ -147,18 +149,42 @@ class Work:
 
     def _states(self) -> dict[int, State]:
         """Where runs go on."""
+        if self._store is None:
+            return {}
         states: dict[int, State] = {}
-        for i, config in enumerate(self.todo if self._store is not None else ()):
-            assert self._store is not None
-            found = self._store.load_checkpoint(config)
-            if found is None:
-                continue
-            try:
-                states[i] = unpack(config, *found)
-            except ValueError as error:
-                log.warning("%s starts from the beginning: %s", _point(config), error)
-                self._store.drop_checkpoint(config)
+        others: dict[str, set[int]] = {}
+        places = {config.key(): i for i, config in enumerate(self.todo)}
+        for kept in self._store.kept(self.todo, repair=True):
+            i = places[kept.config.key()]
+            if kept.maker != backend().maker():
+                others.setdefault(kept.maker, set()).add(i)
+            elif i not in states:
+                state = self._state(kept)
+                states |= {} if state is None else {i: state}
+        for maker, runs in others.items():
+            self._say_unused(maker, runs - states.keys())
         return states
+
+    def _state(self, kept: Kept) -> State | None:
+        """A state in full, if the run can go on from there."""
+        assert self._store is not None
+        found = self._store.load_checkpoint(kept)
+        try:
+            return None if found is None else unpack(kept.config, *found)
+        except ValueError as error:
+            log.warning("%s does not go on from %s: %s", _point(kept.config), kept.path, error)
+            return None
+
+    def _say_unused(self, maker: str, runs: Collection[int]) -> None:
+        """Say that runs begin although there are states of them."""
+        if runs:
+            which = _point(self.todo[min(runs)]) + (f" and {len(runs) - 1} more" * (len(runs) > 1))
+            message = (
+                f"states made by {short(maker)} are kept but not used, as this is "
+                f"{backend().maker()!r}: {which}"
+            )
+            log.warning("%s", message)
+            warnings.warn(message, RuntimeWarning, stacklevel=5)
 
     def _keep_state(self, i: int, state: State) -> None:
         """Keep a checkpoint; a sweep can do without it, so what goes wrong is only said."""

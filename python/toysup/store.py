@@ -4,7 +4,7 @@
 ``sweep.json``              the grid
 ``runs/KEY.npz``            finished runs
 ``runs/KEY.failed.json``    runs that failed
-``checkpoints/KEY.npz``     states of runs under way
+``checkpoints/KEY.*.npz``   states of runs under way; the second word is a hash of their maker
 ``damaged/``                files that could not be trusted, set aside by a sweep
 ``running/``                signs of life of the sweeps that are at work
 ==========================  =================================================================
@@ -14,19 +14,30 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy.typing as npt
 
-from toysup._archive import is_of, read_checkpoint, read_config, read_meta, verify, write_checkpoint
+from toysup._archive import (
+    Kept,
+    is_of,
+    read_checkpoint,
+    read_config,
+    read_kept,
+    read_meta,
+    verify,
+    write_checkpoint,
+)
 from toysup._files import SCHEMA_VERSION, Damaged, read_document, reason, write_document
 from toysup._folder import (
     FOLDERS,
+    STATE,
     inside,
     is_ours,
     locked,
@@ -44,6 +55,9 @@ from toysup.training import Run, load_run, read_summary
 __all__ = ["SCHEMA_VERSION", "Store"]
 
 Found = TypeVar("Found")
+Packed = tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]
+# What becomes of a run whose state is damaged: another state of its may be there.
+_NOT_USED = "and its run does not go on from there"
 # The files of a run are named several times in a row.
 _key = functools.lru_cache(maxsize=64)(TrainConfig.key)
 
@@ -79,9 +93,10 @@ class Store:
         """Where the record of a failure is."""
         return self.folder("runs") / f"{_key(config)}.failed.json"
 
-    def checkpoint_file(self, config: TrainConfig) -> Path:
-        """Where the state of a run under way is."""
-        return self.folder("checkpoints") / f"{_key(config)}.npz"
+    def checkpoint_file(self, config: TrainConfig, maker: str) -> Path:
+        """Where the state of a run under way is; that of another maker is of no use to this one."""
+        tag = hashlib.sha256(maker.encode()).hexdigest()[:8]
+        return self.folder("checkpoints") / f"{_key(config)}.{tag}.npz"
 
     # ------------------------------------------------------------------------------ the grid
 
@@ -202,7 +217,7 @@ class Store:
 
     def tidy(self, config: TrainConfig) -> None:
         """Remove what a finished run has no use for; if that cannot be done, it does no harm."""
-        self.drop_checkpoint(config)
+        self.drop_checkpoints(config)
         with contextlib.suppress(OSError):
             self.failure_file(config).unlink(missing_ok=True)
 
@@ -300,25 +315,44 @@ class Store:
     def save_checkpoint(
         self, config: TrainConfig, meta: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
     ) -> None:
-        """Keep the state of a run under way."""
+        """Keep the state of a run under way, beside those of other makers."""
         make(self._folders["checkpoints"])
-        write_checkpoint(self.checkpoint_file(config), config, meta, arrays)
+        write_checkpoint(self.checkpoint_file(config, meta["maker"]), config, meta, arrays)
 
-    def load_checkpoint(
-        self, config: TrainConfig
-    ) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]] | None:
-        """The state from which a run goes on, if there is one; a damaged one is set aside."""
-        path = self.checkpoint_file(config)
+    def kept(self, configs: Iterable[TrainConfig], *, repair: bool = False) -> list[Kept]:
+        """The states of these runs, the furthest first; damaged ones are set aside to repair."""
+        files = self._states()
+        found = []
+        for config in configs if files else ():
+            for path in files.get(_key(config), ()):
+                look = functools.partial(read_kept, path, config)
+                with contextlib.suppress(FileNotFoundError):
+                    state = self._or_set_aside(look, _NOT_USED) if repair else _readable(look)
+                    found += [] if state is None else [state]
+        return sorted(found, key=lambda state: -state.step)
+
+    def _states(self) -> dict[str, list[Path]]:
+        """The files of states, by the keys of their runs."""
+        folder = self.folder("checkpoints")
+        files: dict[str, list[Path]] = {}
+        with contextlib.suppress(OSError):
+            for name in sorted(os.listdir(folder)):
+                if found := STATE.fullmatch(name):
+                    files.setdefault(found[1], []).append(folder / name)
+        return files
+
+    def load_checkpoint(self, kept: Kept) -> Packed | None:
+        """The whole of a state, from which its run goes on; a damaged one is set aside."""
+        look = functools.partial(read_checkpoint, kept.path, kept.config)
         with contextlib.suppress(FileNotFoundError):
-            return self._or_set_aside(
-                lambda: read_checkpoint(path, config), "and the run starts from the beginning"
-            )
+            return self._or_set_aside(look, _NOT_USED)
         return None
 
-    def drop_checkpoint(self, config: TrainConfig) -> None:
-        """Remove the state of a run; if that cannot be done, it does no harm."""
-        with contextlib.suppress(OSError):
-            self.checkpoint_file(config).unlink(missing_ok=True)
+    def drop_checkpoints(self, config: TrainConfig) -> None:
+        """Remove the states of a run; if that cannot be done, it does no harm."""
+        for path in self._states().get(_key(config), ()):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def merge(self, sources: Sequence[Store]) -> dict[str, int]:
         """Bring in what other stores hold, which stay as they are.
@@ -338,3 +372,10 @@ class Store:
             run; then nothing was copied.
         """
         return merge_stores(self, sources)
+
+
+def _readable(look: Callable[[], Found]) -> Found | None:
+    """What ``look`` finds, if it can."""
+    with contextlib.suppress(StoreError):
+        return look()
+    return None

@@ -7,10 +7,11 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from toysup import SweepResult
+    from toysup import SweepResult, TrainConfig
 
 __all__ = [
     "Interrupted",
@@ -20,7 +21,9 @@ __all__ = [
     "counts_of",
     "document",
     "failures_of",
+    "in_one_line",
     "in_words",
+    "point_of",
     "report_failures",
     "say",
 ]
@@ -66,11 +69,17 @@ def in_words(counts: dict[str, int]) -> str:
 
 def failures_of(result: SweepResult) -> list[dict[str, Any]]:
     """Where runs failed or diverged, and why."""
-    axes = result.dims or ("T", "m", "seed")
-    return [
-        {**{axis: getattr(config, axis) for axis in axes}, "reason": reason}
-        for config, reason in result.failed
-    ]
+    return [{**point_of(result, config), "reason": reason} for config, reason in result.failed]
+
+
+def point_of(result: SweepResult, config: TrainConfig) -> dict[str, Any]:
+    """Where on the axes a run is."""
+    return {axis: getattr(config, axis) for axis in result.dims or ("T", "m", "seed")}
+
+
+def in_one_line(where: Iterable[tuple[str, Any]]) -> str:
+    """Such a place in words."""
+    return ", ".join(f"{axis}={value}" for axis, value in where)
 
 
 def report_failures(result: SweepResult) -> int:
@@ -79,15 +88,16 @@ def report_failures(result: SweepResult) -> int:
     if not failures:
         return 0
     *where, (_, reason) = failures[0].items()
-    point = ", ".join(f"{axis}={value}" for axis, value in where)
     bad = {status: counts[status] for status in ("failed", "diverged", "damaged")}
-    text = f"of {in_words(counts)}; the first of these, at {point}: {reason}"
+    text = f"of {in_words(counts)}; the first of these, at {in_one_line(where)}: {reason}"
     complain("error" if bad["failed"] else "note", text)
     return 1 if bad["failed"] else 0
 
 
 def check_interrupt(result: SweepResult, store: str | os.PathLike[str] | None) -> None:
     if result.interrupted:
-        done = len(result) - counts_of(result)["missing"]
-        kept = f"and kept in {str(store)!r}; the same command continues" if store else "and lost"
-        raise Interrupted(f"{done} of {len(result)} runs are finished {kept}")
+        from toysup._sweep import so_far
+        from toysup.store import Store
+
+        then = "; the same command continues" if store else " and lost"
+        raise Interrupted(so_far(result, Store(store) if store else None) + then)

@@ -6,6 +6,7 @@ import argparse
 import math
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,9 @@ from toysup.cli._output import (
     counts_of,
     document,
     failures_of,
+    in_one_line,
     in_words,
+    point_of,
     report_failures,
     say,
 )
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from toysup import SweepResult
 
 __all__ = ["export", "merge", "status", "stores_in"]
+
+# Lines on states, of which there are few unless many sweeps were stopped.
+_MANY = 20
 
 
 def stores_in(folder: Path) -> list[Path]:
@@ -55,6 +61,7 @@ def status(args: argparse.Namespace) -> int:
                     for (T, m), count in cells.items()
                 ],
                 "failures": failures_of(result),
+                "kept": _kept(result, store),
                 "running": running(store / "running"),
             }
         )
@@ -70,6 +77,35 @@ def _by_T_and_m(result: SweepResult) -> dict[tuple[float, int], Counter[str]]:
     for config, kind in zip(result.configs, result.statuses, strict=True):
         cells.setdefault((config.T, config.m), Counter())[kind] += 1
     return dict(sorted(cells.items()))
+
+
+def _kept(result: SweepResult, store: Path) -> list[dict[str, Any]]:
+    """How far the runs are that are not finished and have kept their state."""
+    from toysup.store import Store
+
+    runs = zip(result.configs, result.statuses, strict=True)
+    left = [config for config, status in runs if status not in ("ok", "diverged")]
+    return [
+        {
+            **point_of(result, kept.config),
+            "step": kept.step,
+            "steps": kept.config.steps,
+            "made_by": kept.maker,
+        }
+        for kept in Store(store).kept(left)
+    ]
+
+
+def _kept_text(kept: Sequence[dict[str, Any]]) -> list[str]:
+    """Lines on the states that are kept."""
+    makers = {state["made_by"] for state in kept}
+    lines = []
+    for state in kept[:_MANY]:
+        *where, (_, step), (_, steps), (_, maker) = state.items()
+        by = f", made by {maker}" if len(makers) > 1 else ""
+        lines.append(f"  {in_one_line(where)}: step {step:,} of {steps:,}{by}")
+    more = [f"  and {len(kept) - _MANY} more"] if len(kept) > _MANY else []
+    return ["under way, with their state kept:", *lines, *more] if kept else []
 
 
 def _status_text(document: dict[str, Any], cells: dict[tuple[float, int], Counter[str]]) -> str:
@@ -88,13 +124,13 @@ def _status_text(document: dict[str, Any], cells: dict[tuple[float, int], Counte
     head = (
         f"{document['store']}: {in_words(document['counts'])}; {document['seconds']:.0f} s of work"
     )
-    reasons = [
-        ", ".join(f"{key}={value}" for key, value in failure.items() if key != "reason")
-        + f": {failure['reason']}"
-        for failure in document["failures"]
-    ]
-    table = [head, "finished / all, over the other axes:", "", align(lines)]
-    return "\n".join([*table, *reasons, *map(_running_text, document["running"])])
+    reasons = []
+    for failure in document["failures"]:
+        *where, (_, reason) = failure.items()
+        reasons.append(f"{in_one_line(where)}: {reason}")
+    table = [head, "finished / all, over the other axes:", "", align(lines), *reasons]
+    running = map(_running_text, document["running"])
+    return "\n".join([*table, *_kept_text(document["kept"]), *running])
 
 
 def _running_text(sweep: dict[str, Any]) -> str:
