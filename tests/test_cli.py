@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import io
 import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -826,6 +829,81 @@ def test_interrupted_json_is_still_a_document(
     assert code == 130
     assert json.loads(out)["interrupted"] is True
     assert "1 of 1 runs are finished and lost" in err
+
+
+class Full(io.StringIO):
+    """A file on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class Gone(io.StringIO):
+    """A pipe that nobody reads."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def closed() -> io.StringIO:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+STREAMS: dict[str, Callable[[], Any]] = {
+    "none": lambda: None, "closed": closed, "full": Full, "gone": Gone,
+}  # fmt: skip
+# What is only printed, and what is kept as well.
+PRINTED = [("status", "old"), ("sweep", "--T", "3", *TINY), ("info", "--json"), ("--version",)]
+KEPT = [
+    ("sweep", "--T", "3", "--store", "new", *TINY),
+    ("merge", "new", "old"),
+    ("export", "old", "--out", "new.csv"),
+]
+
+
+@pytest.mark.parametrize("stdout", STREAMS)
+@pytest.mark.parametrize("stderr", ["fine", "none", "full"])
+def test_where_nothing_can_be_printed_nothing_is_lost(
+    store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stdout: str, stderr: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> tuple[int, str]:
+        said = io.StringIO()
+        monkeypatch.setattr(sys, "stdout", STREAMS[stdout]())
+        monkeypatch.setattr(sys, "stderr", said if stderr == "fine" else STREAMS[stderr]())
+        return cli.main([str(store) if word == "old" else word for word in words]), said.getvalue()
+
+    lost = {"none": 0, "closed": 0, "full": 1, "gone": 141}[stdout]
+    for words in PRINTED:
+        code, said = call(*words)
+        assert code == (lost if words == ("--version",) else lost or 1)
+        if stderr == "fine" and stdout == "full":
+            assert said.endswith("toysup: error: cannot write to stdout: No space left on device\n")
+            assert len(said.splitlines()) > 1  # it is there instead
+    for words in KEPT:
+        (new,) = (Path(word) for word in words if word.startswith("new"))
+        assert call(*words)[0] == lost and new.exists()
+        shutil.rmtree(new) if new.is_dir() else new.unlink()
+
+
+@POSIX
+@pytest.mark.parametrize("place", [1, 2])
+def test_a_process_without_stdout_or_stderr(tmp_path: Path, place: int) -> None:
+    words = ("sweep", "--T", "3", "--store", tmp_path / "s", *TINY)
+    code, out, err = process(*words, preexec_fn=lambda: os.close(place))
+    assert (code, out if place == 1 else err) == (0, "")
+    assert toysup.open_sweep(tmp_path / "s").statuses == ["ok"]
+    code, out, err = process("--version", preexec_fn=lambda: os.close(place))
+    assert code == 0
+
+
+def test_no_file_is_opened_in_the_place_of_a_closed_stderr() -> None:
+    code = "import os, toysup.cli as c; c._hold_places(); os._exit(os.open(os.devnull, 0))"
+    done = subprocess.run([sys.executable, "-c", code], preexec_fn=lambda: os.close(2), check=False)
+    assert done.returncode > 2
 
 
 @POSIX

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import faulthandler
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -23,7 +24,7 @@ from typing import Any
 import pytest
 
 from helpers import digest, run_bits
-from toysup import RunFailedError, SweepInterrupted, TrainConfig, open_sweep, sweep
+from toysup import RunFailedError, SweepInterrupted, TrainConfig, open_sweep, sweep, train
 from toysup._folder import locked
 
 pytestmark = pytest.mark.timeout(60)
@@ -391,6 +392,65 @@ def test_ctrl_c_stops_a_run_on_an_executor_without_workers(backend):
     with pytest.raises(SweepInterrupted, match="interrupted: 0 of 1 runs"):
         sweep(ENDLESS, executor=Here())
     timer.join()
+
+
+# --------------------------------------------------------------------------- no stdout, no stderr
+
+
+class Text:
+    """What is written to, and is no file."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+
+def broken_streams() -> dict[str, Any]:
+    """What may stand in the place of stdout and stderr."""
+    with open(os.devnull, "w") as closed:
+        pass
+    read, gone = os.pipe()
+    os.close(read)
+    streams = {"none": None, "closed": closed, "text": Text()}
+    streams["pipe"] = os.fdopen(gone, "w", buffering=1)
+    if os.path.exists("/dev/full"):
+        streams["full"] = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w", buffering=1)
+    return streams
+
+
+def without_streams(folder: str) -> None:
+    """Train, sweep, draw bars, warn and log where there is nowhere to do so."""
+    expected, out, log = swept(), sys.stdout, logging.getLogger("toysup")
+    log.setLevel(logging.DEBUG)
+    warnings.simplefilter("always")
+    streams, done = broken_streams(), []
+    for kind, stream in streams.items():
+        sys.stdout = sys.stderr = stream
+        log.handlers = [logging.StreamHandler(stream)]
+        for progress in (None, True):
+            assert train(CONFIG, progress=progress).status == "ok"
+            bad = {"optimizer": "sgd", "learning_rate": 1e30, "warmup": 0.0}
+            assert train(CONFIG, **bad, progress=progress).status == "diverged"
+            store = Path(folder, f"{kind}-{progress}")
+            assert swept(store=store, progress=progress) == expected
+            min((store / "runs").iterdir()).write_bytes(b"damaged")
+            assert swept(store=store, progress=progress) == expected
+        done.append(kind)
+    sys.stdout, sys.stderr = out, sys.__stderr__
+    text = Text()
+    log.handlers = [logging.StreamHandler(text)]
+    log.handlers[0].setFormatter(logging.Formatter("%(filename)s"))
+    swept()
+    say(done=done, logged_by=text.text.split()[0])
+    os._exit(0)  # the end of the process would flush what cannot be written
+
+
+def test_nobody_need_hear_what_is_said(backend, tmp_path):
+    said = heard(start(without_streams, str(tmp_path)))
+    full = ["full"] if os.path.exists("/dev/full") else []
+    assert said == {"done": ["none", "closed", "text", "pipe", *full], "logged_by": "_work.py"}
 
 
 # ----------------------------------------------------------------------------------- event loops

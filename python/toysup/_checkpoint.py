@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import numpy.typing as npt
 from toysup._archive import is_of, read_checkpoint, read_meta, write_checkpoint
 from toysup._backend import backend
 from toysup._files import Damaged, reason, unused
+from toysup._notes import log, warn
 from toysup._paths import check_file
 from toysup._types import State
 from toysup.config import TrainConfig, as_float
@@ -25,8 +24,6 @@ __all__ = ["Checkpoint", "as_interval", "pack", "unpack"]
 
 # What of a state are not arrays.
 _NUMBERS = ("step", "seconds", "maker")
-
-log = logging.getLogger("toysup")
 
 Packed = tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]
 
@@ -130,7 +127,7 @@ class Checkpoint:
             raise StoreError(words) from error
         text = f"{self.path}: {why}; it is kept as {str(kept)!r}, the run starts from the beginning"
         log.warning("%s", text)
-        warnings.warn(text, RuntimeWarning, stacklevel=4)
+        warn(text, stacklevel=4)
 
     def save(self, state: State) -> None:
         """Write a state, whole or not at all; the run goes on without, so failure is only said."""
@@ -139,9 +136,7 @@ class Checkpoint:
             self._is_mine = True
         except StoreError as error:
             if not self._is_said:
-                warnings.warn(
-                    f"the state of the run is not kept: {error}", RuntimeWarning, stacklevel=4
-                )
+                warn(f"the state of the run is not kept: {error}", stacklevel=4)
             self._is_said = True
 
     def drop(self) -> None:

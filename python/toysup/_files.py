@@ -122,9 +122,9 @@ def _flush_folder(folder: Path) -> None:
             raise
 
 
-def reason(error: OSError) -> str:
+def reason(error: Exception) -> str:
     """What the system says, without the file's name."""
-    return error.strerror or str(error)
+    return getattr(error, "strerror", None) or str(error)
 
 
 @contextlib.contextmanager

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import re
 import stat
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from toysup._files import Damaged, reason, unused
+from toysup._notes import log, warn
 from toysup.errors import StoreError
 
 __all__ = [
@@ -43,8 +42,6 @@ STATE = re.compile(r"([0-9a-f]{20})(\.[0-9a-f]{8})?\.npz")
 _OLD = 86_400.0
 # Held while a store is changed in more than one step.
 _CHANGES = threading.Lock()
-
-log = logging.getLogger("toysup")
 
 
 def _renew_lock() -> None:
@@ -133,4 +130,4 @@ def set_aside(store: Path, damage: Damaged, then: str) -> None:
         raise StoreError(words) from error
     message = f"{damage}; it was moved to {str(target)!r}, {then}"
     log.warning("%s", message)
-    warnings.warn(message, RuntimeWarning, stacklevel=2)
+    warn(message, stacklevel=2)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import filecmp
 import functools
-import logging
 import os
 import re
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ import numpy as np
 from toysup._archive import read_config, read_kept, read_meta, verify
 from toysup._files import Damaged, read_document, replace_file
 from toysup._folder import STATE, make
+from toysup._notes import log, warn
 from toysup.config import TrainConfig
 from toysup.errors import StoreError
 from toysup.training import Run, load_run
@@ -30,8 +29,6 @@ __all__ = ["merge_stores"]
 # Names of files: the key of the run comes first.
 _RUN = re.compile(r"([0-9a-f]{20})\.npz")
 _FAILURE = re.compile(r"([0-9a-f]{20})\.failed\.json")
-
-log = logging.getLogger("toysup")
 
 
 def merge_stores(target: Store, sources: Sequence[Store]) -> dict[str, int]:
@@ -101,7 +98,7 @@ def _intact(
         except Damaged as error:
             counts["damaged"] += 1
             log.warning("%s; it is left out", error)
-            warnings.warn(f"{error}; it is left out", RuntimeWarning, stacklevel=2)
+            warn(f"{error}; it is left out", stacklevel=2)
         else:
             yield path, config, meta
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
+from toysup._notes import UNSAID, is_open, is_terminal
 from toysup.config import TrainConfig
 from toysup.errors import short
 
@@ -43,27 +45,38 @@ class Progress:
     def __enter__(self) -> Progress:
         if self._shown is False or self._total == 0:
             return self
-        if self._shown is None and not sys.stderr.isatty():
+        if not (is_open(sys.stderr) if self._shown else is_terminal(sys.stderr)):
             return self  # tqdm has a thread and a lock, which a forked child would inherit
         from tqdm.auto import tqdm
 
         shape = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
-        self._bar = tqdm(
-            total=100.0,
-            desc=f"{self._runs} runs" if self._runs > 1 else "training",
-            bar_format=shape,
-            disable=None if self._shown is None else False,
-            delay=0 if self._shown else _DELAY,
-            leave=bool(self._shown),
-        )
+        with self._as_far_as_it_is_seen():
+            self._bar = tqdm(
+                total=100.0,
+                desc=f"{self._runs} runs" if self._runs > 1 else "training",
+                bar_format=shape,
+                disable=None if self._shown is None else False,
+                delay=0 if self._shown else _DELAY,
+                leave=bool(self._shown),
+            )
         return self
+
+    @contextlib.contextmanager
+    def _as_far_as_it_is_seen(self) -> Iterator[None]:
+        """Go on without a bar where there is nothing to draw it on any more."""
+        try:
+            yield
+        except UNSAID:
+            if self._bar is not None:
+                self._bar.disable = True
 
     def update(self, work: float, note: str = "") -> None:
         """Move to ``work`` multiply-adds."""
         if self._bar is not None and not self._bar.disable:
-            if note:
-                self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update(max(0.0, 100.0 * work / self._total - self._bar.n))
+            with self._as_far_as_it_is_seen():
+                if note:
+                    self._bar.set_postfix_str(note, refresh=False)
+                self._bar.update(max(0.0, 100.0 * work / self._total - self._bar.n))
 
     def __exit__(
         self,
@@ -72,4 +85,5 @@ class Progress:
         tb: TracebackType | None,
     ) -> None:
         if self._bar is not None:
-            self._bar.close()
+            with self._as_far_as_it_is_seen():
+                self._bar.close()

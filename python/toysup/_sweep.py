@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from toysup._checkpoint import as_interval
 from toysup._grid import Grid, Index
 from toysup._interrupt import end_scripts
 from toysup._memory import refuse_memory
+from toysup._notes import warn
 from toysup._plan import Plan, make_plan
 from toysup._progress import check_shown
 from toysup._result import SweepResult
@@ -142,7 +142,7 @@ def sweep(
         if on_interrupt == "raise":
             end_scripts()
             raise SweepInterrupted(message, result)
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        warn(message, stacklevel=2)
     return result
 
 

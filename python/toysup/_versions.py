@@ -6,11 +6,12 @@ import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from typing import IO
 
 from toysup._version import __version__
 
-__all__ = ["show_versions", "versions"]
+__all__ = ["as_text", "show_versions", "versions"]
 
 _PACKAGES = ("numpy", "xarray", "matplotlib", "tqdm", "scipy", "pandas", "hypothesis", "pytest")
 
@@ -44,5 +45,9 @@ def show_versions(file: IO[str] | None = None) -> None:
     file : text file, optional
         Where to print; standard output if not given.
     """
-    for name, version in versions().items():
-        print(f"{name:12} {version}", file=file or sys.stdout)
+    print(as_text(versions()), file=file or sys.stdout)
+
+
+def as_text(versions: Mapping[str, str]) -> str:
+    """A line for each."""
+    return "\n".join(f"{name:12} {version}" for name, version in versions.items())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
-import logging
 import time
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +14,7 @@ from toysup._executors import Failed, outcome, train_on
 from toysup._grid import Index
 from toysup._interrupt import Interrupt
 from toysup._memory import budget
+from toysup._notes import log, warn
 from toysup._progress import Progress
 from toysup._result import Cell
 from toysup._running import Pulse
@@ -29,9 +28,6 @@ __all__ = ["RETRY", "Work", "stored"]
 
 # Which of the runs that went wrong are trained again.
 RETRY = {"failed": {"failed"}, "all": {"failed", "diverged"}, "none": set[str]()}
-
-log = logging.getLogger("toysup")
-log.addHandler(logging.NullHandler())  # what is heard of it is for the program to say
 
 
 class Work:
@@ -184,7 +180,7 @@ class Work:
                 f"{backend().maker()!r}: {which}"
             )
             log.warning("%s", message)
-            warnings.warn(message, RuntimeWarning, stacklevel=5)
+            warn(message, stacklevel=5)
 
     def _keep_state(self, i: int, state: State) -> None:
         """Keep a checkpoint; a sweep can do without it, so what goes wrong is only said."""

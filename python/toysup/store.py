@@ -17,7 +17,6 @@ import functools
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,6 +46,7 @@ from toysup._folder import (
 )
 from toysup._grid import Grid
 from toysup._merge import merge_stores
+from toysup._notes import warn
 from toysup._paths import as_path, check_file, check_writable
 from toysup.config import TrainConfig
 from toysup.errors import StoreError
@@ -120,7 +120,7 @@ class Store:
             grid = self._grid_of_runs()
             if grid is None:
                 raise
-            warnings.warn(f"{error}; the grid is that of its runs", RuntimeWarning, stacklevel=2)
+            warn(f"{error}; the grid is that of its runs", stacklevel=2)
             return grid
 
     def _read_grid(self) -> Grid:

@@ -8,7 +8,6 @@ import math
 import os
 import platform
 import sys
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from toysup._checkpoint import Checkpoint, as_interval
 from toysup._files import Damaged
 from toysup._interrupt import Interrupt
 from toysup._memory import refuse_memory
+from toysup._notes import warn
 from toysup._paths import as_path
 from toysup._progress import Progress
 from toysup._stream import repeated
@@ -466,11 +466,8 @@ def train(
     if checkpoint is not None:
         keeper.drop()
     if run.status == "diverged":
-        warnings.warn(
-            f"the run diverged: a loss or a norm was not finite at step {run.steps_done}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        text = f"the run diverged: a loss or a norm was not finite at step {run.steps_done}"
+        warn(text, stacklevel=2)
     return run
 
 

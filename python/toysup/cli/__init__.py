@@ -20,9 +20,11 @@ from types import FrameType
 from typing import Any, NoReturn
 
 # NumPy, xarray and matplotlib are imported by what needs them: help and usage errors are quick.
+from toysup._files import reason
+from toysup._notes import UNSAID
 from toysup._version import __version__
 from toysup.cli import _arguments, _show, _stores, _train
-from toysup.cli._output import Interrupted, UsageError, complain
+from toysup.cli._output import Interrupted, ReaderGone, UsageError, begin, complain, end, show
 from toysup.errors import ToysupError, nearest, unknown
 
 __all__ = ["main", "program"]
@@ -42,6 +44,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise the message."""
         raise UsageError(f"{message} (see {self.prog} --help)")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help and version as all else; argparse would not say that it cannot."""
+        if file is sys.stdout:
+            show(message.rstrip("\n"))
+        else:
+            super()._print_message(message, file)
 
 
 _Command = tuple[
@@ -107,24 +116,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         # This is the whole process, whose figures go to files: it needs no backend of the
         # environment's, which a notebook may have left there, and which may not be installed.
         os.environ["MPLBACKEND"] = "Agg"
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.closed:
         sys.stdout.reconfigure(errors="replace")  # a path may hold what the terminal does not know
     try:
-        args = _parse(sys.argv[1:] if argv is None else argv)
+        try:
+            args = _parse(sys.argv[1:] if argv is None else argv)
+        except SystemExit as leaving:  # after --help or --version
+            return end(leaving.code if isinstance(leaving.code, int) else 0)
+        begin(args)
         with warnings.catch_warnings(), _terminable(args):
             # It is said in our own words, with what to do.
             warnings.filterwarnings("ignore", "the sweep was interrupted", RuntimeWarning)
             _show_warnings()
             if getattr(args, "verbose", False):
                 _show_log()
-            code = COMMANDS[args.command][2](args)
-        sys.stdout.flush()
-        return code
-    except SystemExit as error:  # of --help and --version
-        return error.code if isinstance(error.code, int) else 0
-    except BrokenPipeError:
-        # Python flushes stdout once more at exit, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return end(COMMANDS[args.command][2](args))
+    except ReaderGone:
         return 141
     except (KeyboardInterrupt, Interrupted) as error:
         complain("interrupted", str(error) or getattr(args, "resume", "nothing was kept"))
@@ -135,13 +142,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def program() -> NoReturn:
     """The command line as a process of its own."""
+    _hold_places()
     code = main()
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except UNSAID:
+            setattr(sys, name, None)  # Python would try once more at exit, and complain
     if code == 128 + signal.SIGINT:
         # As Python ends by itself after Ctrl-C: of SIGINT. Shells report that as 130, and only then
         # end the script that called us, too.
         sys.excepthook = lambda *_: None
         raise KeyboardInterrupt
     sys.exit(code)
+
+
+def _hold_places() -> None:
+    """Keep files out of the places of stdin, stdout and stderr, where these are closed.
+
+    What native code prints would go into them.
+    """
+    while (place := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(place)
 
 
 @contextlib.contextmanager
@@ -177,7 +200,8 @@ def _show_warnings() -> None:
         if issubclass(category, RuntimeWarning):
             complain("warning", message)
         else:
-            usual(message, category, *where)
+            with contextlib.suppress(*UNSAID):
+                usual(message, category, *where)
 
     warnings.showwarning = show  # type: ignore[assignment]
 
@@ -187,6 +211,7 @@ def _show_log() -> None:
     import logging
 
     handler = logging.StreamHandler()
+    handler.handleError = lambda record: None  # type: ignore[method-assign]
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     log = logging.getLogger("toysup")
     log.handlers = [handler]
@@ -201,8 +226,9 @@ def _fail(error: Exception) -> int:
     if isinstance(error, (ToysupError, MemoryError)):
         complain("error", error)
         return 1
-    if isinstance(error, OSError) and error.strerror:
-        complain("error", f"{error.filename!r}: {error.strerror}")
+    if isinstance(error, OSError) and (error.strerror or type(error) is OSError):
+        where = "" if error.filename is None else f"{error.filename!r}: "
+        complain("error", f"{where}{reason(error)}")
         return 1
     if isinstance(error, (ValueError, TypeError, FileNotFoundError)):
         complain("error", error)

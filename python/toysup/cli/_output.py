@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -10,22 +11,30 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from toysup._files import reason
+from toysup._notes import UNSAID, is_open
+
 if TYPE_CHECKING:
     from toysup import SweepResult, TrainConfig
 
 __all__ = [
     "Interrupted",
+    "ReaderGone",
     "UsageError",
+    "as_json",
+    "begin",
     "check_interrupt",
     "complain",
     "counts_of",
     "document",
+    "end",
     "failures_of",
     "in_one_line",
     "in_words",
     "point_of",
     "report_failures",
     "say",
+    "show",
 ]
 
 
@@ -37,21 +46,82 @@ class Interrupted(Exception):
     """Ctrl-C ended a sweep, which kept what was finished."""
 
 
+class ReaderGone(Exception):
+    """Whoever read stdout has gone away."""
+
+
+# Why stdout can no longer be written to, if it cannot.
+_broken: list[Exception] = []
+
+
 def say(args: argparse.Namespace, text: str = "") -> None:
     """A line for a reader, unless there is to be none."""
     if not args.quiet and not args.json:
-        print(text, flush=True)
+        show(text)
 
 
 def document(data: object) -> None:
     """The JSON document, which is all that goes to stdout."""
+    show(as_json(data))
+
+
+def as_json(data: object) -> str:
+    """Strict JSON: NaN is null, infinity is the text "inf", and what JSON lacks is its text."""
     from toysup._grid import plain
 
-    print(json.dumps(plain(data), indent=1, allow_nan=False))
+    return json.dumps(plain(data), indent=1, allow_nan=False)
+
+
+def show(text: str) -> None:
+    """A result on stdout, or on stderr when that can no longer be written to."""
+    if not _broken and is_open(sys.stdout):
+        try:
+            write(sys.stdout, text)
+        except BrokenPipeError:
+            raise ReaderGone from None
+        except UNSAID as error:
+            _broken.append(error)
+    if _broken:
+        with contextlib.suppress(*UNSAID):
+            write(sys.stderr, text)
+
+
+def write(stream: Any, text: str) -> None:
+    """A line, at once."""
+    stream.write(f"{text}\n")
+    if hasattr(stream, "flush"):
+        stream.flush()
+
+
+def begin(args: argparse.Namespace) -> None:
+    """Refuse what would only be printed where there is no stdout."""
+    _broken.clear()
+    kept = args.quiet or args.command not in ("status", "info", "sweep")
+    if args.command == "sweep":
+        kept = kept or (args.store is not None and not args.dry_run)
+    if (args.json or not kept) and not is_open(sys.stdout):
+        raise OSError("stdout is closed, and this command would only print")
+
+
+def end(code: int) -> int:
+    """The exit code, once stdout has been flushed; says what became of stdout."""
+    try:
+        if is_open(sys.stdout) and hasattr(sys.stdout, "flush"):
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None
+    except UNSAID as error:
+        _broken.append(error)
+    if not _broken:
+        return code
+    complain("error", f"cannot write to stdout: {reason(_broken[0])}")
+    return code or 1
 
 
 def complain(kind: str, text: object) -> None:
-    print(f"toysup: {kind}: {' '.join(str(text).split())}", file=sys.stderr, flush=True)
+    """A line on stderr, if that can be written to."""
+    with contextlib.suppress(*UNSAID):
+        write(sys.stderr, f"toysup: {kind}: {' '.join(str(text).split())}")
 
 
 def counts_of(result: SweepResult) -> dict[str, int]:

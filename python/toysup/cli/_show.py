@@ -93,10 +93,10 @@ def _plot_options(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
 
 def info(args: argparse.Namespace) -> int:
     """Versions, backend and machine."""
-    from toysup._versions import show_versions, versions
+    from toysup._versions import as_text, versions
 
+    found = versions()
     if args.json:
-        document(versions())
-    else:
-        show_versions()
+        document(found)
+    say(args, as_text(found))
     return 0

@@ -1,0 +1,51 @@
+"""What is said besides results: warnings and the log. None of it may cost a result.
+
+A process may have no stderr (pythonw, ``2>&-``), a closed one, or one of another kind than a file;
+whoever listens may have gone away, and the disk of a log be full.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from typing import Any
+
+__all__ = ["UNSAID", "is_open", "is_terminal", "log", "warn"]
+
+# What goes wrong with a stream: that it is None, or lacks a method; that it is closed; the system.
+UNSAID = (AttributeError, ValueError, OSError)
+
+
+class _Log(logging.LoggerAdapter[logging.Logger]):
+    """A logger whose handlers' errors stay its own."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log, if that can be done."""
+        with contextlib.suppress(*UNSAID):
+            super().log(level, msg, *args, stacklevel=2, **kwargs)
+
+
+log = _Log(logging.getLogger("toysup"), {})
+log.logger.addHandler(logging.NullHandler())  # what is heard of it is for the program to say
+
+
+def warn(message: str, *, stacklevel: int = 1) -> None:
+    """Issue a ``RuntimeWarning`` for the caller, if there is where; levels as in ``warnings``.
+
+    Where warnings are errors, this is one.
+    """
+    with contextlib.suppress(*UNSAID):
+        warnings.warn(message, RuntimeWarning, stacklevel=stacklevel + 1)
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a stream is there, and leads to a terminal."""
+    with contextlib.suppress(*UNSAID):
+        return bool(stream.isatty())
+    return False
+
+
+def is_open(stream: Any) -> bool:
+    """Whether a stream is there and can be written to, as far as is known."""
+    return stream is not None and not getattr(stream, "closed", False)
