@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import toysup
-from toysup import TrainConfig, _memory
+from toysup import TrainConfig, _groups, _memory
 from toysup._memory import available, budget, refuse_memory
 
 GIB = 1 << 30
@@ -29,7 +29,7 @@ OTHER = "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu"
 @pytest.fixture
 def system(monkeypatch, tmp_path):
     """``system(files)``: /proc and /sys with these files, on a machine with 16 GiB to give."""
-    monkeypatch.setattr(_memory, "_ROOT", tmp_path)
+    monkeypatch.setattr(_groups, "ROOT", tmp_path)
     monkeypatch.setattr(_memory, "_address_space", lambda: None)
 
     def make(files: dict[str, str]) -> None:

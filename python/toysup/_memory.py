@@ -5,15 +5,30 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
+
+from toysup import _groups
+from toysup._groups import control_groups, lines
 
 __all__ = ["available", "budget", "refuse_memory"]
 
-# Below this, /proc and the mount points of control groups are looked for.
-_ROOT = Path("/")
 # The share of what is left that runs may take together: nothing else must starve.
 _SHARE = 0.9
+
+
+class _Names(NamedTuple):
+    """The files of a control group that say what memory it may take, and what it does take."""
+
+    limits: tuple[str, ...]
+    usage: str
+    inactive: str  # a line of memory.stat
+
+
+# By the version of the groups.
+_NAMES = {
+    1: _Names(("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file"),
+    2: _Names(("memory.max", "memory.high"), "memory.current", "inactive_file"),
+}
 
 
 def available() -> int | None:
@@ -42,7 +57,7 @@ def refuse_memory(needed: int, what: str) -> None:
 
 def _system() -> int | None:
     """What the system can give without swapping; all that it has, where that is not known."""
-    for line in _lines(_ROOT / "proc/meminfo"):
+    for line in lines(_groups.ROOT / "proc/meminfo"):
         if line.startswith("MemAvailable:"):
             return 1024 * int(line.split()[1])
     try:
@@ -60,57 +75,18 @@ def _address_space() -> int | None:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return None
-    sizes = _lines(_ROOT / "proc/self/statm")
+    sizes = lines(_groups.ROOT / "proc/self/statm")
     return limit - (int(sizes[0].split()[0]) * resource.getpagesize() if sizes else 0)
 
 
 def _control_groups() -> Iterator[int]:
     """What each limit of this process's control groups leaves."""
-    for folder, names in _memory_groups():
-        limits = [text for name in names.limits for text in _lines(folder / name) if text.isdigit()]
-        used = _lines(folder / names.usage)
+    for folder, version in control_groups("memory"):
+        names = _NAMES[version]
+        limits = [text for name in names.limits for text in lines(folder / name) if text.isdigit()]
+        used = lines(folder / names.usage)
         if limits and used:
-            stat = dict(line.split(" ", 1) for line in _lines(folder / "memory.stat"))
+            stat = dict(line.split(" ", 1) for line in lines(folder / "memory.stat"))
             # Pages of files that nobody has read of late are given up first.
             unused = int(stat.get(names.inactive, 0))
             yield min(map(int, limits)) - max(0, int(used[0]) - unused)
-
-
-class _Names(NamedTuple):
-    """The files of a control group that say what memory it may take, and what it does take."""
-
-    limits: tuple[str, ...]
-    usage: str
-    inactive: str  # a line of memory.stat
-
-
-_V1 = _Names(("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file")
-_V2 = _Names(("memory.max", "memory.high"), "memory.current", "inactive_file")
-
-
-def _memory_groups() -> Iterator[tuple[Path, _Names]]:
-    """Folders of this process's control groups and of all that they are in."""
-    own = [line.split(":", 2) for line in _lines(_ROOT / "proc/self/cgroup")]
-    for line in _lines(_ROOT / "proc/self/mountinfo"):
-        mount, _, system = line.partition(" - ")
-        kind, *_, options = system.split(" ")
-        if kind == "cgroup2":
-            names, controller = _V2, ""
-        elif kind == "cgroup" and "memory" in options.split(","):
-            names, controller = _V1, "memory"
-        else:
-            continue
-        top, point = mount.split(" ")[3:5]
-        for path in (path for _, of, path in own if controller in of.split(",")):
-            # A container may see no more than its own group, and that as the top.
-            below = Path(path.removeprefix(top).lstrip("/"))
-            for group in (below, *below.parents):
-                yield _ROOT / point.lstrip("/") / group, names
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines of a file of the kernel; none if it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return []

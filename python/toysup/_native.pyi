@@ -56,7 +56,7 @@ def train_many(
     n_jobs: int,
     memory: int,
     on_result: Callable[[int, Any], object],
-    poll: Callable[[float, Sequence[tuple[int, int]]], bool],
+    poll: Callable[[float, Sequence[tuple[int, int]], int], bool],
     on_state: Callable[[int, dict[str, Any]], object],
     interval: float,
-) -> None: ...
+) -> int: ...

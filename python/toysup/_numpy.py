@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._floats import exact_floats, refuse_inexact
+from toysup._processors import ThreadWarning, no_thread
 from toysup._start import given_start
 from toysup._stream import ROLES, cospi, initial_weights, repeated, sample
 from toysup._types import (
@@ -449,8 +450,10 @@ def train_one(
 class _Pool:
     """Runs in a pool of threads, the longest first, as many at a time as fit in memory."""
 
-    def __init__(self, configs: Sequence[TrainConfig], options: Options) -> None:
+    def __init__(self, configs: Sequence[TrainConfig], n_jobs: int, options: Options) -> None:
         self.configs, self.options = configs, options
+        self.threads = min(n_jobs, len(configs))
+        self.warning = ThreadWarning()
         self.stop = threading.Event()
         self.costs = [config.step_cost() for config in configs]
         self.steps = [0] * len(configs)
@@ -492,17 +495,24 @@ class _Pool:
         threading.Thread(target=work, name=f"toysup-{i}", daemon=True).start()
         return future
 
-    def admit(self, n_jobs: int) -> None:
+    def admit(self) -> None:
         """Start the runs that there are threads and memory for."""
         limit = math.inf if self.options.memory is None else self.options.memory
         used = sum(self.configs[i].memory() for i in self.running.values())
         for i in list(self.waiting):
-            if len(self.running) >= n_jobs:
+            if len(self.running) >= self.threads:
                 return
             if not self.running or used + self.configs[i].memory() <= limit:
+                try:
+                    self.running[self.start(i)] = i
+                except RuntimeError as error:  # the system has no more threads
+                    if not self.running:
+                        raise no_thread(error) from error
+                    self.warning.missing(self.threads - len(self.running))
+                    self.threads = len(self.running)
+                    return
                 used += self.configs[i].memory()
                 self.waiting.remove(i)
-                self.running[self.start(i)] = i
 
     def hand_over(self, on_result: OnResult, states: int | None = None) -> None:
         """The results of the runs that have ended, and states of those that have not.
@@ -528,10 +538,10 @@ def train_many(
 ) -> None:
     """Train every config in a pool of threads, longest first; see ``_types.Backend``."""
     _check_blas(os.getpid())
-    work = _Pool(configs, options or Options())
+    work = _Pool(configs, n_jobs, options or Options())
     try:
         while work.waiting or work.running:
-            work.admit(n_jobs)
+            work.admit()
             wait(work.running, timeout=0.05, return_when=FIRST_COMPLETED)
             work.hand_over(on_result, 1)  # writing may be slow, and poll looks for Ctrl-C
             work.options.on_running([(i, work.steps[i]) for i in work.running.values()])

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from toysup import _native
 from toysup._floats import exact_floats
+from toysup._processors import ThreadWarning
 from toysup._start import given_start
 from toysup._types import (
     CSR,
@@ -104,21 +105,22 @@ def train_many(
     options: Options | None = None,
 ) -> None:
     """Train every config in a pool of threads, longest first."""
-    options = options or Options()
+    options, warning = options or Options(), ThreadWarning()
 
     def finish(i: int, raw: RawRun) -> None:
         if raw["status"] == "failed":
             raw = failed_run(configs[i], raw["error"], raw["steps_done"])
         on_result(i, raw)
 
-    def tick(work: float, running: Sequence[tuple[int, int]]) -> bool:
+    def tick(work: float, running: Sequence[tuple[int, int]], missing: int) -> bool:
+        warning.missing(missing)
         options.on_running(running)
         return poll(work)
 
     def keep(i: int, state: State) -> None:
         options.on_state(i, {**state, "maker": maker()})
 
-    _native.train_many(
+    missing = _native.train_many(
         [_job(config, options.states.get(i)) for i, config in enumerate(configs)],
         n_jobs,
         _ANY if options.memory is None else options.memory,
@@ -127,3 +129,4 @@ def train_many(
         keep,
         options.interval,
     )
+    warning.missing(missing)

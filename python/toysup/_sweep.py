@@ -15,13 +15,14 @@ from toysup._interrupt import end_scripts
 from toysup._memory import refuse_memory
 from toysup._notes import warn
 from toysup._plan import Plan, make_plan
+from toysup._processors import as_jobs
 from toysup._progress import check_shown
 from toysup._result import SweepResult
 from toysup._work import RETRY, Work, stored
 from toysup.config import TrainConfig, as_int
 from toysup.errors import RunFailedError, SweepInterrupted, short, unknown
 from toysup.store import Store
-from toysup.training import as_config, as_jobs, check_names
+from toysup.training import as_config, check_names
 
 __all__ = ["merge", "open_sweep", "plan", "sweep"]
 

@@ -25,6 +25,7 @@ from toysup._interrupt import Interrupt
 from toysup._memory import refuse_memory
 from toysup._notes import warn
 from toysup._paths import as_path
+from toysup._processors import as_jobs
 from toysup._progress import Progress
 from toysup._stream import repeated
 from toysup._types import HISTORY, HISTORY_TEST, Array, Backend, Options, RawRun
@@ -366,23 +367,6 @@ def check_names(fields: Mapping[str, Any], function: Callable[..., object]) -> N
     for name in fields:
         if name not in FIELDS:
             raise TypeError(f"unknown parameter {name!r}{nearest(name, known)}")
-
-
-def as_jobs(n_jobs: int | None) -> int:
-    """The number of threads: all processors this process may use, if None or -1.
-
-    Negative numbers count from all of them, as in scikit-learn: -2 leaves one free.
-    """
-    if hasattr(os, "sched_getaffinity"):
-        available = len(os.sched_getaffinity(0))
-    else:
-        available = os.cpu_count() or 1
-    if n_jobs is None:
-        return available
-    n_jobs = as_int("n_jobs", n_jobs, -(2**31), 2**31)
-    if n_jobs == 0:
-        raise ValueError("n_jobs must not be 0: give a number of threads, or -1 for all")
-    return n_jobs if n_jobs > 0 else max(1, available + 1 + n_jobs)
 
 
 def train(

@@ -874,9 +874,18 @@ impl<T: Real, L: Listed<T>> TileStep<'_, T, L> {
     }
 }
 
+/// Threads that a step for that many features and examples can use.
+pub fn useful_threads(n: usize, count: usize) -> usize {
+    if n.saturating_mul(count) >= PARALLEL {
+        SHARES
+    } else {
+        1
+    }
+}
+
 /// Whether a step is worth the cost of threads; outside of a pool there is nobody to share with.
 fn shared<T: Real>(p: &Params<T>, x: &Examples<T>) -> bool {
-    p.n * x.count >= PARALLEL && rayon::current_thread_index().is_some()
+    useful_threads(p.n, x.count) > 1 && rayon::current_thread_index().is_some()
 }
 
 /// Where each is in `order`.

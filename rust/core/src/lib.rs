@@ -39,6 +39,7 @@ pub use error::{Error, Result};
 pub use gradient::Kernel;
 pub use isa::Isa;
 pub use linear::Activation;
+pub use math::is_exact;
 pub use model::Params;
 pub use optimizer::{Kind, Memory, Schedule, Settings};
 pub use pool::{AnyOutcome, AnyState, Control, Dtype, Job, on_threads, train_many};

@@ -2,6 +2,18 @@
 //! both give the same bits on every platform (libraries' own differ in the last bit).
 
 use std::f64::consts::PI;
+use std::hint::black_box;
+
+/// Whether this thread keeps denormal numbers and rounds to nearest, by what it computes: other
+/// libraries can have set it another mode, which changes bits.
+pub fn is_exact() -> bool {
+    let unit = f64::EPSILON / 4.0;
+    let [normal, half, one, less, more] =
+        [f64::MIN_POSITIVE, 0.5, 1.0, unit, 3.0 * unit].map(black_box);
+    let denormal = black_box(f64::from_bits(1));
+    let kept = black_box(denormal + denormal) != 0.0 && black_box(normal * half) != 0.0;
+    kept && black_box(one + less) == one && black_box(one + more) != one
+}
 
 /// A polynomial, highest power first.
 fn horner(coefficients: &[f64], x: f64) -> f64 {

@@ -2,17 +2,21 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::checkpoint::State;
 use crate::error::{Error, Result};
+use crate::gradient::useful_threads;
 use crate::train::{Choice, Outcome, Spec, train};
 
 /// How long a thread waits for memory before it looks again.
 const WAIT: Duration = Duration::from_millis(2);
+/// How long the system may count threads that have ended.
+const LINGER: Duration = Duration::from_millis(5);
 
 /// The type of the parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +43,13 @@ pub struct Job {
 }
 
 impl Job {
+    /// Threads that the run can use at one time.
+    fn useful_threads(&self) -> usize {
+        let spec = &self.spec;
+        // The examples of the next step are drawn aside.
+        useful_threads(spec.n, spec.batch as usize) + usize::from(spec.infinite)
+    }
+
     /// Refuse what cannot be done.
     ///
     /// # Errors
@@ -92,6 +103,8 @@ impl Slot {
 pub struct Control {
     /// Set to stop: runs end within a block of examples.
     pub cancel: AtomicBool,
+    /// Threads that would be of use and could not be started.
+    pub missing: AtomicUsize,
     slots: Vec<Slot>,
     held: Mutex<Held>,
 }
@@ -108,6 +121,7 @@ impl Control {
     pub fn new(runs: usize) -> Self {
         Control {
             cancel: AtomicBool::new(false),
+            missing: AtomicUsize::new(0),
             slots: (0..runs).map(|_| Slot::default()).collect(),
             held: Mutex::default(),
         }
@@ -190,14 +204,14 @@ fn next(
     }
 }
 
-/// Do all jobs on `threads` threads of a pool of their own, as many at a time as fit in `memory`
-/// bytes. `on_end` is called, on those threads, when a run ends; a run that panics ends with
-/// [`Error::Panicked`], and the others go on. A run holds its memory and its place until
-/// [`Control::release`]: at most one more run than threads has begun and is not kept yet, so that
-/// a thread need not wait while one run is being kept.
+/// Do all jobs on `threads` threads of a pool of their own, or as many as they can use or can be
+/// started; as many jobs at a time as fit in `memory` bytes. `on_end` is called, on those threads,
+/// when a run ends; a run that panics ends with [`Error::Panicked`], and the others go on. A run
+/// holds its memory and its place until [`Control::release`]: at most one more run than threads has
+/// begun and is not kept yet, so that a thread need not wait while one run is being kept.
 ///
 /// # Errors
-/// If the threads cannot be made.
+/// [`Error::Surroundings`] if not one thread can be started.
 pub fn train_many(
     jobs: &[Job],
     threads: usize,
@@ -209,13 +223,16 @@ pub fn train_many(
     let mut order: Vec<usize> = (0..jobs.len()).collect();
     let total = |i: usize| jobs[i].cost * jobs[i].spec.optimizer.steps as f64;
     order.sort_by(|&a, &b| total(b).total_cmp(&total(a)));
-    let pool = pool(threads)?;
+    let threads = threads.min(useful(jobs, memory));
+    let pool = Pool::new(threads)?;
+    let missing = threads.saturating_sub(pool.threads.len());
+    control.missing.store(missing, Ordering::Relaxed);
     let waiting = Mutex::new(order);
     let limit = Limit {
-        places: threads.max(1) + 1,
+        places: pool.threads.len() + 1,
         memory,
     };
-    pool.broadcast(|_| {
+    pool.inner().broadcast(|_| {
         while let Some(i) = next(&waiting, jobs, &limit, control) {
             let slot = &control.slots[i];
             slot.running.store(true, Ordering::Relaxed);
@@ -236,15 +253,76 @@ pub fn train_many(
 /// # Errors
 /// If the threads cannot be made, or those of `work`.
 pub fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
-    pool(threads)?.install(work)
+    Pool::new(threads)?.inner().install(work)
 }
 
-fn pool(threads: usize) -> Result<ThreadPool> {
-    ThreadPoolBuilder::new()
-        .num_threads(threads.max(1))
-        .thread_name(|i| format!("toysup-{i}"))
-        .build()
-        .map_err(|error| Error::Invalid(format!("cannot start {threads} threads: {error}")))
+/// Threads that the jobs can use: those of as many as `memory` has room for at one time.
+fn useful(jobs: &[Job], memory: u64) -> usize {
+    let mut sizes: Vec<u64> = jobs.iter().map(|job| job.memory).collect();
+    sizes.sort_unstable();
+    let sums = sizes.iter().scan(0u64, |sum, size| {
+        *sum = sum.saturating_add(*size);
+        Some(*sum)
+    });
+    let together = sums.take_while(|&sum| sum <= memory).count();
+    let each = jobs.iter().map(Job::useful_threads).max().unwrap_or(1);
+    together.max(1).saturating_mul(each)
+}
+
+/// A pool whose threads have ended when it is gone.
+struct Pool {
+    pool: Option<ThreadPool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// With so many threads, or as many as the system allows.
+    fn new(threads: usize) -> Result<Pool> {
+        let mut count = threads.max(1);
+        loop {
+            let mut threads = Vec::new();
+            let built = ThreadPoolBuilder::new()
+                .num_threads(count)
+                .spawn_handler(|thread| {
+                    let name = format!("toysup-{}", thread.index());
+                    let builder = std::thread::Builder::new().name(name);
+                    threads.push(builder.spawn(move || thread.run())?);
+                    Ok(())
+                })
+                .build();
+            let error = match built {
+                Ok(pool) => {
+                    let pool = Some(pool);
+                    return Ok(Pool { pool, threads });
+                }
+                Err(error) => error,
+            };
+            if count == 1 {
+                return Err(Error::no_thread(&error));
+            }
+            count = threads.len().max(1);
+            join(threads);
+            std::thread::sleep(LINGER);
+        }
+    }
+
+    fn inner(&self) -> &ThreadPool {
+        self.pool.as_ref().expect("it goes with this")
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        drop(self.pool.take());
+        join(std::mem::take(&mut self.threads));
+    }
+}
+
+fn join(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        // Whatever it panicked with, it has ended.
+        let _ = thread.join();
+    }
 }
 
 fn one(job: &Job, choice: Choice, cancel: &AtomicBool, slot: &Slot) -> Result<AnyOutcome> {

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use toysup_core::{Error, Result};
+use toysup_core::{Error, Result, is_exact};
+
+pyo3::import_exception!(toysup.errors, SurroundingsError);
 
 /// How often signals are looked at.
 const TICK: Duration = Duration::from_millis(25);
@@ -17,6 +19,7 @@ const TICK: Duration = Duration::from_millis(25);
 pub fn core_error(error: Error) -> PyErr {
     match error {
         Error::Invalid(text) => PyValueError::new_err(text),
+        Error::Surroundings(text) => SurroundingsError::new_err(text),
         Error::Cancelled => PyKeyboardInterrupt::new_err(()),
         Error::Panicked(_) => PyRuntimeError::new_err(error.to_string()),
     }
@@ -35,11 +38,16 @@ pub fn drive<M: Send, R: Send>(
     let (sender, receiver) = channel();
     let receiver = Mutex::new(receiver);
     std::thread::scope(|scope| {
-        let worker = scope.spawn(move || {
+        let worker = std::thread::Builder::new().spawn_scoped(scope, move || {
+            if !is_exact() {
+                let text = "threads here flush denormal numbers, or do not round to nearest";
+                return Ok(Err(Error::Surroundings(text.into())));
+            }
             // The receiver outlives the worker, so a send cannot fail.
             let send = |i: usize, m: M| drop(sender.send((i, m)));
             catch_unwind(AssertUnwindSafe(|| work(&send)))
         });
+        let worker = worker.map_err(|error| core_error(Error::no_thread(&error)))?;
         let mut failure = None;
         let mut due = Instant::now();
         loop {

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 /// Rust core of toysup; the package calls it by way of `toysup._rust`.
 #[pymodule]
 mod _native {
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::{Duration, Instant};
 
     use numpy::{
@@ -192,9 +192,10 @@ mod _native {
     }
 
     /// Train every job on `n_jobs` threads, as many at a time as fit in `memory` bytes.
-    /// `on_result(i, run)` is called in this thread as soon as run i ends, `poll(work, running)`
-    /// every 25 ms; when it returns True, unfinished runs are dropped. `on_state(i, state)` is given
-    /// the newest state of a run every `interval` seconds, and that of each run that is dropped.
+    /// `on_result(i, run)` is called in this thread as soon as run i ends, and
+    /// `poll(work, running, missing)` every 25 ms; when it returns True, unfinished runs are dropped.
+    /// `on_state(i, state)` is given the newest state of a run every `interval` seconds, and that of
+    /// each run that is dropped. Returns `missing`, the number of threads that could not be started.
     #[pyfunction]
     #[allow(clippy::too_many_arguments)]
     fn train_many(
@@ -206,7 +207,7 @@ mod _native {
         poll: &Bound<'_, PyAny>,
         on_state: &Bound<'_, PyAny>,
         interval: f64,
-    ) -> PyResult<()> {
+    ) -> PyResult<usize> {
         let jobs: Vec<Job> = jobs.into_iter().map(PyJob::job).collect::<PyResult<_>>()?;
         let choice = Choice::current().map_err(core_error)?;
         let control = Control::new(jobs.len());
@@ -235,7 +236,9 @@ mod _native {
                 if let Some((i, state)) = keeper.due(&control, &running) {
                     keep(i, state)?;
                 }
-                poll.call1((control.work(&jobs), running))?.is_truthy()
+                let missing = control.missing.load(Ordering::Relaxed);
+                poll.call1((control.work(&jobs), running, missing))?
+                    .is_truthy()
             },
         )?;
         for i in 0..jobs.len() {
@@ -243,7 +246,7 @@ mod _native {
                 keep(i, state)?;
             }
         }
-        Ok(())
+        Ok(control.missing.into_inner())
     }
 
     /// The choice of the environment, with the kernel of that name if one is given.
