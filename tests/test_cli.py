@@ -369,6 +369,28 @@ def test_a_failed_run_is_code_1(
     assert "0/1 1 failed" in out and "T=5: ArithmeticError: no luck" in out
     document = json.loads(toysup_cli(*words, "--json")[1])
     assert document["failures"] == [{"T": 5, "reason": "ArithmeticError: no luck"}]
+    code, out, err = toysup_cli("sweep", "--T", "5", *TINY)  # all of them
+    assert code == 1 and "1 runs: 1 failed" in out
+    assert "no luck" in one_error_line(err)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_reproduce_goes_on_after_a_failed_run_and_is_code_1(
+    toysup_cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TOYSUP_BACKEND", "numpy")
+    whole = _numpy.train_one
+
+    def some(config: TrainConfig, *rest: Any) -> Any:
+        if (config.T, config.seed) == (5, 1):
+            raise ArithmeticError("no luck")
+        return whole(config, *rest)
+
+    monkeypatch.setattr(_numpy, "train_one", some)
+    words = ("reproduce", "figure3", "--T", "3,5", "--seeds", "2", "--out", tmp_path)
+    code, _, err = toysup_cli(*words)
+    assert code == 1 and (tmp_path / "figure3.png").is_file()
+    assert "of 4 runs: 3 ok, 1 failed; the first of these" in one_error_line(err)
 
 
 def test_a_store_that_cannot_be_written_is_code_1(toysup_cli: Cli, tmp_path: Path) -> None:

@@ -174,9 +174,10 @@ def test_a_worker_that_raises_is_a_failed_run(backend, monkeypatch):
 
     monkeypatch.setattr(_executors, "train_alone", raises)
     with concurrent.futures.ThreadPoolExecutor(2) as executor:
-        result = sweep(CONFIG, seed=range(3), executor=executor, on_error="record")
+        with pytest.warns(RuntimeWarning, match="1 of 3 runs failed; .*: in the worker"):
+            result = sweep(CONFIG, seed=range(3), executor=executor)
         with pytest.raises(RunFailedError, match="seed=1 failed: ZeroDivisionError: in the worker"):
-            sweep(CONFIG, seed=range(3), executor=executor)
+            sweep(CONFIG, seed=range(3), executor=executor, on_error="raise")
     assert result.dataset.status.values.tolist() == ["ok", "failed", "ok"]
 
 
@@ -194,9 +195,12 @@ def test_a_run_that_is_too_large_for_its_worker_fails_there(backend, monkeypatch
         raise MemoryError(f"{what} needs more than there is")
 
     monkeypatch.setattr(_executors, "refuse_memory", refuse)
-    with concurrent.futures.ThreadPoolExecutor(1) as executor:
-        result = sweep(CONFIG, executor=executor, on_error="record")
-    [(_, reason)] = result.failed
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as executor,
+        pytest.raises(RunFailedError, match="MemoryError: this run needs more") as caught,
+    ):
+        sweep(CONFIG, executor=executor)
+    [(_, reason)] = caught.value.result.failed
     assert "MemoryError: this run needs more" in reason
     assert isinstance(Failed("x"), Failed)
 

@@ -621,4 +621,4 @@ def test_a_failure_that_cannot_be_recorded_is_said(backend, monkeypatch, tmp_pat
     assert open_sweep(tmp_path / "a").failed[0].step == 7
     monkeypatch.setattr(Store, "save_failure", save_failure)
     with pytest.raises(StoreError, match="No space left"):
-        sweep(TINY, store=tmp_path / "b", on_error="record")
+        sweep(TINY, store=tmp_path / "b")

@@ -299,10 +299,13 @@ def test_a_failure_is_raised_or_recorded(monkeypatch: pytest.MonkeyPatch, tmp_pa
         return real(config, *rest)
 
     monkeypatch.setattr(_numpy, "train_one", train_one)
-    fields = dict(**TINY, T=3, seed=range(3), store=tmp_path, n_jobs=1)
+    fields = dict(**TINY, T=3, seed=range(3), n_jobs=1)
     with pytest.raises(toysup.RunFailedError, match=r"seed=1 failed: .*made to fail"):
-        toysup.sweep(**fields)
-    result = toysup.sweep(**fields, on_error="record")
+        toysup.sweep(**fields, on_error="raise")
+    fields["store"] = tmp_path
+    shown = r"1 of 3 runs failed; .*made to fail; \.failed .*, and the same call tries them again"
+    with pytest.warns(RuntimeWarning, match=shown):
+        result = toysup.sweep(**fields)
     assert result.dataset.status.values.tolist() == ["ok", "failed", "ok"]
     assert "made to fail" in result.failed[0][1]
     assert toysup.open_sweep(tmp_path).dataset.status.values.tolist() == ["ok", "failed", "ok"]
@@ -353,7 +356,7 @@ def test_runs_that_ended_beside_a_failure_are_kept(
 
     monkeypatch.setattr(backend, "train_many", ended)
     with pytest.raises(toysup.RunFailedError, match="T=3, m=2, seed=0 failed: made to fail"):
-        toysup.sweep(**TINY, T=[3, 4], store=tmp_path, n_jobs=1)
+        toysup.sweep(**TINY, T=[3, 4], store=tmp_path, n_jobs=1, on_error="raise")
     assert toysup.open_sweep(tmp_path).dataset.status.values.tolist() == ["failed", "ok"]
 
 

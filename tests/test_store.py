@@ -21,7 +21,16 @@ from hypothesis import given, settings
 
 import toysup
 from helpers import kept_state, run_bits
-from toysup import StoreError, SweepResult, TrainConfig, load_run, open_sweep, sweep, train
+from toysup import (
+    RunFailedError,
+    StoreError,
+    SweepResult,
+    TrainConfig,
+    load_run,
+    open_sweep,
+    sweep,
+    train,
+)
 from toysup._grid import Grid
 from toysup.store import Store
 
@@ -279,7 +288,9 @@ def test_a_failure_is_recorded_and_tried_again(backend, tmp_path, monkeypatch):
             "train_many",
             lambda configs, jobs, on, *rest: on(0, failed_run(configs[0], "ValueError: no")),
         )
-        res = sweep(SMALL, T=[4], store=tmp_path, on_error="record")
+        with pytest.raises(RunFailedError, match="ValueError: no") as caught:
+            sweep(SMALL, T=[4], store=tmp_path)
+        res = caught.value.result
     opened = open_sweep(tmp_path)
     for r in (res, opened):
         assert r.failed == [(SMALL.replace(T=4), "ValueError: no")] and not list(r.runs())

@@ -363,15 +363,37 @@ def test_a_run_that_diverges_is_recorded_and_not_fatal(backend, on_error):
     assert run.status == "diverged" and len(list(res.runs())) == 2
 
 
-def test_a_run_that_fails_ends_the_sweep(backend, monkeypatch):
-    doomed(monkeypatch, backend, seed=1)
-    with pytest.raises(RunFailedError, match=r"T=6, m=2, seed=1 failed: ValueError: doomed"):
-        sweep(SMALL, seed=range(3))
+DOOMED = r"1 of 3 runs failed; the first, at T=6, m=2, seed=1: ValueError: doomed; \.failed of"
 
 
-def test_or_is_recorded_with_its_reason(backend, monkeypatch):
+def test_a_run_that_fails_ends_the_sweep_if_it_shall(backend, monkeypatch):
     doomed(monkeypatch, backend, seed=1)
-    res = sweep(SMALL, seed=range(3), on_error="record")
+    with pytest.raises(RunFailedError, match=r"T=6, m=2, seed=1 failed: ValueError: doomed") as e:
+        sweep(SMALL, seed=range(3), n_jobs=1, on_error="raise")
+    assert e.value.result.failed == [(SMALL.replace(seed=1), "ValueError: doomed")]
+    assert not e.value.result.interrupted
+
+
+def test_if_all_runs_fail_that_is_an_error(backend, monkeypatch, tmp_path):
+    monkeypatch.setattr(backend, "train_many", lambda configs, n_jobs, on_result, *rest: [
+        on_result(i, failed_run(config, "doomed")) for i, config in enumerate(configs)
+    ])  # fmt: skip
+    with pytest.raises(
+        RunFailedError, match=r"all 2 runs failed; the first, at T=6.*: doomed"
+    ) as e:
+        sweep(SMALL, seed=range(2), store=tmp_path)
+    assert e.value.result.statuses == toysup.open_sweep(tmp_path).statuses == ["failed"] * 2
+    with pytest.raises(RunFailedError, match="the run at T=6, m=2, seed=0 failed: doomed"):
+        sweep(SMALL)
+    # None was trained, and so none failed.
+    assert sweep(SMALL, seed=range(2), store=tmp_path, retry="none").statuses == ["failed"] * 2
+
+
+def test_or_is_recorded_with_its_reason_and_a_warning(backend, monkeypatch):
+    doomed(monkeypatch, backend, seed=1)
+    with pytest.warns(RuntimeWarning, match=DOOMED) as caught:
+        res = sweep(SMALL, seed=range(3))
+    assert [warning.filename for warning in caught] == [__file__]
     assert res.dataset.status.values.tolist() == ["ok", "failed", "ok"]
     assert np.isnan(res.dataset.train_loss.values).tolist() == [False, True, False]
     assert res.failed == [(SMALL.replace(seed=1), "ValueError: doomed")]
@@ -393,16 +415,17 @@ def test_an_error_inside_one_run_of_the_reference_leaves_the_others(monkeypatch)
 
     monkeypatch.setenv("TOYSUP_BACKEND", "numpy")
     monkeypatch.setattr(_numpy, "train_one", train_one)
-    res = sweep(SMALL, seed=range(3), on_error="record")
+    with pytest.warns(RuntimeWarning, match="1 of 3 runs failed; .*: FloatingPointError: here"):
+        res = sweep(SMALL, seed=range(3))
     assert res.failed == [(SMALL.replace(seed=1), "FloatingPointError: here")]
     with pytest.raises(RunFailedError, match="seed=1 failed: FloatingPointError: here"):
-        sweep(SMALL, seed=range(3))
+        sweep(SMALL, seed=range(3), on_error="raise")
 
 
 def test_a_failure_leaves_the_runs_that_had_ended_in_the_store(backend, monkeypatch, tmp_path):
     seeds = doomed(monkeypatch, backend, seed=2)
     with pytest.raises(RunFailedError):
-        sweep(SMALL, seed=range(3), steps=[20], store=tmp_path / "s", n_jobs=1)
+        sweep(SMALL, seed=range(3), steps=[20], store=tmp_path / "s", n_jobs=1, on_error="raise")
     stored = toysup.open_sweep(tmp_path / "s").dataset.status.values.ravel().tolist()
     assert stored == ["ok", "ok", "failed"]
     monkeypatch.undo()
@@ -452,10 +475,11 @@ def test_loky_gives_the_same_bits(backend):
 def test_failures_come_through_an_executor(backend, monkeypatch):
     doomed(monkeypatch, backend, seed=1)
     with futures.ThreadPoolExecutor(1) as pool:
-        res = sweep(SMALL, seed=range(3), executor=pool, on_error="record")
+        with pytest.warns(RuntimeWarning, match=DOOMED):
+            res = sweep(SMALL, seed=range(3), executor=pool)
         assert res.failed == [(SMALL.replace(seed=1), "ValueError: doomed")]
         with pytest.raises(RunFailedError, match="seed=1"):
-            sweep(SMALL, seed=range(3), executor=pool)
+            sweep(SMALL, seed=range(3), executor=pool, on_error="raise")
 
 
 def test_a_sweep_runs_in_any_thread(backend):

@@ -101,7 +101,7 @@ def test_a_run_does_not_see_its_neighbours(backend):
     config = toysup.TrainConfig(n=30, m=2, T=9, sparsity=0.8, steps=40, test_size=20, record=4)
     rates = [1e-3, 1e200]
     with np.errstate(all="ignore"):
-        result = toysup.sweep(config, learning_rate=rates, n_jobs=2, on_error="record")
+        result = toysup.sweep(config, learning_rate=rates, n_jobs=2)
     good = result.run(learning_rate=1e-3)
     assert run_bits(good) == run_bits(toysup.train(config))
 

@@ -35,7 +35,7 @@ def sweep(
     n_jobs: int | None = None,
     executor: concurrent.futures.Executor | None = None,
     progress: bool | None = None,
-    on_error: str = "raise",
+    on_error: str = "record",
     on_interrupt: str = "raise",
     retry: str = "failed",
     shard: str | tuple[int, int] | None = None,
@@ -61,9 +61,10 @@ def sweep(
         here, so workers need no access to the store.
     progress : bool or None
         Whether to show a progress bar; None shows it for long sweeps in a terminal.
-    on_error : {"raise", "record"}
-        Whether a run that fails ends the sweep, or is recorded with its reason. A run that diverges
-        is always recorded.
+    on_error : {"record", "raise"}
+        A run that fails is recorded with its reason, and the others go on; a warning at the end
+        counts such runs. "raise" ends the sweep with the first of them. A run that diverges is
+        always recorded.
     on_interrupt : {"raise", "return"}
         What Ctrl-C does, once all is safe: raise :class:`SweepInterrupted`, which has the result as
         far as it has come, or return that result with a warning and ``interrupted`` set. Finished
@@ -97,8 +98,8 @@ def sweep(
         If the store cannot be written or read. Finished runs that could not be written are its
         attribute ``runs``.
     RunFailedError
-        If a run failed, and ``on_error`` is "raise", or if the executor broke. Runs that had
-        finished are in the store, and in its attribute ``result``.
+        If all runs failed that were trained, if one did and ``on_error`` is "raise", or if the
+        executor broke. Runs that had finished are in the store, and in its attribute ``result``.
     SweepInterrupted
         After Ctrl-C, within 0.2 s. It is a ``KeyboardInterrupt`` with the attribute ``result``.
 
@@ -144,6 +145,13 @@ def sweep(
             end_scripts()
             raise SweepInterrupted(message, result)
         warn(message, stacklevel=2)
+    elif work.all_failed:
+        all_failed = RunFailedError(work.failures())
+        all_failed.result = result
+        raise all_failed
+    elif failures := work.failures():
+        again = "" if asked.store is None else ", and the same call tries them again"
+        warn(f"{failures}; .failed of the result lists them{again}", stacklevel=2)
     return result
 
 

@@ -56,7 +56,7 @@ class Work:
         self._configs, self._store, self._on_error = configs, store, on_error
         self._runs: dict[str, Run] = {}
         self._summaries: dict[str, Mapping[str, Any]] = {}
-        self._failure: str | None = None
+        self._failed: list[tuple[str, str]] = []
         self._unwritten: list[Run] = []
         self._unwritable: StoreError | None = None
         self._counts = {"done": 0, "failed": 0, "diverged": 0}
@@ -109,8 +109,8 @@ class Work:
             def poll(work: float) -> bool:
                 bar.update(work, self._note(running))
                 pulse.beat(work, self._counts, running)
-                ended = self._failure is not None or self._unwritable is not None
-                return interrupt.is_set() or ended
+                ended = self._on_error == "raise" and bool(self._failed)
+                return interrupt.is_set() or ended or self._unwritable is not None
 
             dropped = False
             if executor is None:
@@ -125,8 +125,9 @@ class Work:
             else:
                 dropped = train_on(executor, self.todo, jobs, self._finish, poll)
             self._write_the_rest()
-        if self._failure is not None:
-            raise RunFailedError(self._failure)
+        if self._failed and self._on_error == "raise":
+            point, error = self._failed[0]
+            raise RunFailedError(f"the run at {point} failed: {error}")
         # Even if all runs had ended just then: a loop around the sweep must notice.
         return interrupt.is_set() or dropped
 
@@ -223,9 +224,8 @@ class Work:
             "error": failed.error,
             "steps_done": failed.step,
         }
-        if self._on_error == "raise" and self._failure is None:
-            # Raised when the backend has handed over what else had ended.
-            self._failure = f"the run at {_point(config)} failed: {failed.error}"
+        # Said, or raised, when the backend has handed over what else had ended.
+        self._failed.append((_point(config), failed.error))
         if self._store is not None:
             try:
                 self._store.save_failure(config, failed.error, step=failed.step)
@@ -246,6 +246,21 @@ class Work:
         self._unwritten = left
         self._unwritable.runs = tuple(left)
         raise self._unwritable
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether runs were trained, and none of them came to its end."""
+        return 0 < len(self._failed) == self._counts["done"]
+
+    def failures(self) -> str:
+        """How many of the runs that were trained failed, and why the first; empty if none."""
+        if not self._failed:
+            return ""
+        (point, error), all_runs = self._failed[0], self._counts["done"]
+        if all_runs == 1:
+            return f"the run at {point} failed: {error}"
+        count = "all" if self.all_failed else f"{len(self._failed)} of"
+        return f"{count} {all_runs} runs failed; the first, at {point}: {error}"
 
     def cells(self) -> dict[Index, Cell]:
         """The cells as they are now."""

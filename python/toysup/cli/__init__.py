@@ -127,6 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings(), _terminable(args):
             # It is said in our own words, with what to do.
             warnings.filterwarnings("ignore", "the sweep was interrupted", RuntimeWarning)
+            warnings.filterwarnings("ignore", r"\d+ of \d+ runs failed", RuntimeWarning)
             _show_warnings()
             if getattr(args, "verbose", False):
                 _show_log()

@@ -147,14 +147,19 @@ def sweep(args: argparse.Namespace) -> int:
         return 0 if plan.fits else 1
     if args.store:
         args.resume = "the same command continues"
-    result = toysup.sweep(
-        **where,
-        progress=False if args.quiet else None,
-        on_error=args.on_error,
-        on_interrupt="return",
-        checkpoint_every=args.checkpoint_every,
-        **fields,
-    )
+    try:
+        result = toysup.sweep(
+            **where,
+            progress=False if args.quiet else None,
+            on_error=args.on_error,
+            on_interrupt="return",
+            checkpoint_every=args.checkpoint_every,
+            **fields,
+        )
+    except toysup.RunFailedError as error:
+        if args.on_error == "raise":
+            raise
+        result = error.result  # all runs failed, which is reported as if only some had
     _report(args, result, fields)
     check_interrupt(result, args.store)
     return report_failures(result)

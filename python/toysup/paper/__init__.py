@@ -122,7 +122,7 @@ def reproduce(
     StoreError
         If ``out`` cannot be written.
     RunFailedError
-        If a run failed.
+        If all runs of a sweep failed.
     SweepInterrupted
         After Ctrl-C; its ``result`` is that of the sweep that was under way.
     """
