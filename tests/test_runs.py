@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import copy
 import errno
 import math
 import multiprocessing
@@ -21,7 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import toysup
-from toysup import StoreError, TrainConfig
+from toysup import StoreError, TrainConfig, paper
+from toysup._files import Damaged
 from toysup.store import Store
 
 TINY = {"n": 30, "m": 2, "sparsity": 0.85, "steps": 60, "test_size": 100, "record": 5}
@@ -33,6 +35,23 @@ def same(a: toysup.Run, b: toysup.Run) -> bool:
         [a.train_loss, a.test_loss], [b.train_loss, b.test_loss], equal_nan=True
     )
     return losses and a.W.tobytes() == b.W.tobytes() and a.b.tobytes() == b.b.tobytes()
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Whether two objects hold the same, to the bit."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(alike(a[k], b[k]) for k in a)
+    if isinstance(a, BaseException) and not alike(a.args, b.args):
+        return False
+    if hasattr(a, "__dict__") and not callable(a):
+        return alike(vars(a), vars(b))
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(alike, a, b))
+    return bool(a == b or (a != a and b != b))
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -172,6 +191,79 @@ def test_a_saved_run_is_the_run(backend: object, tmp_path: Path) -> None:
     assert same(run, again) and again.config == run.config and again.summary() == run.summary()
     assert again.history.equals(run.history) and again.snapshots.equals(run.snapshots)
     assert same(pickle.loads(pickle.dumps(run)), run)
+
+
+def failed(error: BaseException, **attributes: Any) -> BaseException:
+    error.add_note("and more")
+    vars(error).update(attributes)
+    return error
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One of every kind that a user can hold."""
+    folder = tmp_path_factory.mktemp("public") / "store"
+    axes: dict[str, Any] = {"T": [3, math.inf], "seed": [0, 1], "batch_size": 5}
+    loose = toysup.sweep(**TINY, **axes)
+    kept = toysup.sweep(**TINY, **axes, store=folder, importance=np.linspace(1, 0.5, 30))
+    run = loose.run(T=3, seed=0)
+    started = toysup.train(**TINY, T=3, init=run, repeats={0: 3}, snapshots=2)
+    regime = toysup.regime.classify(run)
+    drawn = {"x": loose, "y": kept}
+    table = paper._table.Table("t", ["a"], [(1,), (math.inf,)])
+    done = [paper.Reproduction(paper.get(name), "small", drawn, folder, 1.5, [table], [folder])
+            for name in paper.names()]  # fmt: skip
+    return {
+        "run": run, "run with more": started, "config": started.config, "grid": kept._grid,
+        "result": loose, "result of a store": kept, "best": kept.best("seed"),
+        "best without a store": loose.best("seed"), "failures": loose.failed,
+        "regime": regime, "plan": toysup.plan(**TINY, T=[3, 5]), "reproductions": done,
+        "examples": run.training_set(), "history": run.history.to_dict(),
+        "errors": [
+            toysup.ToysupError("x"), failed(toysup.BackendError("x")),
+            toysup.SurroundingsError("x"), failed(StoreError("x"), runs=(run,)),
+            failed(Damaged(folder, "is damaged"), runs=(run,)), StoreError(28, "full", "x.npz"),
+            failed(toysup.RunFailedError("x"), result=loose),
+            failed(toysup.SweepInterrupted("x", kept)),
+        ],
+    }  # fmt: skip
+
+
+KINDS = ("run", "run with more", "config", "grid", "result", "result of a store", "best",
+         "best without a store", "failures", "regime", "plan", "reproductions", "examples",
+         "history", "errors")  # fmt: skip
+WAYS = {
+    "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),
+    "oldest pickle": lambda thing: pickle.loads(pickle.dumps(thing, 2)),
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_public_objects_can_be_copied_and_sent(public: dict[str, Any], kind: str, way: str) -> None:
+    assert public.keys() == set(KINDS)
+    there = WAYS[way](public[kind])
+    assert alike(there, public[kind])
+    assert repr(there) == repr(public[kind])
+
+
+def test_a_pickled_result_of_a_store_reads_its_runs_there(
+    public: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From any folder, and only when they are asked for; others carry those that they show."""
+    monkeypatch.chdir(tmp_path)
+    here = toysup.sweep(**TINY, T=3, seed=[0, 1], store="s")
+    pickled, run = pickle.dumps(here), here.run(seed=1)
+    assert run.W.tobytes() not in pickled
+    monkeypatch.chdir("/")
+    assert same(pickle.loads(pickled).run(seed=1), run)
+    loose = public["result"]
+    best = pickle.dumps(loose.best("seed"))
+    assert sorted(run.W.tobytes() in best for run in loose.runs()) == [False, False, True, True]
+    pairs = zip(pickle.loads(best).runs(), loose.best("seed").runs(), strict=True)
+    assert all(same(there, here) for there, here in pairs)
 
 
 def test_three_examples_are_memorised_in_two_dimensions(backend: object) -> None:

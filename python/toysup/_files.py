@@ -59,6 +59,9 @@ class Damaged(StoreError):
         super().__init__(f"{path}: {defect}")
         self.path, self.defect = path, defect
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.defect), self.__dict__
+
 
 def replace_file(path: Path, write: Callable[[IO[bytes]], object], *, durable: bool = True) -> None:
     """Write a file beside ``path`` and rename it into place.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from toysup._grid import Grid, Index, as_label, plain
 from toysup._paths import as_path
 from toysup.config import TrainConfig
 from toysup.errors import nearest, short, unknown
-from toysup.store import SCHEMA_VERSION
+from toysup.store import SCHEMA_VERSION, Store
 from toysup.training import Run
 
 if TYPE_CHECKING:
@@ -44,11 +44,15 @@ BAD = ("failed", "diverged", "damaged")
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a result: its config, its scalars, and how to get at the run."""
+    """One cell of a result: its config, its scalars, and its run or the store that has it."""
 
     config: TrainConfig
     summary: Mapping[str, Any] | None
-    run: Callable[[], Run] | None
+    source: Run | Store | None
+
+    def run(self) -> Run | None:
+        """The run, read from the store if that has it; None if there is none."""
+        return self.source.load(self.config) if isinstance(self.source, Store) else self.source
 
     @property
     def status(self) -> str:
@@ -218,9 +222,9 @@ class SweepResult:
     def runs(self) -> Iterator[Run]:
         """The runs that were trained, in the order of :attr:`configs`."""
         for index in self._grid.indices():
-            load = self._cells[index].run
-            if load is not None:
-                yield load()
+            run = self._cells[index].run()
+            if run is not None:
+                yield run
 
     def run(self, **where: Any) -> Run:
         """The run at a point of the grid.
@@ -257,10 +261,11 @@ class SweepResult:
                 raise ValueError(f"{name} must be one of {short(values)}, got {short(where[name])}")
             index.append(i)
         cell = self._cells[tuple(index)]
-        if cell.run is None:
+        run = cell.run()
+        if run is None:
             point = ", ".join(f"{k}={v}" for k, v in self._grid.values(tuple(index)).items())
             raise ValueError(f"the run at {point} is {cell.status}")
-        return cell.run()
+        return run
 
     def best(self, axis: str) -> SweepResult:
         """For each cell of the other axes, the run of lowest train loss along one axis.

@@ -268,7 +268,7 @@ class Work:
         for index, config in self._configs.items():
             key = config.key()
             if key in self._runs:
-                cells[index] = Cell(config, self._summaries[key], lambda k=key: self._runs[k])  # type: ignore[misc]
+                cells[index] = Cell(config, self._summaries[key], self._runs[key])
             else:
                 cells[index] = stored(config, self._summaries.get(key), self._store)
         return cells
@@ -278,7 +278,7 @@ def stored(config: TrainConfig, summary: Mapping[str, Any] | None, store: Store 
     """The cell of a run that lies in a store, if anywhere."""
     if store is None or summary is None or summary["status"] not in ("ok", "diverged"):
         return Cell(config, summary, None)
-    return Cell(config, summary, lambda: store.load(config))
+    return Cell(config, summary, store)
 
 
 def _point(config: TrainConfig) -> str:

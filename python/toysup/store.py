@@ -75,6 +75,10 @@ class Store:
         self.path = as_path("store", path)
         self._folders = {name: self.path / name for name in FOLDERS}
 
+    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
+        # Who takes a pickle out again may work in another folder.
+        return type(self), (os.path.abspath(self.path),)
+
     # ------------------------------------------------------------------------------- names
 
     def folder(self, name: str) -> Path:

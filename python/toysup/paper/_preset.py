@@ -67,6 +67,13 @@ class Preset:
     see: Callable[[Results, str], str]
     then: Callable[[Results, str], Mapping[str, Mapping[str, Any]]] | None = None
 
+    def __reduce__(self) -> Any:
+        # Its functions may be made when the module is loaded, and so have no name to go by.
+        from toysup import paper
+
+        known = self.name in paper.names() and paper.get(self.name) is self
+        return (paper.get, (self.name,)) if known else super().__reduce_ex__(2)
+
     def fields(
         self,
         scale: str,
