@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import csv
 import html.parser
-import importlib.util
 import math
 import pickle
 import subprocess
@@ -21,6 +20,7 @@ import xarray
 
 import toysup
 from toysup import StoreError, SweepResult, TrainConfig, open_sweep, sweep
+from toysup._extras import need
 from toysup._grid import Grid
 from toysup._result import Cell
 from toysup.store import Store
@@ -248,10 +248,8 @@ def test_either_package_writes_netcdf(tmp_path, monkeypatch, package, engine):
     pytest.importorskip(package)
     if package == "h5netcdf":
         pytest.importorskip("h5py")  # it writes with it, and no longer brings it
-    find, other = importlib.util.find_spec, {"netCDF4", "h5netcdf"} - {package}
-    monkeypatch.setattr(
-        "importlib.util.find_spec", lambda x, *a: None if x in other else find(x, *a)
-    )
+    (other,) = {"netCDF4", "h5netcdf"} - {package}
+    monkeypatch.setitem(sys.modules, other, None)
     result = sweep(SMALL, T=[3, math.inf], optimizer=["adam", "sgd"])
     with xarray.open_dataset(result.export(tmp_path / "a.nc"), engine=engine) as back:
         assert back.load().identical(result.dataset)
@@ -289,10 +287,53 @@ def test_what_cannot_be_written_is_said(tmp_path, monkeypatch):
         ValueError, match=r"must end in one of .csv, .parquet, .nc, .zarr, got '.*x'"
     ):
         result.export(tmp_path / "x")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    for suffix, package in ((".parquet", "pyarrow"), (".nc", "netCDF4"), (".zarr", "zarr")):
-        with pytest.raises(ImportError, match=f"pip install {package}"):
-            result.export(tmp_path / f"b{suffix}")
+
+
+WITHOUT = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"pyarrow", "netCDF4", "h5netcdf", "zarr", "scipy", "PIL"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+import toysup, toysup.data, toysup.cli
+result = toysup.sweep(n=9, m=2, T=3, sparsity=0.5, steps=2, test_size=3, store="s")
+uses = {name: lambda name=name: result.export(name) for name in ("a.parquet", "a.nc", "a.zarr")}
+uses["scipy"] = lambda: toysup.data.sample(5, 2, 0.5, 0).to_scipy()
+for use in uses.values():
+    try:
+        use()
+    except ImportError as error:
+        print(error)
+for name in ("a.parquet", "a.nc", "a.zarr"):
+    assert toysup.cli.main(["export", "nowhere", "--out", name]) == 1  # known before anything else
+"""
+
+
+def test_what_is_to_be_installed_is_said_in_one_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    extra = "it is not installed; pip install 'toysup[export]'"
+    said = [
+        f"a {suffix} file needs {package}: {extra}"
+        for suffix, package in ((".parquet", "pyarrow"), (".nc", "netCDF4"), (".zarr", "zarr"))
+    ]
+    scipy = "to_scipy needs scipy: it is not installed; pip install scipy"
+    assert done.stdout.splitlines() == [*said, scipy]
+    assert done.stderr.splitlines() == [f"toysup: error: {text}" for text in said]
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+def test_a_package_that_is_broken_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    with pytest.raises(ImportError, match=r"x needs zarr: it .*; pip install 'toysup\[export\]'$"):
+        need("x", "zarr")
+    with pytest.raises(ImportError, match=r"x needs nowhere_at_all: it is not installed"):
+        need("x", "nowhere_at_all")
+    assert need("x", "nowhere_at_all", "json") == "json"
 
 
 def test_a_zarr_folder_is_not_overwritten(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import shutil
@@ -10,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toysup._extras import need
 from toysup._files import reason, replace_file, temporary
 from toysup._paths import check_file
 from toysup.errors import StoreError
@@ -17,19 +17,27 @@ from toysup.errors import StoreError
 if TYPE_CHECKING:
     from toysup._result import SweepResult
 
-__all__ = ["SUFFIXES", "check_export", "export"]
+__all__ = ["check_export", "export"]
 
-SUFFIXES = (".csv", ".parquet", ".nc", ".zarr")
+# What writes a kind of file: any one of these packages, besides pandas and xarray.
+_WRITERS: dict[str, tuple[str, ...]] = {
+    ".csv": (),
+    ".parquet": ("pyarrow",),
+    ".nc": ("netCDF4", "h5netcdf"),
+    ".zarr": ("zarr",),
+}
 
 
 def check_export(path: Path) -> str:
     """Refuse a path to which nothing can be exported; see ``SweepResult.export``. The suffix."""
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(f"path must end in one of {', '.join(SUFFIXES)}, got {str(path)!r}")
+    if suffix not in _WRITERS:
+        raise ValueError(f"path must end in one of {', '.join(_WRITERS)}, got {str(path)!r}")
     if suffix == ".zarr" and os.path.lexists(path):
         raise StoreError(f"cannot write {str(path)!r}: it is there already")
     check_file(path)
+    if _WRITERS[suffix]:
+        need(f"a {suffix} file", *_WRITERS[suffix])
     return suffix
 
 
@@ -42,7 +50,6 @@ def export(result: SweepResult, path: Path) -> Path:
         text = result.to_frame().to_csv(index=False, lineterminator="\r\n")
         replace_file(path, lambda file: file.write(text.encode()))
     elif suffix == ".parquet":
-        _need(suffix, "pyarrow")
         buffer = io.BytesIO()
         result.to_frame().to_parquet(buffer, engine="pyarrow", index=False)
         replace_file(path, lambda file: file.write(buffer.getvalue()))
@@ -53,19 +60,8 @@ def export(result: SweepResult, path: Path) -> Path:
     return path
 
 
-def _need(suffix: str, *packages: str) -> str:
-    """The first of the packages that is installed."""
-    for package in packages:
-        if importlib.util.find_spec(package) is not None:
-            return package
-    raise ImportError(
-        f"{packages[0]} is needed to write {suffix} files, and is not installed: "
-        f"pip install {packages[0]}"
-    )
-
-
 def _netcdf(result: SweepResult, path: Path) -> None:
-    engine = _need(".nc", "netCDF4", "h5netcdf")
+    engine = need("a .nc file", *_WRITERS[".nc"])
     with tempfile.TemporaryDirectory() as folder:
         aside = Path(folder, "data.nc")
         try:
@@ -77,7 +73,6 @@ def _netcdf(result: SweepResult, path: Path) -> None:
 
 
 def _zarr(result: SweepResult, path: Path) -> None:
-    _need(".zarr", "zarr")
     aside = temporary(path)
     try:
         aside.mkdir()  # zarr would make the folders above, too

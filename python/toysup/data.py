@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._backend import backend
+from toysup._extras import need
 from toysup._floats import exact_floats
 from toysup._memory import refuse_memory
 from toysup._stream import ROLES
@@ -85,6 +86,7 @@ class SparseBatch:
 
     def to_scipy(self) -> scipy.sparse.csr_array:
         """A ``scipy.sparse.csr_array`` of shape (T, n); SciPy must be installed."""
+        need("to_scipy", "scipy")
         from scipy.sparse import csr_array
 
         return csr_array((self.values, self.indices, self.indptr), shape=self.shape)

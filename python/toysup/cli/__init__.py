@@ -234,4 +234,7 @@ def _fail(error: Exception) -> int:
     if isinstance(error, (ValueError, TypeError, FileNotFoundError)):
         complain("error", error)
         return 2
+    if isinstance(error, ImportError) and not (error.name or "").startswith("toysup"):
+        complain("error", error)
+        return 1
     raise error

@@ -19,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from toysup._extras import need
 from toysup._files import replace_file
 from toysup._paths import as_path, check_file
 from toysup.config import as_float, as_int
@@ -238,6 +239,8 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
                 f"cannot write {str(result)!r}: the program ffmpeg, which makes such files, is "
                 f"not installed; write {str(result.with_suffix('.gif'))!r} instead"
             )
+    if result.suffix.lower() == ".gif":
+        need("a .gif file", "PIL")
     check_file(result, make=True)
     return result
 
