@@ -323,6 +323,54 @@ def test_sweep_as_json_is_what_the_library_computes(toysup_cli: Cli, backend: Ba
         assert row["test_loss"] == run.test_loss
 
 
+def strict_json(text: str) -> Any:
+    """A document that every reader of JSON takes."""
+
+    def refuse(name: str) -> float:
+        raise ValueError(name)
+
+    document = json.loads(text, parse_constant=refuse)
+    json.dumps(document, ensure_ascii=False).encode()  # no half characters
+    return document
+
+
+def test_every_document_is_strict_json(toysup_cli: Cli, tmp_path: Path) -> None:
+    start = toysup.train(n=30, m=2, T=5, sparsity=0.8, steps=3, test_size=5)
+    store = os.fsdecode(os.fsencode(tmp_path) + b"/s\xff") if os.name == "posix" else tmp_path / "s"
+    words = (
+        "sweep",
+        "--T",
+        "3,inf",
+        "--init",
+        f"{start.save(tmp_path / 'r')},xavier_normal",
+        *TINY,
+    )
+    words += ("--betas", "0.9,0.99;0.8,0.9", "--optimizer", "sgd,adam", "--learning-rate", "1e30")
+    strict_json(toysup_cli(*words, "--dry-run", "--json")[1])
+    assert None in [
+        row["train_loss"] for row in strict_json(toysup_cli(*words, "--json")[1])["runs"]
+    ]
+    kept = strict_json(toysup_cli(*words, "--store", store, "--json")[1])
+    assert kept["axes"]["T"] == [3, "inf"] and kept["axes"]["init"][0].startswith("Weights(m=2")
+    assert (
+        strict_json(toysup_cli("status", store, "--json")[1])["stores"][0]["axes"] == kept["axes"]
+    )
+    assert strict_json(toysup_cli("merge", tmp_path / "t", store, "--json")[1])
+    assert strict_json(toysup_cli("info", "--json")[1])
+
+
+def test_what_is_printed_is_tried_before_anything_is_trained(
+    toysup_cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise ImportError("no xarray here", name="xarray")
+
+    monkeypatch.setattr("toysup.paper._preset.runs_table", broken)
+    monkeypatch.setattr(toysup, "sweep", lambda **_: pytest.fail("it is trained"))
+    code, out, err = toysup_cli("sweep", "--T", "3", *TINY)
+    assert (code, out, one_error_line(err)) == (1, "", "no xarray here")
+
+
 def test_sweep_continues_a_store(toysup_cli: Cli, tmp_path: Path) -> None:
     words = ("sweep", "--store", tmp_path / "s", "--T", "3,5", *TINY)
     assert toysup_cli(*words)[0] == 0

@@ -80,19 +80,24 @@ def plain(value: Any) -> Any:
     """A value as JSON for a reader, in lists and dicts too: None for NaN, "inf" for infinity.
 
     Weights, and the run they are of, are their label, by which ``SweepResult.run`` knows them; a
-    store has them in full, see :meth:`Grid.to_json`.
+    store has them in full, see :meth:`Grid.to_json`. What JSON has no form for is its text, and
+    what of a text is no Unicode, as in names of files, is escaped.
     """
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, Mapping):
+        return {plain(str(key)): plain(item) for key, item in value.items()}
     value = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-    if value is None or isinstance(value, (str, int)):
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if value is None or isinstance(value, int):
         return value
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
         return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
     if isinstance(value, (list, tuple, range)):
         return [plain(item) for item in value]
     weights = as_weights(value)
-    return value if weights is None else as_label(weights)
+    return plain(str(value)) if weights is None else as_label(weights)
 
 
 def _held(name: str, value: Any) -> Any:
@@ -173,6 +178,10 @@ class Grid:
         grid = cls(axes, fixed)
         grid.configs()  # every cell is checked before any is trained
         return grid
+
+    def corner(self) -> Grid:
+        """The grid with the first value of every axis alone."""
+        return Grid({name: values[:1] for name, values in self.axes.items()}, self.fixed)
 
     @property
     def dims(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from toysup._paths import as_path
 from toysup._version import __version__
 from toysup.cli._fields import given_fields, parse_field
 from toysup.cli._output import (
+    as_json,
     check_interrupt,
     counts_of,
     document,
@@ -20,6 +21,7 @@ from toysup.cli._output import (
     in_words,
     report_failures,
     say,
+    show,
 )
 from toysup.errors import unknown
 
@@ -147,6 +149,9 @@ def sweep(args: argparse.Namespace) -> int:
         return 0 if plan.fits else 1
     if args.store:
         args.resume = "the same command continues"
+    is_printed = args.json or not args.quiet
+    if is_printed:
+        _rehearse(args, fields)
     try:
         result = toysup.sweep(
             **where,
@@ -160,12 +165,14 @@ def sweep(args: argparse.Namespace) -> int:
         if args.on_error == "raise":
             raise
         result = error.result  # all runs failed, which is reported as if only some had
-    _report(args, result, fields)
+    if is_printed:
+        show(_report(args, result, fields))
     check_interrupt(result, args.store)
     return report_failures(result)
 
 
-def _report(args: argparse.Namespace, result: SweepResult, fields: dict[str, Any]) -> None:
+def _report(args: argparse.Namespace, result: SweepResult, fields: dict[str, Any]) -> str:
+    """What is printed of a sweep."""
     from toysup.paper._preset import runs_table
 
     table, counts = runs_table(result), counts_of(result)
@@ -181,6 +188,16 @@ def _report(args: argparse.Namespace, result: SweepResult, fields: dict[str, Any
             "runs": table.records(),
             "failures": failures_of(result),
         }
-        document(found)
+        return as_json(found)
     kept = f"; kept in {args.store}" if args.store else "; not kept, for want of --store"
-    say(args, f"{table.text()}\n\n{in_words(counts)}{kept}")
+    return f"{table.text()}\n\n{in_words(counts)}{kept}"
+
+
+def _rehearse(args: argparse.Namespace, fields: dict[str, Any]) -> None:
+    """Make the report of a sweep of which nothing is done, rather than fail after hours."""
+    from toysup._grid import Grid
+    from toysup._result import Cell, SweepResult
+
+    grid = Grid.make(None, fields).corner()
+    cells = {index: Cell(config, None, None) for index, config in grid.configs().items()}
+    _report(args, SweepResult(grid, cells), fields)
