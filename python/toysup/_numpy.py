@@ -54,6 +54,8 @@ name = "numpy"
 
 # Entries of a dense (examples x n) chunk: small enough for a cache, large enough for BLAS.
 _CHUNK = 1 << 18
+# Seconds for which the system may count threads that have ended.
+_LINGER = 0.2
 
 
 def isa() -> str:
@@ -492,8 +494,17 @@ class _Pool:
             except BaseException as error:  # noqa: BLE001  the future hands it over
                 future.set_exception(error)
 
-        threading.Thread(target=work, name=f"toysup-{i}", daemon=True).start()
-        return future
+        thread = threading.Thread(target=work, name=f"toysup-{i}", daemon=True)
+        until = time.monotonic() + _LINGER
+        while True:
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no more threads
+                if self.running or time.monotonic() > until:
+                    raise
+                time.sleep(0.005)
+            else:
+                return future
 
     def admit(self) -> None:
         """Start the runs that there are threads and memory for."""
@@ -505,7 +516,7 @@ class _Pool:
             if not self.running or used + self.configs[i].memory() <= limit:
                 try:
                     self.running[self.start(i)] = i
-                except RuntimeError as error:  # the system has no more threads
+                except RuntimeError as error:
                     if not self.running:
                         raise no_thread(error) from error
                     self.warning.missing(self.threads - len(self.running))

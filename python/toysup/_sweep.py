@@ -54,8 +54,10 @@ def sweep(
         count; a damaged one is set aside, with a warning, and its run is trained again. Runs stay
         in memory without a store.
     n_jobs : int, optional
-        Runs at a time, each on one thread; all processors this process may use if None. Fewer run
-        where memory is short. With an executor: threads of each worker, 1 if None.
+        Runs at a time, each on one thread; all processors this process may use if None, by its
+        affinity and the quota of its control group. Fewer run where memory is short, or the system
+        allows no more threads (with a ``RuntimeWarning``). With an executor: threads of each
+        worker, 1 if None.
     executor : concurrent.futures.Executor, optional
         Where to train instead of in this process: processes, loky, Dask, MPI. Results come back
         here, so workers need no access to the store.
@@ -97,6 +99,9 @@ def sweep(
     StoreError
         If the store cannot be written or read. Finished runs that could not be written are its
         attribute ``runs``.
+    SurroundingsError
+        If not one thread can be started, or the processor is in another floating-point mode than
+        the default, and cannot be set back.
     RunFailedError
         If all runs failed that were trained, if one did and ``on_error`` is "raise", or if the
         executor broke. Runs that had finished are in the store, and in its attribute ``result``.

@@ -409,6 +409,9 @@ def train(
         For a bad field, naming it and its value.
     MemoryError
         If the run cannot fit in this machine's memory.
+    SurroundingsError
+        If not one thread can be started, or the processor is in another floating-point mode than
+        the default, and cannot be set back.
     RunFailedError
         If the run failed inside the backend.
     StoreError
