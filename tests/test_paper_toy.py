@@ -302,6 +302,31 @@ def test_dimensions_table() -> None:
     assert rare["dimensions_per_feature"] < 0.7
 
 
+@pytest.mark.parametrize(("count", "drawn"), [(0, 20), (6, 20), (30, 30), (150, 100)])
+def test_of_many_features_the_represented_ones_are_drawn(count: int, drawn: int) -> None:
+    """A thousand bars and a million cells would be smaller than a pixel."""
+    known = np.arange(count) * 5 + 2
+    W = np.zeros((max(count, 2), 1_000))
+    W[0] = 0.01 + 1e-6 * np.arange(1_000)
+    W[:, known] = np.eye(len(W), count)
+    run = of_weights(W)
+    assert np.flatnonzero(run.represented()).tolist() == known.tolist()
+    [[products], [bars]] = draw_features(run)
+    image = products.images[0].get_array()
+    assert image.shape == (drawn, drawn)
+    assert np.count_nonzero(np.diag(image) > 0.9) == min(count, drawn)
+    widths = np.array([bar.get_width() for bar in bars.patches])
+    assert len(widths) == drawn and np.count_nonzero(widths > 0.9) == min(count, drawn)
+    text = " ".join(bars.get_xlabel().split())
+    assert text.endswith(f"{drawn} of 1,000 features; {count} represented")
+    products.figure.canvas.draw()
+    tallest = bars.patches[0].get_window_extent().height
+    assert tallest > 1
+    if drawn == 20:
+        names = [label.get_text() for label in bars.get_yticklabels()]
+        assert names[:count] == [str(i) for i in known]
+
+
 def test_phase_tables(tmp_path: Path) -> None:
     phase_sweep(store=tmp_path / "s")
     result = without_runs(tmp_path / "s", importance=(1.0, 0.2), sparsity=0.0)

@@ -15,6 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from toysup import metrics
 from toysup.plot._source import Cells, Floats, Source, open_cells
 from toysup.plot._style import canvas, hue_colors, paint
+from toysup.plot._thin import Places
 
 if TYPE_CHECKING:
     from toysup import Run
@@ -34,6 +35,8 @@ __all__ = [
 # A feature that shares its dimensions; one that has them for itself is blue.
 SHARED = "#e08214"
 _PRODUCTS = "RdBu"
+# Of more features than this the represented ones are drawn, or so few of the longest.
+_MAX_FEATURES, _FEW = 100, 20
 
 
 def density(sparsity: float) -> float:
@@ -80,6 +83,10 @@ def toy_features(
     colour of its superposition: blue if it has its dimensions for itself, orange if others lie
     along it. Where a sweep holds several seeds, the run of lowest test loss is drawn.
 
+    Of more than 100 features, which would be thinner than a pixel, the represented ones are drawn
+    (:meth:`toysup.Run.represented`): the 100 longest of them, or with the longest of the others 20
+    in all. A note below a column says so, and up to 20 bars have the numbers of their features.
+
     Parameters
     ----------
     source : Run, SweepResult, str or PathLike
@@ -104,8 +111,9 @@ def toy_features(
     runs = finished_runs(source, select)
     with canvas((0.9 + 1.3 * len(runs), 3.7), axes, rows=2, columns=len(runs)) as panels:
         for k, run in enumerate(runs):
-            _draw_products(panels[0, k], run)
-            _draw_lengths(panels[1, k], run)
+            shown = _shown(run)
+            _draw_products(panels[0, k], run, shown)
+            _draw_lengths(panels[1, k], run, shown)
         for ax in panels[1]:
             ax.set_xlim(0.0, max(1.1, *(1.05 * lengths(run).max() for run in runs)))
         panels[0, 0].set_ylabel(r"$W^\top W$ and $b$")
@@ -164,14 +172,24 @@ def lengths(run: Run) -> Floats:
     return np.asarray(np.linalg.norm(run.W.astype(np.float64), axis=0))
 
 
-def _draw_products(ax: Axes, run: Run) -> None:
-    """W^T W as an image, and b as a column beside it."""
+def _shown(run: Run) -> Places:
+    """The features that are drawn: all if they are few, else those that are represented."""
     n = run.config.n
+    if n <= _MAX_FEATURES:
+        return np.arange(n)
+    known = run.represented()
+    count = int(np.clip(np.count_nonzero(known), _FEW, _MAX_FEATURES))
+    return np.sort(np.lexsort((-lengths(run), ~known))[:count])
+
+
+def _draw_products(ax: Axes, run: Run, shown: Places) -> None:
+    """W^T W of some features as an image, and b as a column beside it."""
+    n = len(shown)
     left, right = 1.07 * n, 1.16 * n
-    W = run.W.astype(np.float64)
+    W = run.W[:, shown].astype(np.float64)
     for values, extent in (
         (W.T @ W, (0.0, n, n, 0.0)),
-        (run.b.astype(np.float64)[:, None], (left, right, n, 0.0)),
+        (run.b[shown].astype(np.float64)[:, None], (left, right, n, 0.0)),
     ):
         ax.imshow(values, cmap=_PRODUCTS, vmin=-1.0, vmax=1.0, extent=extent, aspect="auto")
         ax.plot(
@@ -191,14 +209,23 @@ def _sharing() -> LinearSegmentedColormap:
     return LinearSegmentedColormap.from_list("sharing", [paint("features"), SHARED])
 
 
-def _draw_lengths(ax: Axes, run: Run) -> None:
-    """A bar for each feature, the most important on top."""
-    n = run.config.n
-    colors = _sharing()(np.clip(superposition(run.W), 0.0, 1.0))
+def _draw_lengths(ax: Axes, run: Run, shown: Places) -> None:
+    """A bar for each of some features, the most important on top."""
+    n = len(shown)
+    colors = _sharing()(np.clip(superposition(run.W)[shown], 0.0, 1.0))
     height = 0.8 if n <= 40 else 1.0  # gaps would be thinner than a pixel
-    ax.barh(np.arange(n) + 0.5, lengths(run), height=height, color=colors)
+    at = np.arange(n) + 0.5
+    ax.barh(at, lengths(run)[shown], height=height, color=colors)
     ax.axvline(1.0, color=paint("muted"), linestyle=":", linewidth=1.0, zorder=0, label="_line")
     ax.set(ylim=(n, 0), yticks=[], xticks=[0, 1], xlabel=r"$\|W_i\|$")
+    if n == run.config.n:
+        return
+    known = np.count_nonzero(run.represented())
+    note = f"{n:,} of {run.config.n:,}\nfeatures; {known:,}\nrepresented"
+    ax.set_xlabel(f"{ax.get_xlabel()}\n{note}", size="small")
+    if n <= _FEW:
+        ax.set_yticks(at, [f"{i:,}" for i in shown], size=5.0)
+        ax.tick_params(axis="y", length=0, pad=1.0)
 
 
 def toy_vectors(
