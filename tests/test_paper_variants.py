@@ -24,7 +24,7 @@ from toysup.paper._preset import Preset, carry_out
 from toysup.paper.reference import Reading
 from toysup.plot._against import against
 from toysup.plot._collapse import collapse
-from toysup.plot._reduction import LINEAR, _squeeze, _stretch
+from toysup.plot._limits import LINEAR, squeeze, stretch
 
 TINY = {"n": 60, "sparsity": 0.9, "steps": 60, "learning_rate": 0.02, "test_size": 80, "record": 4}
 ALL = (
@@ -332,12 +332,12 @@ def test_paper_readings_stand_at_the_small_scales_T() -> None:
 
 def test_the_loss_scale_is_linear_near_1_and_can_be_inverted() -> None:
     losses = np.array([-5.0, 0.9, 0.98, 1.0, 1.01, 1.02, 1.03, 1.5, 30.0, 4_000.0])
-    heights = _squeeze(losses)
+    heights = squeeze(losses)
     assert np.all(np.diff(heights) > 0)
-    assert _stretch(heights) == pytest.approx(losses)
+    assert stretch(heights) == pytest.approx(losses)
     assert np.diff(heights[3:6]) == pytest.approx(heights[4])
     # A decade of the distance from 1 is one unit of height.
-    assert _squeeze(np.array([1 + 100 * LINEAR])) - _squeeze(np.array([1 + LINEAR])) == (
+    assert squeeze(np.array([1 + 100 * LINEAR])) - squeeze(np.array([1 + LINEAR])) == (
         pytest.approx(2.0)
     )
 

@@ -10,6 +10,7 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -477,8 +478,68 @@ def test_losses_beyond_the_axis_are_triangles_at_its_edge(result):
     cut = (order[-1][0] + order[-2][0]) / 2
     ax = plot.test_loss(result, ylim=(0.0, cut))
     assert ax.get_ylim() == (0.0, cut)
-    x, y = xy(ax, "_above")
-    assert np.allclose(x, [order[-1][1]]) and np.all(y < cut)
+    x, _ = xy(ax, "_above")
+    assert np.allclose(x, [order[-1][1]])
+    assert [text.get_text() for text in ax.texts] == [f"{order[-1][0]:.4g}"]
+    assert ax.texts[0].xy[0] == x[0]
+
+
+def table_of(losses, **dims):
+    return xr.Dataset({"test_loss": (tuple(dims), losses)}, coords={**dims, "m": 2})
+
+
+def test_a_peak_has_its_value_at_the_edge():
+    T = [3, 5, 8, 10, 20, 30, 50, 100, 200, 500, 800, 900, 1000]
+    losses = [34.5, 1.0, 1.02, 1.01, 1.02, 1.0, 1.01, 1.0, 7.25, 0.99, 1.0, 1.0, 1.01]
+    data = table_of(losses, T=T)
+    for ax in (plot.test_loss(data), plot.test_loss(data, reference={4: 9.5})):
+        assert ax.get_yscale() == "linear" and ax.get_ylim()[1] < 5
+        written = {text.get_text() for text in ax.texts}
+        assert {"34.5", "7.25"} <= written
+        ax.figure.canvas.draw()
+        edge = ax.get_window_extent().y1
+        assert all(abs(text.get_window_extent().y1 - edge) < 60 for text in ax.texts)
+    assert "9.5" in written
+
+
+def test_many_peaks_make_the_axis_logarithmic():
+    T = [3, 5, 8, 10, 20, 30, 50, 100, 200, 500] * 3
+    T = [t + 1000 * k for k in range(3) for t in T[:10]]
+    losses = np.where(np.arange(30) % 4 == 0, 10.0 ** np.arange(30).clip(max=9), 1.001)
+    for data in (
+        table_of(losses, T=T),
+        table_of(
+            np.stack([[50.0, *[1.0] * 9], [60.0, *[1.01] * 9]]), weight_decay=[0.1, 1.0], T=T[:10]
+        ),
+    ):
+        ax = plot.test_loss(data, hue="weight_decay" if "weight_decay" in data.dims else None)
+        assert ax.get_yscale() == "function" and not ax.texts
+        low, high = ax.get_ylim()
+        assert low < float(data.test_loss.min()) and high > float(data.test_loss.max())
+        fixed = plot.test_loss(
+            data, hue="weight_decay" if "weight_decay" in data.dims else None, ylim=(0.9, 2.0)
+        )
+        assert fixed.get_ylim() == (0.9, 2.0) and fixed.texts
+
+
+def test_seeds_and_losses_below_the_axis_are_marked():
+    data = table_of([[1.0, 1.5], [1.0, 1.02], [0.2, 0.2]], T=[3, 5, 8], seed=[0, 1])
+    ax = plot.test_loss(data, ylim=(0.9, 1.4))
+    small, *_ = (line for line in ax.lines if line.get_label() == "_above")
+    assert small.get_xdata().tolist() == [3] and small.get_markersize() == 3
+    assert [text.get_text() for text in ax.texts] == ["0.2"]
+    assert any(line.get_label() == "_below" and line.get_markersize() == 5 for line in ax.lines)
+
+
+def test_a_legend_of_many_hues_has_every_kth():
+    decay = np.geomspace(1e-4, 1, 40)
+    ax = plot.test_loss(
+        table_of(np.ones((40, 3)), weight_decay=decay, T=[3, 5, 8]), hue="weight_decay"
+    )
+    legend = ax.get_legend()
+    assert len(legend.get_texts()) == 10
+    assert legend.get_title().get_text() == "weight decay (one of 4)"
+    assert legend.get_texts()[1].get_text() == f"{decay[4]:g}"
 
 
 def test_norms_are_those_of_the_runs(result):

@@ -14,10 +14,10 @@ matplotlib.use("Agg")
 
 from matplotlib.figure import Figure
 
+from toysup.plot._limits import loss_limits
 from toysup.plot._source import nan_mean
 from toysup.plot._style import hue_colors, label_T, thousands
 from toysup.plot._t_axis import TAxis
-from toysup.plot._test_loss import loss_limits
 from toysup.plot._thin import outer_and_spread, top_and_quantiles
 
 finite_T = st.integers(1, 10**9).map(float)

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from toysup.errors import unknown
-from toysup.plot._curves import abscissa, curve, hues, line_at
+from toysup.plot._curves import abscissa, curve, hue_legend, hues, line_at
 from toysup.plot._source import Cells, Source, open_cells
 from toysup.plot._style import VARIABLES, canvas
 from toysup.plot._t_axis import TAxis
@@ -94,7 +94,7 @@ def against(
         ax.set_xlabel(LABELS[x])
         ax.set_ylabel(VARIABLES.get(variable, variable.replace("_", " ")))
         if legend and len(parts) > 1:
-            ax.legend(title=(hue or "m").replace("_", " "), loc="best")
+            hue_legend(ax, hue or "m")
     return ax
 
 

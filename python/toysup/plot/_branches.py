@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from toysup.plot._curves import line_at
+from toysup.plot._limits import mark_beyond
 from toysup.plot._style import canvas, paint
 from toysup.plot._t_axis import TAxis
 
@@ -27,6 +28,8 @@ def branches(
     axes: object = None,
 ) -> npt.NDArray[np.object_]:
     """Draw train loss above test loss: every run as a faint mark, the best of a branch as a line.
+
+    Runs far above the best ones are triangles at the edge.
 
     Parameters
     ----------
@@ -63,6 +66,10 @@ def branches(
                 )
             line_at(ax, 1.0)
             _limit(ax, [getattr(p, variable) for by_T in best.values() for p in by_T.values()])
+            for name in best:
+                every = [point for point in points if point.branch == name]
+                x, y = axis.x([p.T for p in every]), [getattr(p, variable) for p in every]
+                mark_beyond(ax, x, y, paint(name), numbers=False, markersize=3.0, alpha=0.6)
             ax.set_ylabel(variable.replace("_", " "))
             axis.apply(ax, label=variable == "test_loss")
         panels[0, 0].legend(loc="lower right")
@@ -71,6 +78,6 @@ def branches(
 
 
 def _limit(ax: Axes, best: list[float]) -> None:
-    """Leave out of view what lies far above the best runs."""
+    """End the axis beyond the best runs; of others above it, triangles at the edge tell."""
     low, high = min([*best, 1.0]), max([*best, 1.0])
     ax.set_ylim(low - 0.08 * (high - low) - 1e-4, high + 0.12 * (high - low) + 1e-4)

@@ -12,7 +12,10 @@ from toysup.plot._source import Cells, Floats, nan_mean
 from toysup.plot._style import MARKERS, hue_colors, paint
 from toysup.plot._t_axis import TAxis
 
-__all__ = ["abscissa", "curve", "hues", "line_at"]
+__all__ = ["abscissa", "curve", "hue_legend", "hues", "line_at", "thinned"]
+
+# More entries of a legend than this hide the curves.
+_MAX_LEGEND = 12
 
 
 def hues(cells: Cells, hue: str | None) -> Iterator[tuple[Cells, str, Any, str]]:
@@ -109,3 +112,17 @@ def abscissa(cells: Cells, factor: float = 1.0) -> Floats:
 def line_at(ax: Axes, height: float) -> None:
     """A dotted line across the panel."""
     ax.axhline(height, linestyle=":", linewidth=1.0, color=paint("muted"), zorder=1, label="_line")
+
+
+def hue_legend(ax: Axes, hue: str) -> None:
+    """The value of each curve's hue; of very many, every k-th, as their colours are in order."""
+    lines, labels, title = thinned(ax, hue.replace("_", " "), _MAX_LEGEND)
+    ax.legend(lines, labels, title=title, loc="best")
+
+
+def thinned(ax: Axes, title: str, limit: int) -> tuple[list[Any], list[str], str]:
+    """At most ``limit`` of the labelled lines, their labels, and a title that says which."""
+    lines, labels = ax.get_legend_handles_labels()
+    step = -(-len(lines) // limit)
+    some = f"{title} (one of {step})" if step > 1 else title
+    return lines[::step], labels[::step], some

@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from toysup.config import TrainConfig
 from toysup.errors import unknown
-from toysup.plot._curves import line_at
+from toysup.plot._curves import line_at, thinned
 from toysup.plot._source import Cells, Source, open_cells
 from toysup.plot._style import VARIABLES, canvas, hue_colors, label_T, paint, thousands
 
@@ -129,11 +129,12 @@ def loss_axis(ax: Axes) -> None:
 
 def _legend(ax: Axes) -> None:
     """The T of each colour, to the right of the panel; of very many, every k-th."""
-    lines, labels = ax.get_legend_handles_labels()
-    step = -(-len(lines) // _MAX_LEGEND)
+    lines, labels, title = thinned(ax, "", _MAX_LEGEND)
     ax.legend(
-        lines[::step],
-        labels[::step],
+        lines,
+        labels,
+        title=title.strip() or None,
+        title_fontsize="x-small",
         loc="upper left",
         bbox_to_anchor=(1.0, 1.03),
         fontsize="x-small",

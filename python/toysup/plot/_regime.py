@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from toysup import regime as measures
+from toysup.plot._limits import mark_beyond
 from toysup.plot._source import Floats, Source, nan_mean, open_cells
 from toysup.plot._style import canvas, label_T, paint, thousands
 from toysup.regime import CLASSES, Regime
@@ -142,12 +143,11 @@ def _losses(ax: Axes, found: Regime) -> None:
         linewidth=1.1,
         label="fresh",
     )
-    top = max(1.15, 1.1 * float(found.loss.max()))
+    top = max(1.15, 1.1 * float(found.loss.max()), 1.1 * float(np.quantile(fresh, 0.9)))
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.03 * top, top))
     height = float(np.median(fresh))
-    ax.annotate(
-        "fresh examples", (0.02, height), (0, 3), textcoords="offset points", color=paint("ink")
-    )
+    text = "fresh examples" + (f", up to {fresh[-1]:,.3g}" if fresh[-1] > top else "")
+    ax.annotate(text, (0.02, height), (0, 3), textcoords="offset points", color=paint("ink"))
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set(xlabel="examples, in order of their loss", ylabel="loss of an example")
     ax.set_title(f"{found.retrieved:.0%} of the examples are retrieved")
@@ -180,6 +180,7 @@ def _features(ax: Axes, run: Run, found: Regime) -> None:
         )
     ax.axhline(0.0, color=paint("muted"), linewidth=0.7, zorder=1)
     ax.set_ylim(min(-0.1, max(-0.5, 1.1 * float(gain.min()))), 1.06)
+    mark_beyond(ax, x[count > 0], gain[count > 0], paint("features"))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set(xlabel="training examples with the feature", ylabel="loss of the feature removed")

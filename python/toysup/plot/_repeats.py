@@ -122,7 +122,10 @@ def _mesh(
 
 
 def _bar(ax: Axes, mesh: QuadMesh, name: str) -> None:
-    bar = ax.figure.colorbar(mesh, ax=ax, label=name, pad=0.02)
+    known = np.ma.masked_invalid(np.ma.asarray(mesh.get_array())).compressed()
+    over = bool(np.any(known > mesh.norm.vmax))
+    extend = "max" if over else "neither"
+    bar = ax.figure.colorbar(mesh, ax=ax, label=name, pad=0.02, extend=extend)
     bar.outline.set_visible(False)
 
 

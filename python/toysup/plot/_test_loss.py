@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.path import Path
 
-from toysup.plot._curves import curve, hues, line_at
-from toysup.plot._source import Cells, Floats, Source, open_cells
+from toysup.plot._curves import curve, hue_legend, hues, line_at
+from toysup.plot._limits import MAX_BEYOND, loss_limits, mark_beyond, scale_loss
+from toysup.plot._source import Cells, Source, open_cells
 from toysup.plot._style import canvas, paint
 from toysup.plot._t_axis import TAxis
 
@@ -36,7 +37,9 @@ def test_loss(
 
     The loss is in the paper's unit, summed over features. The effects are of the order of 1e-3
     while a few small T may lie far above; so the axis ends, unless ``ylim`` is given, where most
-    of the curve is well seen, and a mean beyond it is drawn as a triangle at the edge.
+    of the curve is well seen. A mean beyond it is a triangle at the edge with its value beside it,
+    and a seed a small one; where there would be more than six, or two of one T, the axis holds all
+    of them and is linear up to 0.03 from 1 and logarithmic beyond.
 
     Parameters
     ----------
@@ -80,8 +83,7 @@ def test_loss(
         draw_losses(ax, axis, parts, known, ylim)
         axis.apply(ax)
         if len(parts) > 1:
-            title = hue or "m"
-            ax.legend(title=title.replace("_", " "), loc="best")
+            hue_legend(ax, hue or "m")
         elif any(known.values()):
             ax.legend(loc="best")
     return ax
@@ -116,42 +118,21 @@ def draw_losses(
                 label=label,
                 zorder=4,
             )
-            means.append((T, y, None))
+            means.append((T, y, paint("orange")))
     line_at(ax, 1.0)
-    low, high = ylim or loss_limits(np.concatenate([mean for _, mean, _ in means]))
+    seeds = [line for line in ax.lines if str(line.get_label()).endswith(" seeds")]
+    values = np.concatenate([mean for _, mean, _ in means])
+    low, high = ylim or loss_limits(values)
     if ylim is None and any(known["paper, at least"].values()):  # an arrow has room above its foot
         high = max(high, max(known["paper, at least"].values()) + 0.3 * (high - low))
-    ax.set_ylim(low, high)
-    for T, mean, color in means:
-        over = mean > high
-        if color is not None and np.any(over):
-            edge = high - 0.035 * (high - low)
-            ax.plot(
-                axis.x(T[over]),
-                np.full(over.sum(), edge),
-                linestyle="none",
-                marker="^",
-                markersize=5,
-                markeredgewidth=0,
-                color=color,
-                clip_on=False,
-                label="_above",
-            )
     ax.set_ylabel("test loss")
-
-
-def loss_limits(losses: Floats) -> tuple[float, float]:
-    """Ends of a loss axis that shows the line at 1 and most losses well.
-
-    A loss counts as far above when it lies more than 3.5 times as far from 1 as three quarters of
-    all losses do.
-    """
-    known = losses[np.isfinite(losses)]
-    away = np.abs(known - 1.0)
-    low = min(1.0, float(known.min()))
-    high = max(1.0, float(known.max()))
-    typical = 1.0 + 3.5 * float(np.quantile(away, 0.75))
-    if high > 1.3 * (typical - 1.0) + 1.0:
-        high = max(typical, 1.0 + 1e-12)
-    margin = 0.06 * (high - low) or 1e-3
-    return low - margin, high + margin
+    above = np.concatenate([T[mean > high] for T, mean, _ in means])
+    if ylim is None and (above.size > MAX_BEYOND or np.unique(above).size < above.size):
+        scale_loss(ax, np.concatenate([values, *(np.asarray(line.get_ydata()) for line in seeds)]))
+        return
+    ax.set_ylim(low, high)
+    for line in seeds:
+        faint: Any = {"numbers": False, "markersize": 3, "alpha": line.get_alpha()}
+        mark_beyond(ax, line.get_xdata(), line.get_ydata(), line.get_color(), **faint)
+    for T, mean, color in means:
+        mark_beyond(ax, axis.x(T), mean, color)
