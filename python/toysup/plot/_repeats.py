@@ -122,8 +122,9 @@ def _mesh(
 
 
 def _bar(ax: Axes, mesh: QuadMesh, name: str) -> None:
-    known = np.ma.masked_invalid(np.ma.asarray(mesh.get_array())).compressed()
-    over = bool(np.any(known > mesh.norm.vmax))
+    known: Floats = np.ma.masked_invalid(np.ma.asarray(mesh.get_array())).compressed()
+    top = mesh.get_clim()[1]
+    over = known.size > 0 and bool(np.any(known > top))
     extend = "max" if over else "neither"
     bar = ax.figure.colorbar(mesh, ax=ax, label=name, pad=0.02, extend=extend)
     bar.outline.set_visible(False)
