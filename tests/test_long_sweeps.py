@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -159,21 +160,39 @@ def test_a_run_goes_on_when_its_state_can_no_longer_be_written(backend, monkeypa
     assert run_bits(run) == run_bits(whole) and len(said) == 1
 
 
-@pytest.mark.parametrize("damaged", [False, True], ids=["version", "damage"])
-def test_a_state_that_cannot_be_used_is_kept(backend, monkeypatch, tmp_path, damaged):
+def test_a_damaged_state_is_kept(backend, tmp_path):
     config, path = LONG[backend.name], tmp_path / "state.npz"
-    module = toysup._backend.load(backend.name)  # type: ignore[attr-defined]
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "__version__", "0.0.1")
-        data = bytearray(interrupted_state(config, path))
-    if damaged:
-        data[-1000] ^= 1
-        path.write_bytes(data)
-    words = "checksum does not match" if damaged else r"made by toysup 0\.0\.1"
-    with pytest.warns(RuntimeWarning, match=rf"{words}.*it is kept as '.*state\.npz\.1'"):
+    data = bytearray(interrupted_state(config, path))
+    data[-1000] ^= 1
+    path.write_bytes(data)
+    words = r"checksum does not match.*it is kept as '.*state\.npz\.1'"
+    with pytest.warns(RuntimeWarning, match=words):
         assert run_bits(train(config, checkpoint=path)) == run_bits(train(config))
     assert os.listdir(tmp_path) == ["state.npz.1"]
     assert (tmp_path / "state.npz.1").read_bytes() == bytes(data)
+
+
+@pytest.mark.parametrize("far", [False, True], ids=["without a state", "with one"])
+def test_a_state_of_another_version_waits_for_it(backend, monkeypatch, tmp_path, far):
+    config, path = LONG[backend.name], tmp_path / "state.npz"
+    module = toysup._backend.load(backend.name)  # type: ignore[attr-defined]
+    data = interrupted_state(config, path)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "maker", lambda: "toysup 0.0.1")
+        said = r"it was made by 'toysup .*', this is 'toysup 0.0.1'; it is kept as '.*state\.npz\."
+        with pytest.warns(RuntimeWarning, match=said):
+            interrupted_state(config, path)
+    [beside] = tmp_path.glob("state.npz.*")
+    assert beside.read_bytes() == data
+    if not far:
+        path.unlink()
+    path.with_name("state.npz.0123abcd").write_text("mine")  # what is no state is left alone
+    seen = spied(monkeypatch, backend)
+    said = "it was made by 'toysup 0.0.1'"
+    with pytest.warns(RuntimeWarning, match=said) if far else contextlib.nullcontext():
+        assert run_bits(train(config, checkpoint=path)) == run_bits(train(config))
+    assert seen[0][0] > 0
+    assert os.listdir(tmp_path) == ["state.npz.0123abcd"]
 
 
 @pytest.mark.parametrize("use", [train, sweep])

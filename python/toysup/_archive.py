@@ -42,6 +42,7 @@ __all__ = [
     "read_config",
     "read_kept",
     "read_meta",
+    "tag",
     "verify",
     "write",
     "write_checkpoint",
@@ -307,6 +308,11 @@ def read_checkpoint(path: Path, config: TrainConfig) -> tuple[dict[str, Any], Ar
     if not is_of(meta, config):
         raise Damaged(path, "holds the state of another config")
     return meta, arrays
+
+
+def tag(maker: str) -> str:
+    """What names the maker of a state in the name of its file."""
+    return hashlib.sha256(maker.encode()).hexdigest()[:8]
 
 
 class Kept(NamedTuple):

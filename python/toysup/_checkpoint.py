@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from toysup._archive import is_of, read_checkpoint, read_meta, write_checkpoint
+from toysup._archive import is_of, read_checkpoint, read_kept, read_meta, tag, write_checkpoint
 from toysup._backend import backend
 from toysup._files import Damaged, reason, unused
 from toysup._notes import log, warn
@@ -61,6 +62,8 @@ def unpack(config: TrainConfig, meta: Mapping[str, Any], arrays: Mapping[str, An
 class Checkpoint:
     """A file with the state of one run; no other file is ever replaced or removed.
 
+    States by other makers are kept beside it, in files named by these, until the run ends.
+
     Parameters
     ----------
     path : Path
@@ -76,7 +79,8 @@ class Checkpoint:
     def load(self) -> State | None:
         """The state to go on from, if there is one.
 
-        One that is damaged, or of another maker, is renamed, with a warning.
+        One that is damaged, or of another maker, is renamed, with a warning; the latter is found
+        again when that maker is back.
 
         Raises
         ------
@@ -87,13 +91,18 @@ class Checkpoint:
         try:
             meta = read_meta(self.path)
         except FileNotFoundError:
-            return None
+            return self._brought_back()
         except Damaged as error:
             raise self._refusal(error.defect) from error
         if "step" not in meta:
             raise self._refusal("is a finished run")
         if not is_of(meta, self.config):
             raise self._refusal(f"is the state of another run{self._difference(meta)}")
+        maker, mine = meta.get("maker"), backend().maker()
+        if isinstance(maker, str) and maker != mine:
+            why = f"it was made by {short(maker)}, this is {mine!r}"
+            self._set_aside(why, self._beside(maker))
+            return self._brought_back()
         try:
             state = unpack(self.config, *read_checkpoint(self.path, self.config))
         except Damaged as error:
@@ -118,14 +127,28 @@ class Checkpoint:
                 return f" (its {name} is {short(theirs.get(name))}, not {short(mine[name])})"
         return ""
 
-    def _set_aside(self, why: str) -> None:
-        kept = unused(self.path)
+    def _beside(self, maker: str) -> Path:
+        """Where a state of another maker is kept."""
+        return self.path.with_name(f"{self.path.name}.{tag(maker)}")
+
+    def _brought_back(self) -> State | None:
+        """The state that this maker had to leave to another one, if it had."""
+        beside = self._beside(backend().maker())
+        try:
+            read_kept(beside, self.config)
+            os.rename(beside, self.path)
+        except OSError:  # there is none, or it is no such state
+            return None
+        return self.load()
+
+    def _set_aside(self, why: str, where: Path | None = None) -> None:
+        kept = unused(where or self.path)
         try:
             os.rename(self.path, kept)
         except OSError as error:
             words = f"{self.path}: {why}; it cannot be renamed: {reason(error)}"
             raise StoreError(words) from error
-        text = f"{self.path}: {why}; it is kept as {str(kept)!r}, the run starts from the beginning"
+        text = f"{self.path}: {why}; it is kept as {str(kept)!r}, and the run does not use it"
         log.warning("%s", text)
         warn(text, stacklevel=4)
 
@@ -140,7 +163,13 @@ class Checkpoint:
             self._is_said = True
 
     def drop(self) -> None:
-        """Remove the state, if that can be done: it is of no use any more."""
+        """Remove the states, if that can be done: they are of no use any more."""
         if self._is_mine:
             with contextlib.suppress(OSError):
                 self.path.unlink(missing_ok=True)
+        name = re.compile(re.escape(self.path.name) + r"\.[0-9a-f]{8}")
+        with contextlib.suppress(OSError):
+            for beside in filter(name.fullmatch, os.listdir(self.path.parent)):
+                with contextlib.suppress(OSError):
+                    read_kept(self.path.with_name(beside), self.config)  # raises if it is none
+                    self.path.with_name(beside).unlink()

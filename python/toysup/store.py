@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,6 +29,7 @@ from toysup._archive import (
     read_config,
     read_kept,
     read_meta,
+    tag,
     verify,
     write_checkpoint,
 )
@@ -99,8 +99,7 @@ class Store:
 
     def checkpoint_file(self, config: TrainConfig, maker: str) -> Path:
         """Where the state of a run under way is; that of another maker is of no use to this one."""
-        tag = hashlib.sha256(maker.encode()).hexdigest()[:8]
-        return self.folder("checkpoints") / f"{_key(config)}.{tag}.npz"
+        return self.folder("checkpoints") / f"{_key(config)}.{tag(maker)}.npz"
 
     # ------------------------------------------------------------------------------ the grid
 

@@ -393,7 +393,8 @@ def train(
     checkpoint : path-like, optional
         A file that keeps the state of the run while it lasts. If the same run was interrupted, it
         goes on from there, to the same bits; the file is removed at the end. A state that is
-        damaged, or was made by another version or backend, is renamed, with a warning.
+        damaged, or was made by another version or backend, is renamed, with a warning; the latter
+        is used again by what made it, and removed at the end as well.
     checkpoint_every : float
         Seconds after which the state is written again. Ctrl-C writes it too.
     **fields
