@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import os
 import re
@@ -387,6 +388,30 @@ def test_hidden_refuses_examples_of_another_n(backend):
     run = train(n=4, m=2, T=6, sparsity=0.5, steps=2, test_size=3)
     with pytest.raises(ValueError, match=pattern("X must have n = 4 columns", "(3, 5)")):
         run.hidden(sample(5, 3, 0.5, 0))
+
+
+# -------------------------------------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("lr", "learning_rate'?"),
+        ("feature_probability", "sparsity', which is 1 minus that probability?"),
+        ("n_hidden", "m'?"),
+        ("N", "n'?"),
+        ("learning_rat", "learning_rate'?"),
+    ],
+)
+@pytest.mark.parametrize("call", [train, sweep, toysup.plan, TrainConfig])
+def test_names_of_other_programs_are_met_with_ours(call, name, hint):
+    words = f"unknown parameter '{name}'; did you mean '{hint}"
+    with pytest.raises(TypeError, match=pattern(words)):
+        call(**{name: 1})
+
+
+def test_a_config_has_the_signature_of_its_fields():
+    assert list(inspect.signature(TrainConfig).parameters) == list(toysup.config.FIELDS)
 
 
 # -------------------------------------------------------------------------------------------- paths

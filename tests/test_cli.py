@@ -29,7 +29,7 @@ from toysup._types import Backend
 from toysup.cli._arguments import field_help
 from toysup.cli._fields import given_fields, parse_field
 from toysup.cli._show import FIGURES
-from toysup.config import FIELDS, TrainConfig
+from toysup.config import _CHOICES, FIELDS, TrainConfig
 from toysup.training import Run
 
 TINY = ("--n", "30", "--sparsity", "0.8", "--steps", "40", "--test-size", "50", "--record", "4")
@@ -221,6 +221,14 @@ def test_bad_values_are_named(name: str, text: str, message: str | None) -> None
         (["reprodce"], "COMMAND must be one of .*'reprodce'; did you mean 'reproduce'"),
         (["sweep", "--lerning-rate", "1"], "'--lerning-rate'; did you mean '--learning-rate'"),
         (["sweep", "--t", "3"], "unknown option '--t'; did you mean '--T'"),
+        (["sweep", "--lr", "1"], "unknown option '--lr'; did you mean '--learning-rate'"),
+        (["sweep", "--zz", "1"], "unknown option '--zz' .see"),
+        (["sweep", "--p=0.1"], "'--p'; did you mean '--sparsity', which is 1 minus"),
+        (["sweep", "--T", "3,5", "--T", "8"], "--T is given twice, as 3,5 and as 8: give it once"),
+        (["sweep", "--jobs", "2", "--n-jobs", "2"], "--n-jobs is given twice, as 2 and as 2"),
+        (["sweep", "--seed", "-1,0"], "seed must be between 0 .* got -1"),
+        (["sweep", "--learning-rate", "-1e-3"], "learning_rate must be in .* got -0.001"),
+        (["sweep", "--T", "-inf"], "T must be a positive integer or infinity, got -inf"),
         (["sweep", "extra"], "unknown argument 'extra'"),
         (["--quiet", "sweep"], "--quiet must come after 'sweep'"),
         (["--bogus"], "unknown option '--bogus'"),
@@ -279,8 +287,22 @@ def test_help_and_version(toysup_cli: Cli) -> None:
 
 def test_help_says_what_the_fields_are() -> None:
     texts = field_help()
-    assert texts["m"] == "Number of hidden dimensions, 1 <= m <= n (default 2)"
-    assert all(len(text) > len("(default None)") + 10 for text in texts.values())
+    assert list(texts) == list(FIELDS)
+    assert texts["m"] == "number of hidden dimensions, at most n (default 2)"
+    for name, choices in _CHOICES.items():
+        assert all(choice in texts[name] for choice in choices)
+    defaults = {name: re.search(r" \(default (.*)\)$", text) for name, text in texts.items()}
+    given = {name: parse_field(name, found[1]) for name, found in defaults.items() if found}
+    assert TrainConfig(**given) == TrainConfig() and list(given) == list(FIELDS)
+
+
+def test_help_is_the_same_without_docstrings() -> None:
+    words = ("-m", "toysup", "sweep", "--help")
+    said = [
+        subprocess.run([sys.executable, *o, *words], capture_output=True, text=True, check=True)
+        for o in ((), ("-OO",))
+    ]
+    assert said[0].stdout == said[1].stdout and "number of hidden dimensions" in said[0].stdout
 
 
 def test_usage_needs_neither_numpy_nor_matplotlib() -> None:
@@ -642,7 +664,8 @@ def test_plot_has_a_default_file(
         ("vectors", "--T", "3,30", "--seed", "0", "--common-scale"),
         ("figure3", "--T", "5", "--seed", "0", "--ylim", "0.5,1.1"),
         ("test-loss", "--reference", "--T", "3,5"),
-        ("heatmap", "--variable", "W_norm", "--vmin", "0", "--annotate"),
+        ("heatmap", "--variable", "W_norm", "--vmin", "-1e-3", "--annotate"),
+        ("test-loss", "--ylim", "-0.1,2"),
         ("history", "--variable", "learning_rate", "--T", "3"),
         ("dimensionality", "--m", "2"),
     ],
@@ -652,6 +675,22 @@ def test_plot_takes_selectors(
 ) -> None:
     code, _, err = toysup_cli("plot", *words, store, "--out", tmp_path / "x.svg", "--dpi", "40")
     assert (code, err) == (0, "")
+
+
+def test_plot_says_what_the_command_line_has(toysup_cli: Cli, tmp_path: Path) -> None:
+    fields = {"n": 30, "sparsity": 0.8, "steps": 4, "test_size": 5, "m": 2}
+    store, out = tmp_path / "s", tmp_path / "x.png"
+    toysup.sweep(store=store, T=[3, 8], init_seed=[0, 1], betas=[(0.9, 0.99), (0.8, 0.9)], **fields)
+    words = ("plot", "figure3", store, "--out", out)
+    code, _, err = toysup_cli(*words, "--init-seed", "0")
+    advice = one_error_line(err)
+    assert code == 2 and "as in --betas 0.9,0.99, or the run of lowest train loss by" in advice
+    code, _, err = toysup_cli(*words, "--betas", "0.9,0.99")
+    assert code == 2 and "as in --init-seed 0, or" in one_error_line(err)
+    for choice in (("--init-seed", "0"), ("--best", "init-seed")):
+        assert toysup_cli(*words, "--betas", "0.9,0.99", *choice)[0] == 0
+    code, _, err = toysup_cli("plot", "norms", "recorded:figure3", "--best", "seed", "--out", out)
+    assert code == 2 and "--best needs the runs of a store" in one_error_line(err)
 
 
 def test_plot_draws_a_run(toysup_cli: Cli, store: Path, tmp_path: Path) -> None:

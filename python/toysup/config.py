@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
 import numbers
 import operator
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -349,9 +350,6 @@ class TrainConfig:
         TypeError
             For a name that is not a field.
         """
-        for name in values:
-            if name not in FIELDS:
-                raise TypeError(f"unknown parameter {name!r}{nearest(name, FIELDS)}")
         return cls(**values)
 
     def replace(self, **changes: Any) -> TrainConfig:
@@ -522,7 +520,21 @@ def log_steps(steps: int, count: int) -> npt.NDArray[np.int64]:
     return np.unique(grid)
 
 
+def _named(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that meets an unknown name with the nearest right one."""
+
+    @functools.wraps(init)
+    def checked(self: TrainConfig, **values: Any) -> None:
+        for name in values:
+            if name not in FIELDS:
+                raise TypeError(f"unknown parameter {name!r}{nearest(name, FIELDS)}")
+        init(self, **values)
+
+    return checked
+
+
 # Fields that configs did not have at first.
 _LATER = {"repeats": (), "activation": "relu"}
 
 FIELDS: tuple[str, ...] = tuple(f.name for f in fields(TrainConfig))
+TrainConfig.__init__ = _named(TrainConfig.__init__)  # type: ignore[method-assign]

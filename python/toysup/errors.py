@@ -79,16 +79,53 @@ def short(value: object, limit: int = 80) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A phrase such as ``"; did you mean 'seed'?"``, or the empty string."""
+# What other programs call it, and what is to be minded there.
+_ELSEWHERE = {
+    **dict.fromkeys(("n_features", "num_features", "n_feat", "d_in", "input_dim"), ("n", "")),
+    **dict.fromkeys(("n_hidden", "num_hidden", "d_hidden", "hidden_dim", "d_model"), ("m", "")),
+    **dict.fromkeys(("n_samples", "num_samples", "n_examples", "num_examples"), ("T", "")),
+    **dict.fromkeys(
+        ("feature_probability", "feature_prob", "feat_prob", "probability", "density", "p"),
+        ("sparsity", ", which is 1 minus that probability"),
+    ),
+    **dict.fromkeys(("lr", "rate", "step_size"), ("learning_rate", "")),
+    **dict.fromkeys(("wd", "decay", "l2"), ("weight_decay", "")),
+    **dict.fromkeys(("epochs", "n_steps", "num_steps", "iterations", "max_steps"), ("steps", "")),
+    **dict.fromkeys(("bs", "batch"), ("batch_size", "")),
+    **dict.fromkeys(("beta1", "beta2", "beta"), ("betas", ", which is a pair")),
+    "warmup_steps": ("warmup", ", which is a share of the steps"),
+    **dict.fromkeys(("scheduler", "lr_schedule", "lr_scheduler"), ("schedule", "")),
+    **dict.fromkeys(("opt", "optim"), ("optimizer", "")),
+    **dict.fromkeys(("loss", "reduction"), ("loss_reduction", "")),
+    **dict.fromkeys(("act", "nonlinearity", "activation_fn"), ("activation", "")),
+    **dict.fromkeys(("random_state", "random_seed", "data_seed", "dataset_seed"), ("seed", "")),
+    **dict.fromkeys(("model_seed", "weight_seed"), ("init_seed", "")),
+    "precision": ("dtype", ""),
+    **dict.fromkeys(("n_test", "test_examples", "test_samples"), ("test_size", "")),
+    **dict.fromkeys(("n_workers", "num_workers", "threads", "n_threads"), ("n_jobs", "")),
+    **dict.fromkeys(("out_dir", "output", "save_dir", "folder"), ("store", "")),
+}
+
+
+def closest(name: str, known: Iterable[str]) -> tuple[str, str]:
+    """The known name that is meant, and what is to be minded; two empty strings if none is."""
     known = list(known)
     lowered = {k.lower(): k for k in known}
     word = name.lower().replace("-", "_")
     if word in lowered:
-        return f"; did you mean {lowered[word]!r}?"
+        return lowered[word], ""
+    meant, note = _ELSEWHERE.get(word, ("", ""))
+    if meant in known:
+        return meant, note
     close = [k for k in known if len(word) > 2 and k.startswith(word)]
     close = close or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return (close[0], "") if close else ("", "")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A phrase such as ``"; did you mean 'seed'?"``, or the empty string."""
+    meant, note = closest(name, known)
+    return f"; did you mean {meant!r}{note}?" if meant else ""
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -25,7 +26,7 @@ from toysup._notes import UNSAID
 from toysup._version import __version__
 from toysup.cli import _arguments, _show, _stores, _train
 from toysup.cli._output import Interrupted, ReaderGone, UsageError, begin, complain, end, show
-from toysup.errors import ToysupError, nearest, unknown
+from toysup.errors import ToysupError, closest, unknown
 
 __all__ = ["main", "program"]
 
@@ -34,12 +35,38 @@ Trains the tiny model of "Superposition, Memorization, and Double Descent" over 
 the paper's figures. Start with: toysup reproduce"""
 
 
+# Such as "-1e-3", "-0.1,2" and "-inf", and an option without a value.
+_NEGATIVE = re.compile(r"-(\.?\d|inf\b|nan\b)", re.IGNORECASE)
+_BARE = re.compile(r"--[^=]+")
+
+
+class _Once(argparse.Action):
+    """Keeps the value of an option, which may be given once: the last of two is not meant alone."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option: str | None = None,
+    ) -> None:
+        given = namespace.__dict__.setdefault("given", set())
+        if option is not None and self.dest in given:
+            raise UsageError(
+                f"{option} is given twice, as {getattr(namespace, self.dest)} and as {values}: "
+                f"give it once, with its values separated by commas"
+            )
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises instead of printing its usage and leaving."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **kwargs)
+        self.register("action", None, _Once)
 
     def error(self, message: str) -> NoReturn:
         """Raise the message."""
@@ -69,7 +96,7 @@ COMMANDS: dict[str, _Command] = {
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments; an unknown name is met with the nearest right one."""
-    words = [_dashes(word) for word in argv]
+    words = _joined([_dashes(word) for word in argv])
     parser = Parser(prog="toysup", description=_ABOUT)
     parser.add_argument("--version", action="version", version=f"toysup {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
@@ -98,15 +125,32 @@ def _refuse(option: str, command: str | None, known: set[str]) -> NoReturn:
         raise UsageError(f"{option} must come after {command!r}{see}")
     if not option.startswith("-"):
         raise UsageError(f"unknown argument {option!r}{see}")
-    same = [text for text in known if text.lower() == option.lower()]  # --t for --T
-    hint = nearest(option, same or sorted(known))
+    names = {_name(text): text for text in sorted(known) if text.startswith("--")}
+    meant, note = closest(_name(option), names)
+    hint = f"; did you mean {names[meant]!r}{note}?" if meant else ""
     raise UsageError(f"unknown option {option!r}{hint}{see}")
+
+
+def _name(option: str) -> str:
+    """``learning_rate`` of ``--learning-rate``."""
+    return option.lstrip("-").replace("-", "_")
 
 
 def _dashes(word: str) -> str:
     """``--learning_rate=1`` as ``--learning-rate=1``."""
     name, equals, value = word.partition("=")
     return name.replace("_", "-") + equals + value if word.startswith("--") else word
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """``--vmin -1e-3`` as ``--vmin=-1e-3``: what begins like a negative number is a value."""
+    joined: list[str] = []
+    for word in words:
+        if _NEGATIVE.match(word) and joined and _BARE.fullmatch(joined[-1]):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 
+from toysup.cli._fields import option_value
 from toysup.cli._show import FIGURES
 
 __all__ = ["export", "field_help", "info", "merge", "plot", "reproduce", "status", "sweep"]
@@ -18,24 +18,45 @@ may be none. A pair is one value of --betas, and semicolons separate pairs: '0.9
 """
 
 
+# Texts of their own, and not the docstrings, which Python leaves out when it optimizes (-OO).
+_HELP = {
+    "n": "number of features",
+    "m": "number of hidden dimensions, at most n",
+    "T": "number of training examples, or inf for fresh ones in every step",
+    "repeats": "t:R,...: example t (from 0) is there R times in all",
+    "activation": "what follows W^T W x + b: relu or linear",
+    "sparsity": "S in [0, 1): the probability that a feature of an example is zero",
+    "normalize": "whether every example is scaled to unit norm",
+    "importance": "a base r > 0: feature i (from 0) has the importance r^i",
+    "seed": "seed of the examples",
+    "init_seed": "seed of the initial weights; none takes that of the examples",
+    "steps": "number of updates",
+    "learning_rate": "the largest learning rate",
+    "warmup": "share of the steps, in [0, 1), over which the learning rate rises",
+    "schedule": "the learning rate after that: cosine (down to 0) or constant",
+    "optimizer": "adamw, adam or sgd, as in PyTorch",
+    "betas": "decay of the first and second moment of adamw and adam, such as 0.9,0.999",
+    "momentum": "of sgd, in [0, 1)",
+    "eps": "of adamw and adam, > 0",
+    "weight_decay": "weight decay, not negative",
+    "decay_bias": "whether b is decayed too",
+    "loss_reduction": "what is minimised: errors averaged over features (mean) or summed (sum)",
+    "init": "initial weights: xavier_uniform, xavier_normal, polygon (m = 2), or the .npz of a run",
+    "batch_size": "examples in a step when T is inf; none is 1,000",
+    "dtype": "of weights and optimizer: float32 or float64",
+    "test_size": "number of fresh examples for the test loss; 0 for none",
+    "record": "number of points of the history, at log-spaced steps",
+    "snapshots": "number of snapshots of W and b, at log-spaced steps; films need them",
+}
+
+
 def field_help() -> dict[str, str]:
-    """The first sentence on every field in the docstring of TrainConfig, and its default."""
+    """What every field is, and its default as it would be written."""
     from toysup.config import TrainConfig
 
-    found: dict[str, str] = {}
-    name = ""
-    for line in (inspect.getdoc(TrainConfig) or "").splitlines():
-        if " : " in line and not line.startswith(" "):
-            name = line.split(" : ")[0]
-        elif name and line.startswith("    "):
-            found[name] = f"{found.get(name, '')} {line.strip()}".strip()
-        else:
-            name = ""
-    help_texts = {}
-    for field in TrainConfig.__dataclass_fields__.values():
-        sentence = found.get(field.name, "").split(". ")[0].split("; ")[0].rstrip(".")
-        help_texts[field.name] = f"{sentence} (default {field.default})".replace("%", "%%")
-    return help_texts
+    fields = TrainConfig.__dataclass_fields__
+    defaults = {name: option_value(field.default) or "none" for name, field in fields.items()}
+    return {name: f"{text} (default {defaults[name]})" for name, text in _HELP.items()}
 
 
 def _add_fields(parser: argparse.ArgumentParser, title: str) -> None:
@@ -166,6 +187,9 @@ def plot(parser: argparse.ArgumentParser) -> None:
         ".gif, .mp4 or .html",
     )
     parser.add_argument("--dpi", type=float, default=200.0, help="dots per inch of pixels")
+    parser.add_argument(
+        "--best", metavar="FIELD", help="keep the run of lowest train loss along an axis: init-seed"
+    )
     parser.add_argument("--hue", metavar="FIELD", help="test-loss: an axis with a curve a value")
     parser.add_argument("--variable", metavar="NAME", help="heatmap, history: what to draw")
     parser.add_argument("--ylim", metavar="LOW,HIGH", help="figure3, test-loss: the loss axis")

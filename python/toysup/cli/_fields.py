@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-__all__ = ["given_fields", "item", "parse_field", "parts"]
+__all__ = ["given_fields", "item", "option_value", "parse_field", "parts"]
 
 _MAX_RANGE = 100_000
 
@@ -34,6 +34,13 @@ def parse_field(name: str, text: str) -> Any:
     for part in parts(name, text, ","):
         values += _range(name, kind, part) if ":" in part else [item(name, kind, part)]
     return values if "," in text or ":" in text else values[0]
+
+
+def option_value(value: Any) -> str:
+    """The inverse of :func:`parse_field` for one value."""
+    if isinstance(value, tuple):
+        return ",".join(":".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in value)
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def parts(name: str, text: str, separator: str) -> list[str]:

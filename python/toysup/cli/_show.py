@@ -6,13 +6,16 @@ import argparse
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toysup._paths import as_path, check_file
-from toysup.cli._fields import given_fields, item, parts
+from toysup.cli._fields import given_fields, item, option_value, parts
 from toysup.cli._output import document, say
 from toysup.cli._stores import stores_in
 from toysup.errors import unknown
+
+if TYPE_CHECKING:
+    from toysup.plot._source import UnchosenAxis
 
 __all__ = ["FIGURES", "info", "plot"]
 
@@ -28,9 +31,10 @@ def plot(args: argparse.Namespace) -> int:
     figure = args.figure.replace("_", "-")
     if figure not in FIGURES:
         raise ValueError(unknown("FIGURE", args.figure, FIGURES))
-    from toysup import plot
+    from toysup import open_sweep, plot
     from toysup.plot._animate import SUFFIXES
     from toysup.plot._save import FORMATS
+    from toysup.plot._source import UnchosenAxis
     from toysup.plot._style import for_files
 
     suffixes = SUFFIXES if figure == "animate" else FORMATS
@@ -45,16 +49,33 @@ def plot(args: argparse.Namespace) -> int:
         if name not in inspect.signature(draw).parameters:
             raise ValueError(f"{figure} has no option --{name.replace('_', '-')}")
     check_file(out, make=True)
-    source = _source(figure, args.directory)
+    source = drawn = _source(figure, args.directory)
+    if args.best is not None:
+        if not isinstance(source, Path):
+            raise ValueError(f"--best needs the runs of a store, got {args.directory!r}")
+        drawn = open_sweep(source).best(args.best.replace("-", "_"))
     with for_files():
-        drawing = draw(source, **options, **fields)
+        try:
+            drawing = draw(drawn, **options, **fields)
+        except UnchosenAxis as error:
+            raise ValueError(_advice(error)) from error
         if figure == "animate":
             drawing.save(out)
         else:
             plot.save(drawing, out, dpi=args.dpi)
-    drawn = source if isinstance(source, Path) else args.directory
-    say(args, f"{out}: {figure} of {drawn}")
+    given = source if isinstance(source, Path) else args.directory
+    say(args, f"{out}: {figure} of {given}")
     return 0
+
+
+def _advice(error: UnchosenAxis) -> str:
+    """What to do about an axis too many, in the words of the command line."""
+    option = error.name.replace("_", "-")
+    return (
+        f"{error.name} has {len(error.values)} values in this sweep: choose one, as in "
+        f"--{option} {option_value(error.values[0])}, or the run of lowest train loss by "
+        f"--best {option}"
+    )
 
 
 def _source(figure: str, given: str) -> Any:

@@ -18,10 +18,22 @@ from toysup.errors import short, unknown
 if TYPE_CHECKING:
     from toysup import Run, SweepResult
 
-__all__ = ["Cells", "Source", "open_cells"]
+__all__ = ["Cells", "Source", "UnchosenAxis", "open_cells"]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Source: TypeAlias = "Run | SweepResult | xr.Dataset | str | os.PathLike[str]"
+
+
+class UnchosenAxis(ValueError):
+    """An axis with several values, for which a figure has no place."""
+
+    def __init__(self, name: str, values: Sequence[Any], hint: str) -> None:
+        self.name, self.values = name, values
+        best = f', or reduce it with sweep.best("{name}")' if name == "init_seed" else ""
+        super().__init__(
+            f"{name} has {len(values)} values in this sweep: choose one, as in "
+            f"{name}={short(values[0])}{best}{hint}"
+        )
 
 
 @dataclass(frozen=True)
@@ -77,16 +89,11 @@ class Cells:
 
         Raises
         ------
-        ValueError
-            Naming the first such axis, with its values.
+        UnchosenAxis
+            For the first such axis.
         """
         for name in self.varied(*known):
-            example = f"{name}={short(self.coords[name][0])}"
-            best = f', or reduce it with sweep.best("{name}")' if name == "init_seed" else ""
-            raise ValueError(
-                f"{name} has {len(self.coords[name])} values in this sweep: choose one, as in "
-                f"{example}{best}{hint}"
-            )
+            raise UnchosenAxis(name, self.coords[name], hint)
 
     def values(self, variable: str, *dims: str) -> Floats:
         """A variable over ``dims``, which must hold every axis with more than one value.
