@@ -30,7 +30,7 @@ OTHER = "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu"
 def system(monkeypatch, tmp_path):
     """``system(files)``: /proc and /sys with these files, on a machine with 16 GiB to give."""
     monkeypatch.setattr(_groups, "ROOT", tmp_path)
-    monkeypatch.setattr(_memory, "_address_space", lambda: None)
+    monkeypatch.setattr(_memory, "_limits", lambda: iter(()))
 
     def make(files: dict[str, str]) -> None:
         meminfo = f"MemTotal: 99 kB\nMemFree: 7 kB\nMemAvailable: {16 * GIB // 1024} kB\n"
@@ -124,7 +124,7 @@ def test_what_is_left(system, name):
     files, left = CASES[name]
     system(files)
     assert available() == left
-    assert budget() == int(0.9 * left)
+    assert budget(3, 0) == (3, int(0.9 * left))
 
 
 def test_without_proc_all_that_the_machine_has_counts(system, monkeypatch, tmp_path):
@@ -133,7 +133,7 @@ def test_without_proc_all_that_the_machine_has_counts(system, monkeypatch, tmp_p
     assert available() == 4096_000
     monkeypatch.delattr(os, "sysconf")
     assert available() is None
-    assert budget() == sys.maxsize
+    assert budget(3, 0) == (3, sys.maxsize)
     refuse_memory(2**80, "this")  # who does not know does not refuse
 
 
@@ -146,10 +146,10 @@ def test_what_is_left_here():
 
 
 LIMITED = """
-import resource, json
+import resource, json, sys
 from toysup._memory import available
 import numpy
-resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+resource.setrlimit(getattr(resource, sys.argv[1]), (1 << 30, 1 << 30))
 before = available()
 held = numpy.ones(1 << 24)
 print(json.dumps([before, available()]))
@@ -157,11 +157,55 @@ print(json.dumps([before, available()]))
 
 
 @pytest.mark.skipif(not LINUX, reason="no such limit here")
-def test_a_limit_of_the_address_space():
-    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, check=True)
+@pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_a_limit_of_the_address_space_or_of_the_data(limit):
+    done = subprocess.run([sys.executable, "-c", LIMITED, limit], capture_output=True, check=True)
     before, after = json.loads(done.stdout)
     assert 0 < before < GIB
     assert before - after == pytest.approx(8 << 24, rel=0.1)
+
+
+# What a sweep that is just accepted, and one that just is not, come to.
+ADMITTED = """
+import json, resource, sys
+import toysup, tqdm
+from toysup import _memory
+fields = dict(n=10_000, m=4, T=50, steps=60, snapshots=60, dtype="float64", record=2, test_size=10)
+config = toysup.TrainConfig(**fields)
+toysup.sweep(n=50, T=5, sparsity=0.9, steps=1, test_size=5, seed=[0, 1], progress=False)
+name, line, arena = sys.argv[1:]
+limit, found = getattr(resource, name), []
+for less in (0, 1 << 23):
+    needed = config.memory() + config.arrays()  # one of the two results
+    room = needed + 2 * (_memory._STACK + int(arena)) + (1 << 22) - less
+    soft = _memory._used(line) + room
+    resource.setrlimit(limit, (soft, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_STACK, (_memory._STACK, resource.RLIM_INFINITY))
+    try:
+        result = toysup.sweep(config, seed=[0, 1], n_jobs=4, progress=False)
+        found.append([run.status for run in result.runs()])
+    except MemoryError as error:
+        found.append(str(error))
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(not LINUX, reason="no such limit here")
+@pytest.mark.parametrize(
+    "limit", [("RLIMIT_AS", "VmSize:", str(64 << 20)), ("RLIMIT_DATA", "VmData:", "0")]
+)
+def test_stacks_and_arenas_of_threads_count(backend, limit):
+    done = subprocess.run(
+        [sys.executable, "-c", ADMITTED, *limit],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    admitted, refused = json.loads(done.stdout)
+    assert admitted == ["ok", "ok"]
+    assert refused.startswith("the largest run of this sweep") and "needs about" in refused
 
 
 def test_a_refusal_has_both_figures(system):

@@ -149,7 +149,7 @@ def test_steps_of_a_model_that_is_dear_to_measure(machine):
 
 def test_what_does_not_fit_is_not_tried(machine, monkeypatch):
     computer = machine("numpy", steady)
-    monkeypatch.setattr(_memory, "available", lambda: 1 << 20)
+    monkeypatch.setattr(_memory, "available", lambda *_: 1 << 20)
     plan = make_plan(grid(T=[3, 30]), 0, 0, 1)
     assert computer.now == 0 and plan.seconds and plan.seconds > 0
 
@@ -229,7 +229,7 @@ def test_schedules(runs, jobs, limit, expected):
 
 def test_a_plan_of_many_runs_is_made_quickly(machine, monkeypatch):
     machine("numpy", steady)
-    monkeypatch.setattr(_memory, "available", lambda: 1 << 30)
+    monkeypatch.setattr(_memory, "available", lambda *_: 1 << 30)
     config = TrainConfig()
     configs = [config.replace(seed=seed, T=1 + seed % 7) for seed in range(2_000)]
     began = time.process_time()

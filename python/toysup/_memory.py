@@ -14,6 +14,10 @@ __all__ = ["available", "budget", "refuse_memory"]
 
 # The share of what is left that runs may take together: nothing else must starve.
 _SHARE = 0.9
+# A thread's stack where the system sets no limit, and the address space that glibc's malloc
+# reserves for it.
+_STACK = 8 << 20
+_ARENA = 64 << 20
 
 
 class _Names(NamedTuple):
@@ -31,28 +35,43 @@ _NAMES = {
 }
 
 
-def available() -> int | None:
-    """Bytes that this process may still take; None where no limit is known.
+def available(threads: int = 2) -> int | None:
+    """Bytes that this process may still take beside so many new threads; None if no limit is known.
 
     The least of what the system can give without swapping, what the limits of this process's
-    control groups (containers, batch jobs) leave, and what the limit of its address space leaves.
+    control groups (containers, batch jobs) leave, and what the limits of its address space and of
+    its data leave. One run has two threads on the native backend.
     """
-    known = [left for left in (_system(), *_control_groups(), _address_space()) if left is not None]
+    limits = (limit.left - threads * limit.thread for limit in _limits())
+    known = [left for left in (_system(), *_control_groups(), *limits) if left is not None]
     return max(0, min(known)) if known else None
 
 
-def budget() -> int:
-    """Bytes that runs which are trained at the same time may take together."""
-    left = available()
-    return sys.maxsize if left is None else int(_SHARE * left)
+def budget(n_jobs: int, largest: int) -> tuple[int, int]:
+    """Threads, and bytes that runs which are trained at the same time may take together.
+
+    There are fewer threads than ``n_jobs`` where a limit has no room for so many, each with a run
+    of ``largest`` bytes.
+    """
+    for limit in _limits():
+        n_jobs = min(n_jobs, (limit.left - limit.thread) // (limit.thread + largest))
+    n_jobs = max(1, n_jobs)
+    left = available(n_jobs + 1)
+    return n_jobs, sys.maxsize if left is None else int(_SHARE * left)
 
 
 def refuse_memory(needed: int, what: str) -> None:
     """Raise ``MemoryError``, with the figures, for more bytes than are left for this process."""
     left = available()
     if left is not None and needed > left:
-        sizes = (f"{size / 2.0**30:,.1f} GiB" for size in (needed, left))
-        raise MemoryError("{} needs about {}, this machine has {} left".format(what, *sizes))
+        raise MemoryError(
+            f"{what} needs about {_size(needed)}, this machine has {_size(left)} left"
+        )
+
+
+def _size(size: int) -> str:
+    gib = size / 2.0**30
+    return f"{gib:,.1f} GiB" if gib >= 1 else f"{1024 * gib:,.0f} MiB"
 
 
 def _system() -> int | None:
@@ -66,17 +85,36 @@ def _system() -> int | None:
         return None
 
 
-def _address_space() -> int | None:
-    """What the limit of the address space leaves."""
+class _Limit(NamedTuple):
+    """What a limit of this process leaves, and what each new thread takes of that."""
+
+    left: int
+    thread: int
+
+
+def _limits() -> Iterator[_Limit]:
+    """The limits of the address space and of the data."""
     try:
         import resource
     except ImportError:  # Windows
-        return None
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit == resource.RLIM_INFINITY:
-        return None
-    sizes = lines(_groups.ROOT / "proc/self/statm")
-    return limit - (int(sizes[0].split()[0]) * resource.getpagesize() if sizes else 0)
+        return
+    stack, _ = resource.getrlimit(resource.RLIMIT_STACK)  # that of threads, too
+    stack = _STACK if stack == resource.RLIM_INFINITY else stack
+    for kind, name, arena in (
+        (resource.RLIMIT_AS, "VmSize:", _ARENA),
+        (resource.RLIMIT_DATA, "VmData:", 0),
+    ):
+        limit, _ = resource.getrlimit(kind)
+        if limit != resource.RLIM_INFINITY:
+            yield _Limit(limit - _used(name), stack + arena)
+
+
+def _used(name: str) -> int:
+    """Bytes that the kernel's line of that name gives; 0 where it says nothing."""
+    for line in lines(_groups.ROOT / "proc/self/status"):
+        if line.startswith(name):
+            return 1024 * int(line.split()[1])
+    return 0
 
 
 def _control_groups() -> Iterator[int]:

@@ -173,7 +173,13 @@ def _size(size: float) -> str:
 
 
 def make_plan(
-    todo: Sequence[TrainConfig], done: int, failed: int, n_jobs: int, *, calibrate: bool = True
+    todo: Sequence[TrainConfig],
+    done: int,
+    failed: int,
+    n_jobs: int,
+    *,
+    kept: int = 0,
+    calibrate: bool = True,
 ) -> Plan:
     """The plan of a sweep.
 
@@ -185,6 +191,8 @@ def make_plan(
         How many are done, and how many of ``todo`` were tried and failed.
     n_jobs : int
         Threads.
+    kept : int
+        Bytes that stay of runs which have ended, beside one of them.
     calibrate : bool
         Whether to measure the time of a few runs, in about 8 s at most; there are no times
         without it.
@@ -203,7 +211,8 @@ def make_plan(
             seconds = _run_seconds(trials, config) if trials else None
             needs[shape] = _Need(config, seconds, config.memory(), config.disk())
         runs.append(needs[shape])
-    wall, peak = _schedule(runs, n_jobs, budget())
+    n_jobs, room = budget(n_jobs, max((need.memory for need in runs), default=0))
+    wall, peak = _schedule(runs, n_jobs, max(0, room - kept))
     return Plan(
         runs=done + len(todo),
         done=done,
@@ -211,7 +220,7 @@ def make_plan(
         failed=failed,
         seconds=wall if calibrate else None,
         core_seconds=sum(need.time for need in runs) if calibrate else None,
-        memory=peak,
+        memory=peak + kept,
         available=available(),
         disk=sum(need.disk for need in runs),
         n_jobs=n_jobs,
@@ -308,7 +317,7 @@ def _test_cost(config: TrainConfig) -> float:
 def _calibrated(todo: Sequence[TrainConfig]) -> list[_Trial]:
     """Trials of some of these."""
     began = time.perf_counter()
-    chosen, limit = _representatives(todo), budget()
+    chosen, limit = _representatives(todo), budget(1, 0)[1]
     trials: list[_Trial] = []
     measured: dict[tuple[int, int, str], tuple[float, float]] = {}
     guess = _guessed(chosen[0], limit) if chosen else None

@@ -18,7 +18,7 @@ from toysup._plan import Plan, make_plan
 from toysup._processors import as_jobs
 from toysup._progress import check_shown
 from toysup._result import SweepResult
-from toysup._work import RETRY, Work, stored
+from toysup._work import RETRY, Work, kept_of_others, stored
 from toysup.config import TrainConfig, as_int
 from toysup.errors import RunFailedError, SweepInterrupted, short, unknown
 from toysup.store import Store
@@ -95,7 +95,8 @@ def sweep(
     TypeError, ValueError
         For a bad field, an empty axis or a value twice; then nothing was trained or written.
     MemoryError
-        If the largest run cannot fit in the memory that is free.
+        If the largest run, or without a store the results of all, cannot fit in the memory that is
+        free.
     StoreError
         If the store cannot be written or read. Finished runs that could not be written are its
         attribute ``runs``.
@@ -128,7 +129,7 @@ def sweep(
     jobs = 1 if executor is not None and n_jobs is None else as_jobs(n_jobs)
     backend()  # an unusable one is refused before a folder is made
     if executor is None:
-        _refuse(asked.mine)
+        _refuse(asked)
     if asked.store is not None:
         asked.store.extend(asked.grid)
     work = asked.work(on_error)
@@ -215,7 +216,8 @@ def plan(
     again = {"damaged", *RETRY[retry]}
     todo = [c for k, c in asked.mine.items() if summaries.get(k, "damaged") in again]
     failed = sum(status in RETRY[retry] for status in summaries.values())
-    return make_plan(todo, len(asked.mine) - len(todo), failed, jobs)
+    kept = 0 if asked.store is not None else kept_of_others(todo)
+    return make_plan(todo, len(asked.mine) - len(todo), failed, jobs, kept=kept)
 
 
 def _statuses(store: Store, grid: Grid, configs: Mapping[str, TrainConfig]) -> dict[str, str]:
@@ -267,9 +269,13 @@ class _Asked:
         return Work(self.configs, set(self.mine), self.store, on_error, self.retry)
 
 
-def _refuse(configs: Mapping[str, TrainConfig]) -> None:
-    needed = max((config.memory() for config in configs.values()), default=0)
-    refuse_memory(needed, "the largest run of this sweep")
+def _refuse(asked: _Asked) -> None:
+    configs = asked.mine.values()
+    largest = max((config.memory() for config in configs), default=0)
+    refuse_memory(largest, "the largest run of this sweep")
+    if asked.store is None:
+        what = "the largest run of this sweep, with the other ones' results (there is no store),"
+        refuse_memory(largest + kept_of_others(configs), what)
 
 
 def _as_shard(shard: object) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from toysup.errors import RunFailedError, StoreError, short
 from toysup.store import Store
 from toysup.training import Run
 
-__all__ = ["RETRY", "Work", "stored"]
+__all__ = ["RETRY", "Work", "kept_of_others", "stored"]
 
 # Which of the runs that went wrong are trained again.
 RETRY = {"failed": {"failed"}, "all": {"failed", "diverged"}, "none": set[str]()}
@@ -114,8 +114,11 @@ class Work:
 
             dropped = False
             if executor is None:
+                jobs, memory = budget(jobs, max(config.memory() for config in self.todo))
+                if self._store is None:
+                    memory = max(0, memory - kept_of_others(self.todo))
                 options = Options(
-                    memory=budget(),
+                    memory=memory,
                     states=self._states(),
                     on_state=self._keep_state,
                     interval=interval,
@@ -272,6 +275,12 @@ class Work:
             else:
                 cells[index] = stored(config, self._summaries.get(key), self._store)
         return cells
+
+
+def kept_of_others(configs: Collection[TrainConfig]) -> int:
+    """Bytes that stay of all runs but the largest in a sweep without a store."""
+    kept = [config.arrays() for config in configs]
+    return sum(kept) - max(kept, default=0)
 
 
 def stored(config: TrainConfig, summary: Mapping[str, Any] | None, store: Store | None) -> Cell:

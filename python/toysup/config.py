@@ -504,10 +504,13 @@ class TrainConfig:
 
     def disk(self) -> int:
         """Bytes of the run's file, to a few percent."""
+        return self.arrays() + len(self.to_json()) + 4096  # the headers of 13 arrays
+
+    def arrays(self) -> int:
+        """Bytes of the arrays of the run that it becomes."""
         points, shots = len(self.record_steps()), len(self.snapshot_steps())
         states = (self.m + 1) * self.n * (1 + shots) * np.dtype(self.dtype).itemsize
-        # 6 arrays over the steps of the history, and the headers of 13 arrays.
-        return states + 8 * (6 * points + shots) + len(self.to_json()) + 4096
+        return states + 8 * (6 * points + shots)  # 6 arrays over the steps of the history
 
 
 @exact_floats()

@@ -22,7 +22,7 @@ from toysup._backend import backend
 from toysup._checkpoint import Checkpoint, as_interval
 from toysup._files import Damaged
 from toysup._interrupt import Interrupt
-from toysup._memory import refuse_memory
+from toysup._memory import budget, refuse_memory
 from toysup._notes import warn
 from toysup._paths import as_path
 from toysup._processors import as_jobs
@@ -432,6 +432,7 @@ def train(
     jobs = as_jobs(n_jobs)
     interval = as_interval(checkpoint_every)
     refuse_memory(config.memory(), "this run")
+    jobs, _ = budget(jobs, config.memory())
     options = Options()
     if checkpoint is not None:
         keeper = Checkpoint(as_path("checkpoint", checkpoint), config)
