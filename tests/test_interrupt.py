@@ -137,8 +137,9 @@ def test_an_interruption_is_no_error_that_a_program_survives(backend):
     """``except Exception`` does not catch it, and ``except KeyboardInterrupt`` does."""
     assert issubclass(SweepInterrupted, KeyboardInterrupt)
     assert not issubclass(SweepInterrupted, Exception)
-    there = pickle.loads(pickle.dumps(SweepInterrupted("3 of 4", [1, 2])))
-    assert (type(there), str(there), there.result) == (SweepInterrupted, "3 of 4", [1, 2])
+    there = pickle.loads(pickle.dumps(SweepInterrupted("3 of 4", sweep(SMALL, T=[4, 6]))))
+    assert (type(there), str(there)) == (SweepInterrupted, "3 of 4")
+    assert run_bits(there.result.run(T=6)) == run_bits(train(SMALL))
 
 
 def test_a_sweep_on_an_executor_stops_too(backend):

@@ -27,6 +27,7 @@ from toysup import (
     StoreError,
     SweepInterrupted,
     TrainConfig,
+    _running,
     cli,
     open_sweep,
     sweep,
@@ -395,6 +396,7 @@ def life(folder: Path, **changes: Any) -> Path:
     folder.mkdir(exist_ok=True)
     document = {
         **{"host": socket.gethostname(), "pid": os.getpid(), "began": time.time() - 600},
+        **{"system": _running._system(), "started": _running._started(os.getpid())},
         **{"updated": time.time(), "runs": 8, "done": 3, "failed": 1, "diverged": 0},
         **{"share": 0.25, "seconds_left": 1800.0},
         "running": [{"T": "inf", "m": 2, "seed": 5, "step": 1000, "steps": 50_000}],
@@ -405,30 +407,100 @@ def life(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def test_who_is_dead_or_makes_no_sense_is_not_believed(tmp_path):
-    good = life(tmp_path / "r")
+NOWHERE = {"host": "elsewhere", "system": "another boot", "started": "1"}
+LONG_AGO, AHEAD = time.time() - 10**7, time.time() + 10**9
+DEAD: dict[str, dict[str, Any]] = {
+    "gone": {"pid": 2**22 + 12345},  # nobody's
+    "silent elsewhere": {**NOWHERE, "updated": time.time() - 1000},
+    "ahead elsewhere": {**NOWHERE, "updated": AHEAD},
+    "silent in another container": {"system": "another boot", "updated": LONG_AGO},
+    "silent and of an older version": {"system": None, "started": None, "updated": LONG_AGO},
+}
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of Linux alone")
+
+
+@pytest.mark.parametrize("who", DEAD)
+def test_who_is_dead_is_not_believed(tmp_path, who):
+    path = life(tmp_path / "r", **DEAD[who])
+    assert running(tmp_path / "r") == []
+    with Pulse(tmp_path / "r", [TINY]):  # removes what the dead have left
+        assert not path.exists()
+
+
+ALIVE: dict[str, dict[str, Any]] = {
+    "here": {},
+    "elsewhere": NOWHERE,
+    "in another container, of one name and number": {"system": "another boot", "pid": 1},
+    "of an older version": {"system": None, "started": None},
+    "ahead a little elsewhere": {**NOWHERE, "updated": time.time() + 60},
+}
+
+
+@pytest.mark.parametrize("who", ALIVE)
+def test_who_is_alive_is_believed(tmp_path, who):
+    path = life(tmp_path / "r", **{"updated": time.time(), **ALIVE[who]})
     assert len(running(tmp_path / "r")) == 1
-    life(tmp_path / "r", pid=2**22 + 12345)  # nobody's
-    life(tmp_path / "r", host="elsewhere", updated=time.time() - 1000)
-    life(tmp_path / "r", running="much")
-    life(tmp_path / "r", pid="x")
-    life(tmp_path / "r", runs=None)
+    with Pulse(tmp_path / "r", [TINY]):
+        assert path.exists()
+
+
+@LINUX
+def test_the_number_of_a_dead_process_may_be_given_again(tmp_path):
+    life(tmp_path / "r", started="1")
+    assert running(tmp_path / "r") == []
+
+
+@LINUX
+def test_a_process_that_nobody_waits_for_is_dead(tmp_path):
+    with subprocess.Popen(["sleep", "60"]) as process:
+        started = _running._started(process.pid)
+        life(tmp_path / "r", pid=process.pid, started=started)
+        assert len(running(tmp_path / "r")) == 1
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it ends and stays in the table
+        assert running(tmp_path / "r") == []
+
+
+@LINUX
+def test_one_that_is_there_and_late_is_said_to_be_late(tmp_path, capsys):
+    sweep(TINY, store=tmp_path)
+    life(tmp_path / "running", updated=time.time() - 3600)  # it may have been stopped
+    life(tmp_path / "running", began=AHEAD, updated=AHEAD)  # the clock was set back
+    assert cli.main(["status", str(tmp_path)]) == 0
+    late, other = re.findall("^at work: .*", capsys.readouterr().out, re.MULTILINE)
+    assert late.endswith("about 30 min left; not heard of for 60 min")
+    assert "for 0 s: 3 of 8" in other and other.endswith("30 min left")
+
+
+def test_what_makes_no_sense_is_not_believed(tmp_path):
+    good = life(tmp_path / "r")
+    huge = json.loads("1e999")
+    for name in ("pid", "runs", "done", "began", "updated", "share", "seconds_left"):
+        for value in (huge, math.nan, 10**399, "x", [], True, {}):
+            life(tmp_path / "r", **{name: value})
+    for pid in (0, -1, 10**30, 1.5, None):
+        life(tmp_path / "r", pid=pid)
+    for value in (
+        "much",
+        {},
+        {"T": 1},
+        [1],
+        [{"T": "x\n", "m": 2, "seed": 5, "step": 1, "steps": 1}],
+    ):
+        life(tmp_path / "r", running=value)
+    life(tmp_path / "r", host=3)
     for i, text in enumerate(("", "[]", "{", "[" * 100_000, "1" * 5000)):
         (tmp_path / "r" / f"bad-{i}.json").write_text(text)
     (tmp_path / "r" / "large.json").write_text(" " * (1 << 21))
     (tmp_path / "r" / "folder.json").mkdir()
     assert len(running(tmp_path / "r")) == 1
-    life(tmp_path / "r", pid=10**30)
-    assert len(running(tmp_path / "r")) == 1
+    before = set((tmp_path / "r").iterdir())
+    with Pulse(tmp_path / "r", [TINY]):  # removes nothing of it
+        assert set((tmp_path / "r").iterdir()) == before
     good.unlink()
-    with Pulse(tmp_path / "r", [TINY]):  # removes what the dead have left, and nothing else
-        left = {path.name for path in (tmp_path / "r").iterdir()}
-    assert left == {"3.json", "4.json", "5.json", "bad-0.json"} | {
-        *(f"bad-{i}.json" for i in range(5)),
-        *("large.json", "folder.json"),
-    }
     assert running(tmp_path / "r") == [] == running(tmp_path / "nowhere")
-    assert len(running(life(tmp_path / "r", host="elsewhere").parent)) == 1
+    life(tmp_path / "r", host="a\x1b[2J\n")
+    assert running(tmp_path / "r")[0]["host"] == "a?[2J?"
 
 
 def test_status_shows_what_is_at_work(tmp_path, capsys):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import functools
 import json
 import os
+import secrets
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,16 +19,19 @@ from toysup._version import __version__
 from toysup.config import TrainConfig
 from toysup.errors import StoreError
 
-__all__ = ["Pulse", "running"]
+__all__ = ["LATE", "Pulse", "running"]
 
 # Seconds between two signs of life.
 _EVERY = 2.0
-# A sign of life from another machine that is older than this is no longer believed.
+# One that is older than this is late, as if the process were stopped or its disk slow.
+LATE = 30.0
+# One that is older, or lies further ahead, is believed only of a process that is seen to be there.
 _OLD = 120.0
 # More than any sign of life takes.
 _MAX_BYTES = 1 << 20
 _MAX_RUNS = 1000
-_numbers = itertools.count()
+_MAX_PID = 1 << 31
+_MAX_INT = 1 << 64
 
 
 class Pulse:
@@ -48,7 +52,8 @@ class Pulse:
         self._total = sum(config.step_cost() * config.steps for config in configs)
         self._began, self._due = time.time(), 0.0
         self._first: float | None = None
-        name = f"{socket.gethostname()}-{os.getpid()}-{next(_numbers)}.json"
+        # Containers may have their name and process numbers in common.
+        name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.json"
         self._path = None if folder is None else folder / name
 
     def __enter__(self) -> Pulse:
@@ -69,8 +74,10 @@ class Pulse:
         self._due = time.monotonic() + _EVERY
         document = {
             "toysup": __version__,
-            "host": socket.gethostname(),
+            "host": _host(),
             "pid": os.getpid(),
+            "system": _system(),
+            "started": _started(os.getpid()),
             "began": self._began,
             "updated": time.time(),
             "runs": len(self._configs),
@@ -110,8 +117,16 @@ class Pulse:
 
 
 def running(folder: Path) -> list[dict[str, Any]]:
-    """What the sweeps that are at work on a store say, those that died without a word left out."""
-    return [document for _, document in _documents(folder) if _is_alive(document)]
+    """What the sweeps that are at work on a store say, those that died without a word left out.
+
+    Each was ``heard`` so many seconds ago.
+    """
+    now = time.time()
+    return [
+        {**document, "heard": max(0.0, now - document["updated"])}
+        for _, document in _documents(folder)
+        if _is_alive(document)
+    ]
 
 
 def _documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -125,33 +140,84 @@ def _documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def _is_alive(document: Mapping[str, Any]) -> bool:
-    if document["host"] == socket.gethostname() and os.name == "posix":
+    """Whether a process is there, as far as can be seen from here, or else was heard lately."""
+    pid = document["pid"]
+    if (document["host"], document["system"]) == (_host(), _system()) and os.name == "posix":
         try:
-            os.kill(document["pid"], 0)
+            os.kill(pid, 0)
         except ProcessLookupError:
             return False
-        except OverflowError:
-            return False
         except OSError:
-            return True  # of another user
-        return True
-    return bool(time.time() - document["updated"] < _OLD)
+            pass  # of another user
+        started = _started(pid)
+        if started is not None and document["started"] is not None:
+            return bool(started == document["started"])  # or else its number was given again
+    return bool(abs(time.time() - document["updated"]) < _OLD)
+
+
+def _host() -> str:
+    return _printable(socket.gethostname())
+
+
+@functools.cache
+def _system() -> str | None:
+    """What tells apart where process numbers mean something else: boots, and containers."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return f"{file.read().strip()} {os.stat('/proc/self/ns/pid').st_ino}"
+    except (OSError, ValueError):
+        return None  # not Linux
+
+
+def _started(pid: int) -> str | None:
+    """When a process was started, in ticks of the system, "dead" if it is; None if unknown."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            words = file.read().rpartition(b")")[2].split()  # behind the program's name
+        return "dead" if words[0] in b"ZXx" else words[19].decode()
+    except (OSError, LookupError, ValueError):
+        return None
 
 
 def _checked(document: Any) -> dict[str, Any]:
-    """The document with every value of the type that it should have."""
-    left = document["seconds_left"]
+    """The document with every value as it should be; ``ValueError`` and the like if one is not."""
+    # Older versions did not say the last two.
+    left, system, started = document["seconds_left"], *map(document.get, ("system", "started"))
     runs = [
-        {"T": str(run["T"]), **{k: int(run[k]) for k in ("m", "seed", "step", "steps")}}
+        {"T": _size(run["T"]), **{k: _whole(run[k]) for k in ("m", "seed", "step", "steps")}}
         for run in document["running"][:_MAX_RUNS]
     ]
     return {
-        "host": str(document["host"])[:255],
-        "pid": int(document["pid"]),
-        "began": float(document["began"]),
-        "updated": float(document["updated"]),
-        **{k: int(document[k]) for k in ("runs", "done", "failed", "diverged")},
-        "share": float(document["share"]),
-        "seconds_left": None if left is None else float(left),
+        "host": _printable(document["host"]),
+        "pid": _whole(document["pid"], _MAX_PID) or _whole(None),  # 0 stands for all of a group
+        "system": None if system is None else _printable(system),
+        "started": None if started is None else _printable(started),
+        "began": _real(document["began"]),
+        "updated": _real(document["updated"]),
+        **{k: _whole(document[k]) for k in ("runs", "done", "failed", "diverged")},
+        "share": _real(document["share"]),
+        "seconds_left": None if left is None else _real(left),
         "running": runs,
     }
+
+
+def _whole(value: object, end: int = _MAX_INT) -> int:
+    if type(value) is not int or not 0 <= value < end:
+        raise ValueError("not such an integer")
+    return value
+
+
+def _size(value: object) -> str:
+    return "inf" if value == "inf" else str(_whole(value))
+
+
+def _real(value: object) -> float:
+    if type(value) not in (int, float) or not -_MAX_INT < value < _MAX_INT:  # type: ignore[operator]
+        raise ValueError("not such a number")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _printable(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return "".join(c if c.isprintable() else "?" for c in value[:255])

@@ -135,13 +135,17 @@ def _status_text(document: dict[str, Any], cells: dict[tuple[float, int], Counte
 
 def _running_text(sweep: dict[str, Any]) -> str:
     """How far a sweep is that is at work."""
+    from toysup._running import LATE
+
     left = sweep["seconds_left"]
     end = "" if left is None or not math.isfinite(left) else f", about {_duration(left)} left"
     bad = "".join(f", {sweep[k]} {k}" for k in ("failed", "diverged") if sweep[k])
+    age = max(0.0, time.time() - sweep["began"])
+    late = f"; not heard of for {_duration(sweep['heard'])}" if sweep["heard"] > LATE else ""
     lines = [
-        f"at work: {sweep['host']}, process {sweep['pid']}, for "
-        f"{_duration(time.time() - sweep['began'])}: {sweep['done']} of {sweep['runs']} runs{bad}, "
-        f"{100 * sweep['share']:.0f} %{end}"
+        f"at work: {sweep['host']}, process {sweep['pid']}, for {_duration(age)}: "
+        f"{sweep['done']} of {sweep['runs']} runs{bad}, "
+        f"{100 * sweep['share']:.0f} %{end}{late}"
     ]
     lines += [
         f"  T={run['T']} m={run['m']} seed={run['seed']}: step {run['step']:,} of {run['steps']:,}"
