@@ -266,6 +266,8 @@ def test_examples_beyond_the_memory(backend):
     X = SparseBatch(np.zeros(10**6 + 1, np.int64), np.zeros(0, np.int32), np.zeros(0), 2**31 - 1)
     with pytest.raises(MemoryError, match=r"\(1000000, 2147483647\).*GiB"):
         X.toarray()
+    with pytest.raises(MemoryError, match="a dense array of shape"):
+        np.asarray(X)
 
 
 # ---------------------------------------------------------------------------------- loss_and_grad

@@ -211,8 +211,11 @@ def test_tables_come_back_the_same(tmp_path, name):
     assert len(frame) == len(result) and set(result.dims) <= set(frame.columns)
     assert frame.status.tolist() == result.statuses
     back = pandas.read_csv(result.export(tmp_path / "a.csv"))
-    for column in ("train_loss", "test_loss", "W_norm", "seed", "T", "m"):
+    assert list(back.columns) == list(frame.columns)
+    for column in ("train_loss", "test_loss", "W_norm", "seed", "T", "m", "n", "sparsity", "steps"):
         assert np.array_equal(back[column], frame[column].astype(back[column].dtype))
+    for column in ("n", "m", "seed", "steps", "record", "steps_done"):
+        assert back[column].dtype == "int64", column
     pytest.importorskip("pyarrow")
     assert pandas.read_parquet(result.export(tmp_path / "a.parquet")).equals(frame)
 
@@ -222,7 +225,8 @@ def test_a_partial_table_quotes_and_leaves_empty(partial, tmp_path):
     back = pandas.read_csv(result.export(tmp_path / "a.csv"), keep_default_na=False)
     failed = back[back.status == "failed"].iloc[0]
     assert failed.error == 'ValueError: <b>"no", really</b>'
-    assert failed.train_loss == "" and failed.steps_done == "7.0"
+    assert failed.train_loss == "" and failed.steps_done == "7"
+    assert back[back.status == "missing"].iloc[0].steps_done == ""
 
 
 @pytest.mark.parametrize("text", ["a\rb", "a\nb", "a\r\nb", 'a "b", c', "=1", "é\t", "x\udc80"])
@@ -240,7 +244,58 @@ def test_any_reason_is_one_field_of_a_table(tmp_path, text):
 def test_columns_have_the_same_type_whatever_became_of_the_runs():
     ok = dict.fromkeys(("train_loss", "n_represented"), 1.0) | {"status": "ok", "steps_done": 20}
     whole, partial = made(ok, ok).to_frame(), made(ok, None).to_frame()
-    assert (whole.dtypes == partial.dtypes).all() and whole.steps_done.dtype == float
+    assert (whole.dtypes == partial.dtypes).all() and whole.steps_done.dtype == "Int64"
+    assert partial.steps_done.isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_tables_of_different_sweeps_can_be_put_together(tmp_path, suffix):
+    """Whatever their axes: the columns are the same, and say what each run was."""
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    falling = np.linspace(1, 0.5, 16)
+    sweeps = [
+        sweep(SMALL, T=[3, 4]),
+        sweep(SMALL, T=[3, math.inf], batch_size=7, sparsity=0.7),
+        sweep(SMALL, importance=[falling, falling[::-1]], init_seed=[5, 6]),
+        sweep(SMALL, init=toysup.train(SMALL), seed=[0, 2**63 - 1], repeats={1: 2}),
+        sweep(SMALL, seed=[0, 1]).best("seed"),
+    ]
+    read = {".csv": pandas.read_csv, ".parquet": pandas.read_parquet}[suffix]
+    tables = [read(result.export(tmp_path / f"{k}{suffix}")) for k, result in enumerate(sweeps)]
+    whole = pandas.concat(tables, ignore_index=True)
+    assert len(whole) == sum(map(len, sweeps)) and set(tables[0].columns) == set(whole.columns)
+    fields = list(TrainConfig.__dataclass_fields__)
+    assert set(fields) < set(whole.columns)
+    configs = [config for result in sweeps for config in result.configs]
+    for name in (
+        "T",
+        "m",
+        "n",
+        "seed",
+        "sparsity",
+        "steps",
+        "learning_rate",
+        "normalize",
+        "init_seed",
+    ):
+        for found, config in zip(whole[name], configs, strict=True):
+            wanted = getattr(config, name)
+            assert pandas.isna(found) if wanted is None else found == wanted, name
+    assert whole.batch_size.dropna().tolist() == [7]
+    labels = whole.importance.unique().tolist()
+    assert len({str(label) for label in labels}) == 3 and max(map(len, map(str, labels))) < 60
+    assert any(str(label).startswith("1.0, 0.9") for label in labels)
+    assert all(table["T"].dtype == "int64" for table in (tables[0], *tables[2:]))
+    if suffix == ".csv":
+        lines = (tmp_path / "1.csv").read_text().splitlines()
+        assert [line.split(",")[0] for line in lines] == ["T", "3", "inf"]
+
+
+def test_the_type_of_a_column_does_not_depend_on_the_axes():
+    """Which fields are whole numbers does not depend on the values of a sweep."""
+    one, other = (sweep(SMALL, **fields).to_frame() for fields in ({}, {"init_seed": [1, 2]}))
+    assert one.dtypes.equals(other.dtypes)
 
 
 @pytest.mark.parametrize(("package", "engine"), [("netCDF4", "netcdf4"), ("h5netcdf", "h5netcdf")])

@@ -9,6 +9,7 @@ import math
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -205,7 +206,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("public") / "store"
     axes: dict[str, Any] = {"T": [3, math.inf], "seed": [0, 1], "batch_size": 5}
     loose = toysup.sweep(**TINY, **axes)
-    kept = toysup.sweep(**TINY, **axes, store=folder, importance=np.linspace(1, 0.5, 30))
+    kept = toysup.sweep(**TINY, **axes, store=folder, importance=[np.linspace(1, 0.5, 30)])
     run = loose.run(T=3, seed=0)
     started = toysup.train(**TINY, T=3, init=run, repeats={0: 3}, snapshots=2)
     regime = toysup.regime.classify(run)
@@ -247,6 +248,35 @@ def test_public_objects_can_be_copied_and_sent(public: dict[str, Any], kind: str
     there = WAYS[way](public[kind])
     assert alike(there, public[kind])
     assert repr(there) == repr(public[kind])
+
+
+def test_reprs_are_sentences(public: dict[str, Any]) -> None:
+    """What a cell of a notebook shows of them is what print does, and no list of fields."""
+    for kind, words in (("regime", r"\d+ examples: .*features represented\."),
+                        ("plan", r"runs    2: 0 done, 2 to do\ntime ")):  # fmt: skip
+        assert re.match(words, repr(public[kind])) and repr(public[kind]) == str(public[kind])
+    polygon = public["regime"].polygon
+    assert polygon is not None and repr(polygon) == str(polygon)
+    made = public["reproductions"][0]
+    assert (
+        repr(made)
+        == str(made)
+        == (
+            f"{made.preset.name} at the small scale: 8 runs (8 ok) in 2 s, files written: 1, "
+            f"in {str(made.folder.parent)!r}"
+        )
+    )
+
+
+def test_examples_as_an_array(backend: object) -> None:
+    X = toysup.train(**TINY, T=4).training_set()
+    dense = X.toarray()
+    for found, dtype in ((np.asarray(X), float), (np.asarray(X, dtype=np.float32), np.float32),
+                         (np.array(X, copy=True), float)):  # fmt: skip
+        assert found.dtype == dtype and np.array_equal(found, dense.astype(dtype))
+    assert np.allclose(np.linalg.norm(X, axis=1), 1)
+    with pytest.raises(ValueError, match="always a copy"):
+        np.array(X, copy=False)
 
 
 def test_a_pickled_result_of_a_store_reads_its_runs_there(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from toysup._extras import need
 from toysup._files import reason, replace_file, temporary
+from toysup._frame import to_csv
 from toysup._paths import check_file
 from toysup.errors import StoreError
 
@@ -45,9 +46,7 @@ def export(result: SweepResult, path: Path) -> Path:
     """Write a result in the format that the suffix names; see ``SweepResult.export``."""
     suffix = check_export(path)
     if suffix == ".csv":
-        # RFC 4180; floats by their shortest form that gives the same bits again. These line ends
-        # also make sure that a lone \r is quoted.
-        text = result.to_frame().to_csv(index=False, lineterminator="\r\n")
+        text = to_csv(result.to_frame())
         replace_file(path, lambda file: file.write(text.encode()))
     elif suffix == ".parquet":
         buffer = io.BytesIO()

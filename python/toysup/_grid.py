@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import math
 import numbers
@@ -16,12 +17,15 @@ from toysup._weights import Weights, as_weights, is_pair
 from toysup.config import FIELDS, MAX_EXAMPLES, TrainConfig, as_int
 from toysup.errors import nearest, short
 
-__all__ = ["MAX_CELLS", "Grid", "Index", "as_label", "is_axis", "plain"]
+__all__ = ["MAX_CELLS", "Grid", "Index", "as_label", "is_axis", "legible", "plain"]
 
 Index = tuple[int, ...]
 
 # A grid with more cells is taken for a mistake.
 MAX_CELLS = 1_000_000
+
+# More values of an array than these are not written out.
+_MOST = 6
 
 # Axes that come first, in this order; others follow as they were given.
 _FIRST = ("T", "m", "seed")
@@ -74,6 +78,15 @@ def as_label(value: Any) -> Any:
     if isinstance(value, Weights):
         return repr(value)
     return ", ".join(map(repr, value)) if isinstance(value, tuple) else value
+
+
+def legible(value: Any) -> Any:
+    """A value for a table: itself, or a text that tells it from others and is not long."""
+    if isinstance(value, tuple) and len(value) > _MOST:
+        first, second, last = map(repr, (*value[:2], value[-1]))
+        digest = hashlib.sha256(repr(value).encode()).hexdigest()[:8]
+        return f"{first}, {second}, ..., {last} ({len(value):,} values, {digest})"
+    return as_label(value)
 
 
 def plain(value: Any) -> Any:

@@ -62,7 +62,7 @@ class PlanRow:
     memory: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """What a sweep will take, estimated before it starts.
 
@@ -117,7 +117,7 @@ class Plan:
         data["rows"] = [{**asdict(r), "T": "inf" if r.T == math.inf else r.T} for r in self.rows]
         return data
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         again = f" ({self.failed} failed before)" if self.failed else ""
         threads = f"{self.n_jobs} thread{'s' if self.n_jobs > 1 else ''}"
         left = "" if self.available is None else f" of {_size(self.available)} available"

@@ -177,21 +177,15 @@ class SweepResult:
         return sweep_html(self)
 
     def to_frame(self) -> pandas.DataFrame:
-        """One row a run: the axes, T, m and seed, the scalars of :attr:`dataset`, and ``error``."""
-        import pandas
+        """One row a run: T, m, seed, all other fields, the scalars, status and ``error``.
 
-        names = list(dict.fromkeys(["T", "m", "seed", *self.dims]))
-        labels = {name: self._labels(name) for name in self.dims}
-        rows = []
-        for index in self._grid.indices():
-            cell = self._cells[index]
-            at = {name: labels[name][i] for name, i in zip(self.dims, index, strict=True)}
-            row = {name: at[name] if name in at else getattr(cell.config, name) for name in names}
-            row |= {name: kept[index] for name, kept in self._chosen.items()}
-            summary = cell.summary or {}
-            row |= {name: float(summary.get(name, math.nan)) for name in _VARIABLES}
-            rows.append({**row, "status": cell.status, "error": cell.reason})
-        return pandas.DataFrame(rows)
+        The columns are the same for all sweeps, so that tables can be put together. Pairs, arrays
+        and weights are text; what counts something is an integer, also where some are missing.
+        """
+        from toysup._frame import frame
+
+        cells = [self._cells[index] for index in self._grid.indices()]
+        return frame(cells, list(_VARIABLES))
 
     def export(self, path: str | os.PathLike[str]) -> Path:
         """Write the table as ``.csv`` or ``.parquet``, or the data set as ``.nc`` or ``.zarr``.

@@ -84,6 +84,14 @@ class SparseBatch:
         dense[np.repeat(np.arange(len(self)), np.diff(self.indptr)), self.indices] = self.values
         return dense
 
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
+        """The dense array, for ``np.asarray``; see :meth:`toarray` for what is refused."""
+        if copy is False:
+            raise ValueError("a dense array of sparse examples is always a copy: copy=False")
+        return self.toarray().astype(np.float64 if dtype is None else dtype, copy=False)
+
     def to_scipy(self) -> scipy.sparse.csr_array:
         """A ``scipy.sparse.csr_array`` of shape (T, n); SciPy must be installed."""
         need("to_scipy", "scipy")

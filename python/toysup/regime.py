@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -512,7 +512,7 @@ class Circle:
     round: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Polygon:
     """How vectors lie in the plane.
 
@@ -535,7 +535,7 @@ class Polygon:
         """Whether all vectors that are not at the origin form one regular polygon."""
         return len(self.circles) == 1 and self.circles[0].regular
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """Such as "5 on one circle, regular" or "two circles: 6 and 2; 3 at the origin".
 
         A single vector of its own length is no circle: it is "elsewhere".
@@ -652,7 +652,7 @@ def _directions(angles: Floats) -> Floats:
 # ----------------------------------------------------------------------------------- regimes
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Regime:
     """What a run stores.
 
@@ -686,17 +686,17 @@ class Regime:
         How the hidden vectors of the stored examples lie, for m = 2.
     """
 
-    label: npt.NDArray[np.str_] = field(repr=False)
-    loss: Floats = field(repr=False)
-    gain: Floats = field(repr=False)
-    cluster: Ints = field(repr=False)
-    size: Ints = field(repr=False)
+    label: npt.NDArray[np.str_]
+    loss: Floats
+    gain: Floats
+    cluster: Ints
+    size: Ints
     sharing: float
     chance: float
-    represented: npt.NDArray[np.bool_] = field(repr=False)
+    represented: npt.NDArray[np.bool_]
     retrieved: float
     kept_together: float
-    fresh_loss: Floats = field(repr=False)
+    fresh_loss: Floats
     fresh_stored: float
     polygon: Polygon | None
 
@@ -723,7 +723,7 @@ class Regime:
             "polygon": "" if self.polygon is None else str(self.polygon),
         }
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """The summary in two or three sentences."""
         found = self.summary()
         parts = ", ".join(f"{found[name]:,} {name}" for name in CLASSES)

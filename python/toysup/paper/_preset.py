@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from toysup._grid import Grid, as_label, is_axis
+from toysup._grid import Grid, is_axis, legible
 from toysup._paths import as_path, check_file
 from toysup._result import SweepResult
 from toysup._sweep import sweep
@@ -122,7 +123,7 @@ class Preset:
         return sum(math.prod(grid.shape) for grid in self.grids(scale, **changes).values())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reproduction:
     """What became of a preset.
 
@@ -147,6 +148,16 @@ class Reproduction:
     seconds: float
     tables: list[Table] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        counts = Counter(status for result in self.results.values() for status in result.statuses)
+        runs = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+        ended = "interrupted" if self.interrupted else f"files written: {len(self.files)}"
+        where = str(self.folder.parent)
+        return (
+            f"{self.preset.name} at the {self.scale} scale: {counts.total()} runs ({runs}) in "
+            f"{self.seconds:.0f} s, {ended}, in {where!r}"
+        )
 
     @property
     def result(self) -> SweepResult:
@@ -222,4 +233,4 @@ def runs_table(result: SweepResult, name: str = "runs") -> Table:
 
 def _as_cell(value: Any) -> Cell:
     """A number or a text."""
-    return value if isinstance(value, (int, float, str)) else str(as_label(value))
+    return value if isinstance(value, (int, float, str)) else str(legible(value))

@@ -1,0 +1,60 @@
+"""The table of a sweep: one row a run, with the same columns whatever the axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from toysup._grid import legible
+from toysup.config import FIELDS
+
+if TYPE_CHECKING:
+    import pandas
+
+    from toysup._result import Cell
+
+__all__ = ["frame", "to_csv"]
+
+# The scalars that count something.
+_COUNTS = ("n_represented", "steps_done")
+# Fields that are integers or None.
+_MAYBE = ("init_seed", "batch_size")
+
+
+def frame(cells: Sequence[Cell], scalars: Sequence[str]) -> pandas.DataFrame:
+    """A row for each cell: T, m, seed, all other fields, the scalars, status and error.
+
+    Integers are so also where some are missing; only T is a float if any of it is infinite.
+    """
+    import pandas
+
+    columns: dict[str, Any] = {}
+    for name in dict.fromkeys(["T", "m", "seed", *FIELDS]):
+        values = [getattr(cell.config, name) for cell in cells]
+        columns[name] = pandas.Series(values, dtype="Int64") if name in _MAYBE else _plain(values)
+    for name in scalars:
+        found = [float((cell.summary or {}).get(name, math.nan)) for cell in cells]
+        if name in _COUNTS:
+            whole = [int(value) if math.isfinite(value) else None for value in found]
+            columns[name] = pandas.Series(whole, dtype="Int64")
+        else:
+            columns[name] = found
+    columns["status"] = [cell.status for cell in cells]
+    columns["error"] = [cell.reason for cell in cells]
+    return pandas.DataFrame(columns)
+
+
+def _plain(values: list[Any]) -> list[Any]:
+    """The values of a field: as they are if they are numbers or flags, else as text."""
+    numbers = all(isinstance(value, (bool, int, float)) for value in values)
+    return values if numbers else [str(legible(value)) for value in values]
+
+
+def to_csv(table: pandas.DataFrame) -> str:
+    """As RFC 4180 has it; floats by their shortest form that gives the same bits again."""
+    if table["T"].dtype.kind == "f":
+        T = ["inf" if value == math.inf else str(int(value)) for value in table["T"]]
+        table = table.assign(T=T)
+    # These line ends also make sure that a lone \r is quoted.
+    return str(table.to_csv(index=False, lineterminator="\r\n"))
