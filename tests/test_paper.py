@@ -341,7 +341,7 @@ def test_reproduce_refuses_the_folder_of_other_fields(tmp_path: Path) -> None:
 def test_reproduce_into_a_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("mine")
-    with pytest.raises(StoreError, match="cannot write .*file.* is not a folder"):
+    with pytest.raises(StoreError, match=r"cannot write .*file.* is not a folder"):
         paper.reproduce(out=path, T=[3], seeds=1, steps=1, progress=False)
     assert path.read_text() == "mine"
 
