@@ -69,7 +69,7 @@ def branches(
             for name in best:
                 every = [point for point in points if point.branch == name]
                 x, y = axis.x([p.T for p in every]), [getattr(p, variable) for p in every]
-                mark_beyond(ax, x, y, paint(name), numbers=False, markersize=3.0, alpha=0.6)
+                mark_beyond(ax, x, y, paint(name), numbers=None, markersize=3.0, alpha=0.6)
             ax.set_ylabel(variable.replace("_", " "))
             axis.apply(ax, label=variable == "test_loss")
         panels[0, 0].legend(loc="lower right")

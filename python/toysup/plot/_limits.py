@@ -43,16 +43,23 @@ def loss_limits(losses: Floats) -> tuple[float, float]:
 
 
 def mark_beyond(
-    ax: Axes, x: npt.ArrayLike, y: npt.ArrayLike, color: Any, *, numbers: bool = True, **style: Any
+    ax: Axes,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    color: Any,
+    *,
+    numbers: str | None = ",.4g",
+    **style: Any,
 ) -> None:
     """Put a triangle at the edge for each value that the axis leaves out, with the value beside it.
 
-    Of more than six values beyond an edge only the farthest is written.
+    Of more than six values beyond an edge only the farthest is written. ``numbers`` is the format,
+    or None to write none.
     """
     places, values = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
     low, high = ax.get_ylim()
     look: dict[str, Any] = {"markersize": 5, "markeredgewidth": 0, "linestyle": "none", **style}
-    look |= {"color": color, "clip_on": False, "transform": ax.get_xaxis_transform()}
+    look |= {"color": color, "clip_on": False, "zorder": 6, "transform": ax.get_xaxis_transform()}
     for name, sign, edge in (("_above", 1, 0.965), ("_below", -1, 0.035)):
         out = np.flatnonzero(values > high if sign > 0 else values < low)
         if not out.size:
@@ -60,11 +67,11 @@ def mark_beyond(
         out = out[np.argsort(places[out], kind="stable")]
         marker = "^" if sign > 0 else "v"
         ax.plot(places[out], np.full(out.size, edge), marker=marker, label=name, **look)
-        if numbers and out.size > MAX_BEYOND:
+        if numbers is not None and out.size > MAX_BEYOND:
             out = out[[int(np.argmax(sign * values[out]))]]
-        for k, i in enumerate(out if numbers else ()):
+        for k, i in enumerate(out if numbers is not None else ()):
             text = ax.annotate(
-                f"{values[i]:,.4g}",
+                format(values[i], str(numbers)),
                 (places[i], edge),
                 xycoords=ax.get_xaxis_transform(),
                 xytext=(4, -sign * 9 * (k % 2)),  # neighbours do not meet

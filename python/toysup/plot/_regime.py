@@ -180,7 +180,7 @@ def _features(ax: Axes, run: Run, found: Regime) -> None:
         )
     ax.axhline(0.0, color=paint("muted"), linewidth=0.7, zorder=1)
     ax.set_ylim(min(-0.1, max(-0.5, 1.1 * float(gain.min()))), 1.06)
-    mark_beyond(ax, x[count > 0], gain[count > 0], paint("features"))
+    mark_beyond(ax, x[count > 0], gain[count > 0], paint("features"), numbers=".0%")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set(xlabel="training examples with the feature", ylabel="loss of the feature removed")

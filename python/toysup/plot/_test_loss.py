@@ -132,7 +132,7 @@ def draw_losses(
         return
     ax.set_ylim(low, high)
     for line in seeds:
-        faint: Any = {"numbers": False, "markersize": 3, "alpha": line.get_alpha()}
+        faint: Any = {"numbers": None, "markersize": 3, "alpha": line.get_alpha()}
         mark_beyond(ax, line.get_xdata(), line.get_ydata(), line.get_color(), **faint)
     for T, mean, color in means:
         mark_beyond(ax, axis.x(T), mean, color)
