@@ -97,7 +97,7 @@ COMMANDS: dict[str, _Command] = {
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments; an unknown name is met with the nearest right one."""
     words = _joined([_dashes(word) for word in argv])
-    parser = Parser(prog="toysup", description=_ABOUT)
+    parser = Parser(prog="toysup", description=_ABOUT, epilog="More: toysup COMMAND --help")
     parser.add_argument("--version", action="version", version=f"toysup {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     first = next((word for word in words if not word.startswith("-")), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
 from toysup.cli._fields import option_value
 from toysup.cli._show import FIGURES
@@ -10,6 +11,8 @@ from toysup.cli._show import FIGURES
 __all__ = ["export", "field_help", "info", "merge", "plot", "reproduce", "status", "sweep"]
 
 _VALUES = """\
+For example: toysup sweep --T 3,5,8,inf --m 2 --seed 0:4 --store here
+
 Each field of a run is an option. Several values, separated by commas, make it an axis of the sweep;
 of integers, 0:4 stands for 0,1,2,3. T may be inf; flags are true or false; init-seed and batch-size
 may be none. A pair is one value of --betas, and semicolons separate pairs: '0.9,0.999;0.8,0.99'.
@@ -59,11 +62,11 @@ def field_help() -> dict[str, str]:
     return {name: f"{text} (default {defaults[name]})" for name, text in _HELP.items()}
 
 
-def _add_fields(parser: argparse.ArgumentParser, title: str) -> None:
-    from toysup.config import FIELDS
-
-    group, texts = parser.add_argument_group(title), field_help()
-    for name in FIELDS:
+def _add_fields(
+    parser: argparse.ArgumentParser, title: str, texts: Mapping[str, str], about: str = ""
+) -> None:
+    group = parser.add_argument_group(title, about or None)
+    for name in texts:
         option = "--" + name.replace("_", "-")
         group.add_argument(option, dest=name, metavar="VALUE", help=texts[name])
 
@@ -71,9 +74,12 @@ def _add_fields(parser: argparse.ArgumentParser, title: str) -> None:
 def _add_output(parser: argparse.ArgumentParser, *, quiet: bool, json: bool) -> None:
     parser.set_defaults(quiet=False, json=False)
     if quiet:
-        parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+        parser.add_argument(
+            "--quiet", action="store_true", help="print nothing but warnings and errors"
+        )
     if json:
-        parser.add_argument("--json", action="store_true", help="print one JSON document")
+        text = 'print one JSON document, in which NaN is null and infinity the text "inf"'
+        parser.add_argument("--json", action="store_true", help=text)
 
 
 def _add_jobs(parser: argparse.ArgumentParser) -> None:
@@ -116,7 +122,7 @@ def reproduce(parser: argparse.ArgumentParser) -> None:
         default="small",
         help="small (one tenth of the paper's n and T; a minute or two) or paper (hours)",
     )
-    parser.add_argument("--out", metavar="DIR", help="default: ./toysup-FIGURE-SCALE")
+    parser.add_argument("--out", metavar="DIR", help="where to write (default toysup-NAME-SCALE)")
     parser.add_argument("--seeds", type=int, metavar="K", help="number of dataset seeds")
     parser.add_argument(
         "--T", metavar="LIST", help="values of T in place of the figure's: 3,100,inf"
@@ -131,7 +137,9 @@ def sweep(parser: argparse.ArgumentParser) -> None:
     """The options of ``toysup sweep``."""
     parser.description = f"Trains a grid of models and prints a line for each.\n\n{_VALUES}"
     parser.add_argument(
-        "--store", metavar="DIR", help="keeps every run; a second call trains what is missing"
+        "--store",
+        metavar="DIR",
+        help="folder that keeps every run as it ends; the same command then trains what is missing",
     )
     parser.add_argument(
         "--dry-run",
@@ -139,7 +147,9 @@ def sweep(parser: argparse.ArgumentParser) -> None:
         help="train nothing; say what there is to do, and the time, memory and disk that it takes",
     )
     parser.add_argument(
-        "--shard", metavar="I/N", help="train part I of N of the grid, for another store each"
+        "--shard",
+        metavar="I/N",
+        help="train part I of N, into a store of its own; see toysup merge",
     )
     parser.add_argument(
         "--on-error",
@@ -163,7 +173,7 @@ def sweep(parser: argparse.ArgumentParser) -> None:
     _add_jobs(parser)
     _add_log(parser)
     _add_output(parser, quiet=True, json=True)
-    _add_fields(parser, "fields of a run")
+    _add_fields(parser, "fields of a run", field_help())
 
 
 def plot(parser: argparse.ArgumentParser) -> None:
@@ -186,22 +196,31 @@ def plot(parser: argparse.ArgumentParser) -> None:
         help="a .png, .svg, .pdf or what else matplotlib writes (default: FIGURE.png); of a film a "
         ".gif, .mp4 or .html",
     )
-    parser.add_argument("--dpi", type=float, default=200.0, help="dots per inch of pixels")
     parser.add_argument(
-        "--best", metavar="FIELD", help="keep the run of lowest train loss along an axis: init-seed"
+        "--dpi", type=float, default=200.0, metavar="N", help="dots per inch (default 200)"
     )
-    parser.add_argument("--hue", metavar="FIELD", help="test-loss: an axis with a curve a value")
+    parser.add_argument(
+        "--best",
+        metavar="FIELD",
+        help="draw the run of lowest train loss along this axis, such as init-seed",
+    )
+    parser.add_argument(
+        "--hue", metavar="FIELD", help="test-loss: the axis with a curve for each value"
+    )
     parser.add_argument("--variable", metavar="NAME", help="heatmap, history: what to draw")
     parser.add_argument("--ylim", metavar="LOW,HIGH", help="figure3, test-loss: the loss axis")
-    parser.add_argument("--vmin", type=float, metavar="X", help="heatmap: end of the colours")
-    parser.add_argument("--vmax", type=float, metavar="X", help="heatmap: end of the colours")
+    parser.add_argument("--vmin", type=float, metavar="X", help="heatmap: where the colours begin")
+    parser.add_argument("--vmax", type=float, metavar="X", help="heatmap: where the colours end")
     parser.add_argument("--annotate", action="store_true", help="heatmap: write the values")
-    parser.add_argument("--common-scale", action="store_true", help="vectors: one scale a row")
+    parser.add_argument(
+        "--common-scale", action="store_true", help="vectors: one scale for all panels of a row"
+    )
     parser.add_argument(
         "--reference", action="store_true", help="figure3, test-loss: the paper's values as well"
     )
     _add_output(parser, quiet=True, json=False)
-    _add_fields(parser, "values to choose")
+    about = "what is drawn of an axis of the sweep: one value, or several separated by commas"
+    _add_fields(parser, "values of axes", _HELP, about)
 
 
 def status(parser: argparse.ArgumentParser) -> None:
@@ -232,7 +251,9 @@ def export(parser: argparse.ArgumentParser) -> None:
         "set as .nc or .zarr."
     )
     parser.add_argument("directory", metavar="DIR", help="a store")
-    parser.add_argument("--out", metavar="FILE", default="sweep.csv", help="default: sweep.csv")
+    parser.add_argument(
+        "--out", metavar="FILE", default="sweep.csv", help="the file (default sweep.csv)"
+    )
     _add_output(parser, quiet=True, json=False)
 
 
