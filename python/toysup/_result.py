@@ -23,18 +23,31 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
-__all__ = ["Cell", "Failure", "SweepResult"]
+__all__ = ["VARIABLES", "Cell", "Failure", "SweepResult"]
 
-# Variables of the data set that are floats, with their description.
-_VARIABLES = {
-    "train_loss": "training loss, summed over features, mean over examples",
-    "test_loss": "loss on fresh examples, summed over features, mean over examples",
-    "W_norm": "Frobenius norm of W",
-    "b_norm": "Euclidean norm of b",
-    "max_feature_dimensionality": "largest dimensionality of a feature",
-    "n_represented": "features that are represented (own gain of at least 0.5)",
-    "seconds": "wall time of the run",
-    "steps_done": "updates made",
+# Variables of the data set that are floats, with attributes. xarray writes "long_name [units]" at
+# axes, and breaks lines after 30 letters.
+VARIABLES: dict[str, dict[str, str]] = {
+    "train_loss": {
+        "long_name": "train loss",
+        "description": "loss on the training set, summed over features, mean over examples",
+    },
+    "test_loss": {
+        "long_name": "test loss",
+        "description": "loss on fresh examples, summed over features, mean over examples",
+    },
+    "W_norm": {"long_name": "norm of W", "description": "Frobenius norm of W"},
+    "b_norm": {"long_name": "norm of b", "description": "Euclidean norm of b"},
+    "max_feature_dimensionality": {
+        "long_name": "largest feature dimensionality",
+        "description": "largest dimensionality of a feature",
+    },
+    "n_represented": {
+        "long_name": "features represented",
+        "description": "features whose own gain is at least 0.5",
+    },
+    "seconds": {"long_name": "wall time", "units": "s", "description": "wall time of the run"},
+    "steps_done": {"long_name": "updates made", "description": "updates made"},
 }
 # From the best to the worst.
 STATUSES = ("ok", "diverged", "failed", "damaged", "missing")
@@ -185,7 +198,7 @@ class SweepResult:
         from toysup._frame import frame
 
         cells = [self._cells[index] for index in self._grid.indices()]
-        return frame(cells, list(_VARIABLES))
+        return frame(cells, list(VARIABLES))
 
     def export(self, path: str | os.PathLike[str]) -> Path:
         """Write the table as ``.csv`` or ``.parquet``, or the data set as ``.nc`` or ``.zarr``.
@@ -299,14 +312,14 @@ class SweepResult:
         import xarray
 
         shape, dims = self._grid.shape, self.dims
-        values = {name: np.full(shape, np.nan) for name in _VARIABLES}
+        values = {name: np.full(shape, np.nan) for name in VARIABLES}
         status = np.full(shape, "missing", dtype="<U8")
         for index, cell in self._cells.items():
             status[index] = cell.status
             for name, array in values.items() if cell.summary else ():
                 array[index] = cell.summary.get(name, math.nan)  # type: ignore[union-attr]
         variables: dict[str, Any] = {
-            name: (dims, array, {"long_name": _VARIABLES[name]}) for name, array in values.items()
+            name: (dims, array, VARIABLES[name]) for name, array in values.items()
         }
         for name, kept in self._chosen.items():
             array = np.empty(shape, dtype=np.array(list(kept.values())).dtype)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toysup._files import replace_file
+from toysup._result import VARIABLES
 from toysup.errors import unknown
 from toysup.paper._preset import runs_table
 
@@ -85,7 +86,7 @@ def recorded(name: str) -> xarray.Dataset:
     for key, texts in columns.items():
         array = np.full(shape, math.nan)
         array[index] = [float(text) if text else math.nan for text in texts]
-        variables[key] = (tuple(coords), array)
+        variables[key] = (tuple(coords), array, VARIABLES.get(key, {}))
     fixed = about["fixed"]
     scalars = {k: _value(str(fixed[k])) for k in ("T", "m", "seed") if k in fixed}
     attrs = {k: v if isinstance(v, str) else json.dumps(v) for k, v in about.items()}
