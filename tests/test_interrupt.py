@@ -121,7 +121,7 @@ def test_a_sweep_that_is_stopped_has_what_it_has(backend, caplog):
 
 
 def test_partial_results_are_returned_to_who_asks_for_them(backend, caplog, tmp_path):
-    said = "interrupted: 1 of 2 runs are finished and kept in '.*'; the same call continues"
+    said = "interrupted: 1 of 2 runs are finished and kept in '.*'.*; the same call continues"
     how = {"n_jobs": 2, "store": tmp_path, "on_interrupt": "return"}
     with (
         caplog.at_level(logging.INFO, "toysup"),
