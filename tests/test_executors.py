@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import concurrent.futures
 import multiprocessing
 import os
@@ -15,8 +16,9 @@ import pytest
 
 import toysup
 from helpers import run_bits
-from toysup import RunFailedError, TrainConfig, open_sweep, sweep
+from toysup import RunFailedError, SweepInterrupted, TrainConfig, open_sweep, sweep
 from toysup._executors import Failed, train_alone
+from toysup.store import Store
 
 CONFIG = TrainConfig(n=40, m=2, T=12, sparsity=0.85, steps=3000, test_size=40, record=5)
 AXES: dict[str, Any] = {"T": [12, 30], "m": [2, 7], "seed": [0, 1]}
@@ -203,6 +205,63 @@ def test_a_run_that_is_too_large_for_its_worker_fails_there(backend, monkeypatch
     [(_, reason)] = caught.value.result.failed
     assert "MemoryError: this run needs more" in reason
     assert isinstance(Failed("x"), Failed)
+
+
+class Instant(concurrent.futures.Executor):
+    """Trains as soon as it is given a run, as quick workers would while a disk is slow."""
+
+    _max_workers = 4
+
+    def __init__(self) -> None:
+        self.trained = 0
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        future.set_result(function(*args, **kwargs))
+        self.trained += 1
+        return future
+
+
+def test_few_runs_are_trained_that_are_not_kept(backend, monkeypatch, tmp_path):
+    executor, most, kept = Instant(), 0, 0
+    real = Store.save
+
+    def save(self: Store, run: Any) -> None:
+        nonlocal most, kept
+        most = max(most, executor.trained - kept)
+        real(self, run)
+        kept += 1
+
+    monkeypatch.setattr(Store, "save", save)
+    tiny = CONFIG.replace(steps=5)
+    assert sweep(tiny, seed=range(30), executor=executor, store=tmp_path).statuses == ["ok"] * 30
+    assert 4 <= most <= 6
+
+
+def test_what_had_ended_when_ctrl_c_came_is_kept(backend, monkeypatch, tmp_path):
+    real = Store.save
+
+    def save(self: Store, run: Any) -> None:
+        _thread.interrupt_main()
+        real(self, run)
+
+    monkeypatch.setattr(Store, "save", save)
+    executor = Instant()
+    with pytest.raises(SweepInterrupted):
+        sweep(CONFIG.replace(steps=5), seed=range(30), executor=executor, store=tmp_path)
+    assert open_sweep(tmp_path).statuses.count("ok") == executor.trained < 30
+
+
+def test_an_executor_that_is_shut_on_the_way_ends_the_sweep(backend, tmp_path):
+    class Shut(Instant):
+        def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+            if self.trained == 3:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            return super().submit(function, *args, **kwargs)
+
+    with pytest.raises(RunFailedError, match=r"the executor broke \(RuntimeError cannot schedule"):
+        sweep(CONFIG.replace(steps=5), seed=range(9), executor=Shut(), store=tmp_path)
+    assert open_sweep(tmp_path).statuses.count("ok") == 3
 
 
 # --------------------------------------------------------------------------------------- shards
