@@ -239,14 +239,15 @@ def test_few_runs_are_trained_that_are_not_kept(backend, monkeypatch, tmp_path):
 
 
 def test_what_had_ended_when_ctrl_c_came_is_kept(backend, monkeypatch, tmp_path):
-    real = Store.save
+    real, executor, kept = Store.save, Instant(), []
 
     def save(self: Store, run: Any) -> None:
-        _thread.interrupt_main()
+        kept.append(run)
+        if len(kept) == 1:
+            _thread.interrupt_main()
         real(self, run)
 
     monkeypatch.setattr(Store, "save", save)
-    executor = Instant()
     with pytest.raises(SweepInterrupted):
         sweep(CONFIG.replace(steps=5), seed=range(30), executor=executor, store=tmp_path)
     assert open_sweep(tmp_path).statuses.count("ok") == executor.trained < 30
