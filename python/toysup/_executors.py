@@ -144,7 +144,7 @@ def _workers(executor: Any) -> int | None:
         if isinstance(workers, int):
             return workers
     try:
-        return sum(executor._client.nthreads().values())  # Dask
+        return int(sum(executor._client.nthreads().values()))  # Dask
     except Exception:  # noqa: BLE001  another kind, or a client that is lost: the runs will tell
         return None
 
