@@ -558,7 +558,7 @@ warnings.simplefilter("ignore")
 print("ready", flush=True)
 result = toysup.sweep(n=2000, sparsity=0.99, T=[3, 3000], seed=0, steps=[50, 10**6], test_size=10,
                       record=2, store=sys.argv[1], n_jobs=4, on_interrupt="return")
-print(result.interrupted, (result.dataset.status == "ok").sum().item(), flush=True)
+print(result.interrupted, result.statuses.count("ok"), flush=True)
 """
 
 
