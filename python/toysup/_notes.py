@@ -30,13 +30,13 @@ log = _Log(logging.getLogger("toysup"), {})
 log.logger.addHandler(logging.NullHandler())  # what is heard of it is for the program to say
 
 
-def warn(message: str, *, stacklevel: int = 1) -> None:
-    """Issue a ``RuntimeWarning`` for the caller, if there is where; levels as in ``warnings``.
+def warn(message: str, category: type[Warning] = RuntimeWarning, *, stacklevel: int = 1) -> None:
+    """Warn the caller, if there is where to; levels as in ``warnings``.
 
     Where warnings are errors, this is one.
     """
     with contextlib.suppress(*UNSAID):
-        warnings.warn(message, RuntimeWarning, stacklevel=stacklevel + 1)
+        warnings.warn(message, category, stacklevel=stacklevel + 1)
 
 
 def is_terminal(stream: Any) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Iterator
 
 from toysup._groups import control_groups, lines
+from toysup._notes import warn
 from toysup.config import as_int
 from toysup.errors import SurroundingsError
 
@@ -68,8 +68,5 @@ class ThreadWarning:
         """So many could not be started, of those that would be of use."""
         if count and not self._said:
             self._said = True
-            warnings.warn(
-                f"{count} threads could not be started, so the others do their work; {_LIMITS}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            text = f"{count} threads could not be started, so the others do their work; {_LIMITS}"
+            warn(text, stacklevel=2)
