@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +228,7 @@ def peak():
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 toysup.train(n=50, T=5, sparsity=0.9, steps=1, test_size=5, progress=False)
 before, fields = peak(), json.loads(sys.argv[1])
+fields |= {k: v * fields["n"] for k, v in fields.items() if k == "importance"}
 config = toysup.TrainConfig(**{**fields, "T": float(fields["T"])})
 toysup.train(config, progress=False, n_jobs=1)
 print(json.dumps([peak() - before, config.memory()]))
@@ -238,6 +241,7 @@ RUNS = {
     "snapshots": dict(T=50, m=4, n=10_000, steps=60, snapshots=60, dtype="float64"),
     "non-zeros": dict(T=4000, m=2, n=500, steps=3, sparsity=0.0),
     "fresh examples": dict(T="inf", batch_size=5000, m=2, n=500, steps=3, sparsity=0.2),
+    "importances": dict(T=1, m=1, n=200_000, steps=2, sparsity=0.99999, importance=[0.5]),
     "test examples": dict(T=5, m=2, n=2000, steps=3, sparsity=0.0, test_size=4096),
 }
 
@@ -284,3 +288,63 @@ def test_the_size_of_a_small_file(tmp_path):
     config = TrainConfig(n=20, T=3, sparsity=0.8, steps=10, test_size=10)
     size = os.path.getsize(toysup.train(config).save(tmp_path / "run"))
     assert config.disk() == pytest.approx(size, rel=0.3)
+
+
+# ------------------------------------------------------------------------ when arrays are made
+
+
+def test_arrays_of_a_run_are_made_when_it_begins(backend, monkeypatch):
+    made: list[int] = []
+    most: list[int] = []
+    importances = TrainConfig.importances
+
+    def counted(config: TrainConfig) -> Any:
+        made.append(config.seed)
+        return importances(config)
+
+    monkeypatch.setattr(TrainConfig, "importances", counted)
+    configs = [TrainConfig(n=40, T=5, sparsity=0.8, steps=3, seed=seed) for seed in range(20)]
+    ended: list[int] = []
+
+    def on_result(i: int, raw: Any) -> None:
+        most.append(len(made) - len(ended))
+        ended.append(i)
+
+    backend.train_many(configs, 1, on_result, lambda work: False)
+    assert sorted(ended) == sorted(made) == list(range(20))
+    assert max(most) <= 3  # one under way, and one that is being kept
+
+
+def test_a_long_polygon_can_be_stopped(backend, monkeypatch):
+    module: Any = backend
+    polled, draws = threading.Event(), []
+    sample = module.sample
+
+    def slow(*args: Any) -> Any:
+        draws.append(args)
+        assert polled.wait(30)
+        return sample(*args)
+
+    def poll(work: float) -> bool:
+        if draws:
+            polled.set()
+        return bool(draws)
+
+    monkeypatch.setattr(module, "sample", slow)
+    config = TrainConfig(n=1000, T=1_000_000, sparsity=0.999, init="polygon", steps=1, test_size=0)
+    ended: list[Any] = []
+    backend.train_many([config], 1, lambda i, raw: ended.append(raw), poll)
+    assert ended == []
+    assert len(draws) < 200  # of 239
+
+
+def test_importances_that_are_given_count_and_are_shared():
+    many = [1.0 + i / 7 for i in range(5000)]
+    config = TrainConfig(n=5000, importance=many)
+    assert config.memory() > TrainConfig(n=5000, importance=0.9).memory()
+    assert TrainConfig(n=5000, importance=0.9).memory() > TrainConfig(n=5000).memory()
+    other = config.replace(seed=3)
+    assert other.importance is config.importance
+    assert json.loads(other.to_json()) == {**json.loads(config.to_json()), "seed": 3}
+    assert json.loads(config.to_json())["importance"] == many
+    assert pickle.loads(pickle.dumps(config)) == config

@@ -52,7 +52,8 @@ def trace(
     job: Mapping[str, Any], every: int, check: bool, kernel: str | None, threads: int
 ) -> dict[str, npt.NDArray[np.float64]]: ...
 def train_many(
-    jobs: Sequence[Mapping[str, Any]],
+    outlines: Sequence[Mapping[str, Any]],
+    make: Callable[[int], Mapping[str, Any] | None],
     n_jobs: int,
     memory: int,
     on_result: Callable[[int, Any], object],

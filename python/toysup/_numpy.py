@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from toysup._floats import exact_floats, refuse_inexact
 from toysup._processors import ThreadWarning, no_thread
-from toysup._start import given_start
-from toysup._stream import ROLES, cospi, initial_weights, repeated, sample
+from toysup._start import Stopped, draw, given_start
+from toysup._stream import cospi, initial_weights, repeated, sample
 from toysup._types import (
     CSR,
     HISTORY,
@@ -61,10 +61,6 @@ _LINGER = 0.2
 def isa() -> str:
     """NumPy chooses its own instruction set."""
     return "numpy"
-
-
-class Stopped(Exception):
-    """The run was told to stop."""
 
 
 # ------------------------------------------------------------------------------------- the model
@@ -245,7 +241,7 @@ class _Run:
     def _start(self) -> tuple[Array, Array]:
         """The initial parameters."""
         c, dtype = self.config, np.dtype(self.config.dtype)
-        given = given_start(c, sample)
+        given = given_start(c, sample, self._check)
         if given is not None:
             return given.W.astype(dtype), given.b.astype(dtype)
         W = initial_weights(c.n, c.m, str(c.init), c.weight_seed, self._check)
@@ -284,20 +280,8 @@ class _Run:
             raise Stopped
 
     def _sample(self, start: int, stop: int, role: str) -> CSR:
-        """Examples of a stream, in parts so that a long draw can be stopped."""
-        c, part = self.config, max(1, (1 << 22) // self.config.n)
-        parts = []
-        for low in range(start, max(stop, start + 1), part):
-            high = min(stop, low + part)
-            parts.append(sample(c.n, low, high, c.sparsity, c.seed, ROLES[role], c.normalize))
-            if self.stop():
-                raise Stopped
-        counts = np.concatenate([np.diff(indptr) for indptr, _, _ in parts])
-        return (
-            np.concatenate(([0], np.cumsum(counts))),
-            np.concatenate([indices for _, indices, _ in parts]),
-            np.concatenate([values for _, _, values in parts]),
-        )
+        """Examples of a stream; a long draw can be stopped."""
+        return draw(self.config, start, stop, role, sample, self._check)
 
     def batch(self, step: int) -> CSR:
         """The examples of an update: all of them, or fresh ones when T is infinite."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from toysup import _native
 from toysup._floats import exact_floats
 from toysup._processors import ThreadWarning
-from toysup._start import given_start
+from toysup._start import Stopped, given_start
 from toysup._types import (
     CSR,
     HISTORY_TEST,
@@ -53,14 +54,29 @@ def loss_and_grad(
     return _native.loss_and_grad(W, b, X, importance, features, activation)
 
 
-def _job(config: TrainConfig, state: State | None = None) -> dict[str, Any]:
-    """What the core needs to know of a config."""
+def _outline(config: TrainConfig) -> dict[str, Any]:
+    """What the core needs to know of a config before its run begins."""
+    return {
+        "n": config.n,
+        "m": config.m,
+        "batch": config.batch,
+        "infinite": config.T == math.inf,
+        "steps": config.steps,
+        "cost": config.step_cost(),
+        "memory": min(_ANY, config.memory()),
+    }
+
+
+def _job(
+    config: TrainConfig, state: State | None = None, check: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """What the core needs to know of a config when its run begins; ``check`` may raise."""
     return {
         **config.to_dict(),
         "batch": config.batch,
         "copies": config.copies(),
         "init": config.init if config.init == "xavier_normal" else "xavier_uniform",
-        "given": _given(config),
+        "given": _given(config, check),
         "infinite": config.T == math.inf,
         "importance": config.importances(),
         "init_seed": config.weight_seed,
@@ -69,15 +85,13 @@ def _job(config: TrainConfig, state: State | None = None) -> dict[str, Any]:
         "history_test": HISTORY_TEST,
         "record_steps": config.record_steps(),
         "snapshot_steps": config.snapshot_steps(),
-        "cost": config.step_cost(),
-        "memory": min(_ANY, config.memory()),
         "state": state,
     }
 
 
-def _given(config: TrainConfig) -> tuple[Array, Array] | None:
+def _given(config: TrainConfig, check: Callable[[], None]) -> tuple[Array, Array] | None:
     """W, row by row, and b to start from in double precision, if the config gives them."""
-    given = given_start(config, sample)
+    given = given_start(config, sample, check)
     return None if given is None else (given.W.ravel().astype(float), given.b.astype(float))
 
 
@@ -106,6 +120,17 @@ def train_many(
 ) -> None:
     """Train every config in a pool of threads, longest first."""
     options, warning = options or Options(), ThreadWarning()
+    stopped = threading.Event()
+
+    def check() -> None:
+        if stopped.is_set():
+            raise Stopped
+
+    def make(i: int) -> dict[str, Any] | None:
+        try:
+            return _job(configs[i], options.states.get(i), check)
+        except Stopped:
+            return None
 
     def finish(i: int, raw: RawRun) -> None:
         if raw["status"] == "failed":
@@ -115,13 +140,16 @@ def train_many(
     def tick(work: float, running: Sequence[tuple[int, int]], missing: int) -> bool:
         warning.missing(missing)
         options.on_running(running)
-        return poll(work)
+        if poll(work):
+            stopped.set()
+        return stopped.is_set()
 
     def keep(i: int, state: State) -> None:
         options.on_state(i, {**state, "maker": maker()})
 
     missing = _native.train_many(
-        [_job(config, options.states.get(i)) for i, config in enumerate(configs)],
+        [_outline(config) for config in configs],
+        make,
         n_jobs,
         _ANY if options.memory is None else options.memory,
         finish,

@@ -1,25 +1,53 @@
-"""Where a run starts, if not at random."""
+"""Where a run starts: the examples that it draws, and its weights if they are not random."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
-from toysup._stream import ROLES, cospi
+from toysup._stream import ROLES, cospis
 from toysup._types import CSR
 from toysup._weights import Weights
 from toysup.config import TrainConfig
 
-__all__ = ["given_start", "polygon"]
+__all__ = ["Stopped", "draw", "given_start", "polygon"]
 
 
-def given_start(config: TrainConfig, sample: Callable[..., CSR]) -> Weights | None:
-    """The weights that a config gives to start from, if any; ``sample`` is the backend's."""
+class Stopped(Exception):
+    """The run was told to stop."""
+
+
+def draw(
+    config: TrainConfig,
+    start: int,
+    stop: int,
+    role: str,
+    sample: Callable[..., CSR],
+    check: Callable[[], None],
+) -> CSR:
+    """Examples of a stream by a backend's ``sample``, in parts, after which ``check`` may raise."""
+    c, part = config, max(1, (1 << 22) // config.n)
+    parts = []
+    for low in range(start, max(stop, start + 1), part):
+        high = min(stop, low + part)
+        parts.append(sample(c.n, low, high, c.sparsity, c.seed, ROLES[role], c.normalize))
+        check()
+    counts = np.concatenate([np.diff(indptr) for indptr, _, _ in parts])
+    return (
+        np.concatenate(([0], np.cumsum(counts))),
+        np.concatenate([indices for _, indices, _ in parts]),
+        np.concatenate([values for _, _, values in parts]),
+    )
+
+
+def given_start(
+    config: TrainConfig, sample: Callable[..., CSR], check: Callable[[], None]
+) -> Weights | None:
+    """The weights that a config gives to start from, if any; the rest as of :func:`draw`."""
     if config.init == "polygon":
-        c = config
-        X = sample(c.n, 0, int(c.T), c.sparsity, c.seed, ROLES["train"], c.normalize)
-        return polygon(c.n, X)
+        return polygon(config.n, draw(config, 0, int(config.T), "train", sample, check))
     return config.init if isinstance(config.init, Weights) else None
 
 
@@ -36,14 +64,15 @@ def polygon(n: int, X: CSR) -> Weights:
     indptr, indices, values = X
     T = len(indptr) - 1
     t = np.repeat(np.arange(T), np.diff(indptr))
-    corners = np.array([(_cospi(2 * i / T), _cospi(2 * i / T - 0.5)) for i in range(T)])
-    neighbour = _cospi(2 / T) if T > 1 else 0.0
+    angles = 2.0 * np.arange(T) / T
+    corners = np.stack((_cospi(angles), _cospi(angles - 0.5)), axis=1)
+    neighbour = float(_cospi(np.array(2 / T))) if T > 1 else 0.0
     square = 1 / (1 - neighbour)
     W = [np.bincount(indices, values * corners[t, k], n) * np.sqrt(square) for k in range(2)]
     b = -square * neighbour * np.bincount(indices, values, n)
     return Weights(np.array(W), b)
 
 
-def _cospi(x: float) -> float:
+def _cospi(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """cos(pi x) for -1 <= x <= 2."""
-    return cospi(2.0 - x if x > 1.0 else abs(x))
+    return cospis(np.where(x > 1.0, 2.0 - x, np.abs(x)))

@@ -279,5 +279,15 @@ def cospi(x: float) -> float:
     return float(angle * horner(_SINE, angle * angle))
 
 
+def cospis(x: F64) -> F64:
+    """:func:`cospi` of each number, to the same bits."""
+    y = np.where(x > 0.5, 1.0 - x, x)
+    angle = math.pi * np.where(y <= 0.25, y, 0.5 - y)
+    square = angle * angle
+    value = np.where(y <= 0.25, horner(_COSINE, square), angle * horner(_SINE, square))
+    result: F64 = np.where(x > 0.5, -value, value)
+    return result
+
+
 _COSINE = tuple((-1.0) ** k / math.factorial(2 * k) for k in range(9, -1, -1))
 _SINE = tuple((-1.0) ** k / math.factorial(2 * k + 1) for k in range(9, -1, -1))

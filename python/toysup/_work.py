@@ -93,6 +93,7 @@ class Work:
         if not self.todo:
             return False
         self._began = time.monotonic()
+        jobs, memory = self._room(jobs) if executor is None else (jobs, 0)
         folder = None if self._store is None else self._store.folder("running")
         running: Sequence[tuple[int, int]] = ()
         log.info("%d runs to train, %d are done", len(self.todo), self.done)
@@ -114,9 +115,6 @@ class Work:
 
             dropped = False
             if executor is None:
-                jobs, memory = budget(jobs, max(config.memory() for config in self.todo))
-                if self._store is None:
-                    memory = max(0, memory - kept_of_others(self.todo))
                 options = Options(
                     memory=memory,
                     states=self._states(),
@@ -133,6 +131,13 @@ class Work:
             raise RunFailedError(f"the run at {point} failed: {error}")
         # Even if all runs had ended just then: a loop around the sweep must notice.
         return interrupt.is_set() or dropped
+
+    def _room(self, jobs: int) -> tuple[int, int]:
+        """Threads, and bytes for runs at the same time."""
+        jobs, memory = budget(jobs, max(config.memory() for config in self.todo))
+        if self._store is None:
+            memory = max(0, memory - kept_of_others(self.todo))
+        return jobs, memory
 
     def _note(self, running: Sequence[tuple[int, int]]) -> str:
         """What the progress bar says besides the time."""

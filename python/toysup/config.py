@@ -10,7 +10,7 @@ import numbers
 import operator
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -98,10 +98,35 @@ def _as_examples(value: object) -> int | float:
     return as_int("T", value, 1, MAX_EXAMPLES)
 
 
+class Importances(tuple[float, ...]):
+    """Importances that have been checked: all configs of a sweep share them, and their JSON."""
+
+    @functools.cached_property
+    def text(self) -> str:
+        """They as JSON."""
+        return _json(list(self))
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Importances, (tuple(self),)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+
 def _as_importance(value: object, n: int) -> float | tuple[float, ...]:
     """A base r > 0, or n importances >= 0 as a tuple (hashable)."""
     if isinstance(value, numbers.Real):
         return _in_range("importance", value, 0.0, open_low=True)
+    if isinstance(value, Importances) and len(value) == n:
+        return value
     if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
         kind = type(value).__name__
         raise TypeError(
@@ -119,7 +144,7 @@ def _as_importance(value: object, n: int) -> float | tuple[float, ...]:
     if not np.all(np.isfinite(array)) or np.any(array < 0):
         bad = array[~(np.isfinite(array) & (array >= 0))][0]
         raise ValueError(f"importance must be finite and not negative, got {bad}")
-    return tuple(array.tolist())
+    return Importances(array.tolist())
 
 
 def _as_betas(value: object) -> tuple[float, float]:
@@ -272,6 +297,7 @@ class TrainConfig:
     test_size: int = 100_000
     record: int = 64
     snapshots: int = 0
+    _key: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         n = as_int("n", self.n, 1, MAX_FEATURES)
@@ -373,11 +399,23 @@ class TrainConfig:
         >>> TrainConfig.from_json(TrainConfig(T=math.inf).to_json()).T
         inf
         """
-        return json.dumps(self.plain(), sort_keys=True, allow_nan=False, separators=(",", ":"))
+        text = _json(self._plain())
+        if isinstance(self.importance, Importances):  # there may be 100,000
+            text = text.replace('"importance":null', f'"importance":{self.importance.text}')
+        return text
 
     def plain(self) -> dict[str, Any]:
         """The JSON values of :meth:`to_json`."""
+        values = self._plain()
+        if isinstance(self.importance, tuple):
+            values["importance"] = list(self.importance)
+        return values
+
+    def _plain(self) -> dict[str, Any]:
+        """The same without importances that are given one by one."""
         values = self.to_dict()
+        if isinstance(self.importance, tuple):
+            values["importance"] = None
         for name, default in _LATER.items():
             if values[name] == default:
                 del values[name]
@@ -414,7 +452,10 @@ class TrainConfig:
 
     def key(self) -> str:
         """The name of the run's file in a store: 20 hexadecimal digits of the config's SHA-256."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:20]
+        if not self._key:
+            digest = hashlib.sha256(self.to_json().encode()).hexdigest()
+            object.__setattr__(self, "_key", digest[:20])
+        return self._key
 
     @property
     def batch(self) -> int:
@@ -492,6 +533,11 @@ class TrainConfig:
         nonzeros += (min(self.test_size, 2048) + min(self.test_size, 4096)) * density * 16
         drawn = min(max(self.batch, self.test_size) * self.n, 1 << 22)
         nonzeros += 48 * drawn * (1 - self.sparsity)
+        # Importances as they are given, handed over, in the order of the kernels, and as text.
+        if isinstance(self.importance, tuple):
+            states += 192 * self.n
+        elif self.importance != 1.0:
+            states += 64 * self.n
         # Hidden vectors and what goes with them, padded to whole vectors of 64 bytes.
         hidden = self.batch * (64 * 6 + 8 * 6 * self.m)
         # Entries of lists are 2 bytes. There are as many as the core allows, or fewer: up to half
@@ -539,5 +585,5 @@ def _named(init: Callable[..., None]) -> Callable[..., None]:
 # Fields that configs did not have at first.
 _LATER = {"repeats": (), "activation": "relu"}
 
-FIELDS: tuple[str, ...] = tuple(f.name for f in fields(TrainConfig))
+FIELDS: tuple[str, ...] = tuple(f.name for f in fields(TrainConfig) if f.init)
 TrainConfig.__init__ = _named(TrainConfig.__init__)  # type: ignore[method-assign]

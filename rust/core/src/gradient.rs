@@ -874,7 +874,7 @@ impl<T: Real, L: Listed<T>> TileStep<'_, T, L> {
     }
 }
 
-/// Threads that a step for that many features and examples can use.
+/// Threads that a step for that many features and examples can use at one time.
 pub fn useful_threads(n: usize, count: usize) -> usize {
     if n.saturating_mul(count) >= PARALLEL {
         SHARES

@@ -36,13 +36,13 @@ mod whole;
 
 pub use checkpoint::{Budgets, Kept, State};
 pub use error::{Error, Result};
-pub use gradient::Kernel;
+pub use gradient::{Kernel, useful_threads};
 pub use isa::Isa;
 pub use linear::Activation;
 pub use math::is_exact;
 pub use model::Params;
 pub use optimizer::{Kind, Memory, Schedule, Settings};
-pub use pool::{AnyOutcome, AnyState, Control, Dtype, Job, on_threads, train_many};
+pub use pool::{AnyOutcome, AnyState, Control, Dtype, Job, Outline, on_threads, train_many};
 pub use simd::Real;
 pub use stream::{Csr, Init, Stream, philox, role};
 pub use trace::{Look, trace};

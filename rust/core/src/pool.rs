@@ -10,7 +10,6 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::checkpoint::State;
 use crate::error::{Error, Result};
-use crate::gradient::useful_threads;
 use crate::train::{Choice, Outcome, Spec, train};
 
 /// How long a thread waits for memory before it looks again.
@@ -27,6 +26,19 @@ pub enum Dtype {
     F64,
 }
 
+/// What must be known of a run before it begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Outline {
+    /// Work of one update, in any unit: orders the runs and weighs progress.
+    pub cost: f64,
+    /// Number of updates.
+    pub steps: u64,
+    /// Bytes that the run may take.
+    pub memory: u64,
+    /// Threads that the run can use at one time.
+    pub threads: usize,
+}
+
 /// A run to do.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -34,22 +46,11 @@ pub struct Job {
     pub spec: Spec,
     /// In which precision.
     pub dtype: Dtype,
-    /// Work of one update, in any unit: orders the runs and weighs progress.
-    pub cost: f64,
-    /// Bytes that the run may take.
-    pub memory: u64,
     /// Where to go on, in the same precision; from the beginning if there is none.
     pub state: Option<AnyState>,
 }
 
 impl Job {
-    /// Threads that the run can use at one time.
-    fn useful_threads(&self) -> usize {
-        let spec = &self.spec;
-        // The examples of the next step are drawn aside.
-        useful_threads(spec.n, spec.batch as usize) + usize::from(spec.infinite)
-    }
-
     /// Refuse what cannot be done.
     ///
     /// # Errors
@@ -147,17 +148,18 @@ impl Control {
     }
 
     /// What a run ended with is kept: its place and its memory are free for another one.
-    pub fn release(&self, job: &Job) {
+    pub fn release(&self, run: &Outline) {
         let mut held = self.held.lock().unwrap();
         held.places -= 1;
-        held.memory -= job.memory;
+        held.memory -= run.memory;
     }
 
-    /// Work done so far, in the unit of [`Job::cost`].
-    pub fn work(&self, jobs: &[Job]) -> f64 {
-        let one =
-            |(job, slot): (&Job, &Slot)| job.cost * slot.steps_done.load(Ordering::Relaxed) as f64;
-        jobs.iter().zip(&self.slots).map(one).sum()
+    /// Work done so far, in the unit of [`Outline::cost`].
+    pub fn work(&self, runs: &[Outline]) -> f64 {
+        let one = |(run, slot): (&Outline, &Slot)| {
+            run.cost * slot.steps_done.load(Ordering::Relaxed) as f64
+        };
+        runs.iter().zip(&self.slots).map(one).sum()
     }
 }
 
@@ -168,18 +170,18 @@ struct Limit {
 }
 
 impl Limit {
-    /// Whether a job can begin. One always can: whoever calls has seen to it that each alone can be
+    /// Whether a run can begin. One always can: whoever calls has seen to it that each alone can be
     /// done.
-    fn admits(&self, job: &Job, held: &Held) -> bool {
-        let fits = held.places < self.places && held.memory + job.memory <= self.memory;
+    fn admits(&self, run: &Outline, held: &Held) -> bool {
+        let fits = held.places < self.places && held.memory + run.memory <= self.memory;
         held.places == 0 || fits
     }
 }
 
-/// The next job, as soon as there is place and memory for it; None if there is none left.
+/// The next run, as soon as there is place and memory for it; None if there is none left.
 fn next(
     waiting: &Mutex<Vec<usize>>,
-    jobs: &[Job],
+    runs: &[Outline],
     limit: &Limit,
     control: &Control,
 ) -> Option<usize> {
@@ -189,12 +191,12 @@ fn next(
             return None;
         }
         let mut held = control.held.lock().unwrap();
-        let admitted = |&i: &usize| limit.admits(&jobs[i], &held);
+        let admitted = |&i: &usize| limit.admits(&runs[i], &held);
         if let Some(at) = waiting.iter().position(admitted) {
-            let job = waiting.remove(at);
+            let run = waiting.remove(at);
             held.places += 1;
-            held.memory += jobs[job].memory;
-            return Some(job);
+            held.memory += runs[run].memory;
+            return Some(run);
         }
         drop((waiting, held));
         // Meanwhile this thread helps with the steps of others.
@@ -204,8 +206,9 @@ fn next(
     }
 }
 
-/// Do all jobs on `threads` threads of a pool of their own, or as many as they can use or can be
-/// started; as many jobs at a time as fit in `memory` bytes. `on_end` is called, on those threads,
+/// Do all runs on `threads` threads of a pool of their own, or as many as they can use or can be
+/// started; as many at a time as fit in `memory` bytes. `make` is asked for the job of a run when it
+/// begins, on its thread, so that nothing is held of those that have not begun. `on_end` is called, on those threads,
 /// when a run ends; a run that panics ends with [`Error::Panicked`], and the others go on. A run
 /// holds its memory and its place until [`Control::release`]: at most one more run than threads has
 /// begun and is not kept yet, so that a thread need not wait while one run is being kept.
@@ -213,17 +216,18 @@ fn next(
 /// # Errors
 /// [`Error::Surroundings`] if not one thread can be started.
 pub fn train_many(
-    jobs: &[Job],
+    runs: &[Outline],
+    make: &(dyn Fn(usize) -> Result<Job> + Sync),
     threads: usize,
     memory: u64,
     choice: Choice,
     control: &Control,
     on_end: &(dyn Fn(usize, Result<AnyOutcome>) + Sync),
 ) -> Result<()> {
-    let mut order: Vec<usize> = (0..jobs.len()).collect();
-    let total = |i: usize| jobs[i].cost * jobs[i].spec.optimizer.steps as f64;
+    let mut order: Vec<usize> = (0..runs.len()).collect();
+    let total = |i: usize| runs[i].cost * runs[i].steps as f64;
     order.sort_by(|&a, &b| total(b).total_cmp(&total(a)));
-    let threads = threads.min(useful(jobs, memory));
+    let threads = threads.min(useful(runs, memory));
     let pool = Pool::new(threads)?;
     let missing = threads.saturating_sub(pool.threads.len());
     control.missing.store(missing, Ordering::Relaxed);
@@ -233,10 +237,10 @@ pub fn train_many(
         memory,
     };
     pool.inner().broadcast(|_| {
-        while let Some(i) = next(&waiting, jobs, &limit, control) {
+        while let Some(i) = next(&waiting, runs, &limit, control) {
             let slot = &control.slots[i];
             slot.running.store(true, Ordering::Relaxed);
-            let run = || one(&jobs[i], choice, &control.cancel, slot);
+            let run = || one(&make(i)?, choice, &control.cancel, slot);
             let ended = catch_unwind(AssertUnwindSafe(run));
             slot.running.store(false, Ordering::Relaxed);
             on_end(
@@ -256,16 +260,16 @@ pub fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> Result<R> + Se
     Pool::new(threads)?.inner().install(work)
 }
 
-/// Threads that the jobs can use: those of as many as `memory` has room for at one time.
-fn useful(jobs: &[Job], memory: u64) -> usize {
-    let mut sizes: Vec<u64> = jobs.iter().map(|job| job.memory).collect();
+/// Threads that the runs can use: those of as many as `memory` has room for at one time.
+fn useful(runs: &[Outline], memory: u64) -> usize {
+    let mut sizes: Vec<u64> = runs.iter().map(|run| run.memory).collect();
     sizes.sort_unstable();
     let sums = sizes.iter().scan(0u64, |sum, size| {
         *sum = sum.saturating_add(*size);
         Some(*sum)
     });
     let together = sums.take_while(|&sum| sum <= memory).count();
-    let each = jobs.iter().map(Job::useful_threads).max().unwrap_or(1);
+    let each = runs.iter().map(|run| run.threads).max().unwrap_or(1);
     together.max(1).saturating_mul(each)
 }
 

@@ -5,12 +5,19 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use toysup_core::{
-    Activation, AnyOutcome, Dtype, Error, Init, Job, Kind, Look, Outcome, Point, Result, Schedule,
-    Settings, Snapshot, Spec,
+    Activation, AnyOutcome, Dtype, Error, Init, Job, Kind, Look, Outcome, Outline, Point, Result,
+    Schedule, Settings, Snapshot, Spec, useful_threads,
 };
 
 use crate::drive::core_error;
 use crate::state::state;
+
+/// The shape of a run's W.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    pub m: usize,
+    pub n: usize,
+}
 
 /// A job as the dict that `toysup._rust` makes of a config.
 #[derive(FromPyObject)]
@@ -45,9 +52,42 @@ pub struct PyJob<'py> {
     history_test: u64,
     record_steps: Vec<u64>,
     snapshot_steps: Vec<u64>,
+    state: Option<Bound<'py, PyDict>>,
+}
+
+/// What `toysup._rust` says of a run before it begins.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub struct PyOutline {
+    n: usize,
+    m: usize,
+    batch: u64,
+    infinite: bool,
+    steps: u64,
     cost: f64,
     memory: u64,
-    state: Option<Bound<'py, PyDict>>,
+}
+
+impl PyOutline {
+    /// The shape of the run's W.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            m: self.m,
+            n: self.n,
+        }
+    }
+
+    /// The core's outline.
+    pub fn outline(&self) -> Outline {
+        // Of an infinite set the next examples are drawn aside.
+        let aside = usize::from(self.infinite);
+        Outline {
+            cost: self.cost,
+            steps: self.steps,
+            memory: self.memory,
+            threads: useful_threads(self.n, self.batch as usize) + aside,
+        }
+    }
 }
 
 /// The variant that `value` names.
@@ -115,13 +155,15 @@ impl PyJob<'_> {
             snapshot_steps: self.snapshot_steps,
         };
         let dtype = choice("dtype", &self.dtype, &dtypes)?;
-        let state = self.state.map(|dict| state(&dict, &spec, dtype));
+        let shape = Shape {
+            m: spec.m,
+            n: spec.n,
+        };
+        let state = self.state.map(|dict| state(&dict, shape, dtype));
         let job = Job {
             state: state.transpose()?,
             spec,
             dtype,
-            cost: self.cost,
-            memory: self.memory,
         };
         job.check().map_err(core_error)?;
         Ok(job)
@@ -131,13 +173,13 @@ impl PyJob<'_> {
 /// The `RawRun` of a job that ended, after that many updates.
 pub fn raw_run<'py>(
     py: Python<'py>,
-    job: &Job,
+    shape: Shape,
     ended: Result<AnyOutcome>,
     steps: u64,
 ) -> PyResult<Bound<'py, PyDict>> {
     match ended {
-        Ok(AnyOutcome::F32(outcome)) => finished(py, &job.spec, outcome),
-        Ok(AnyOutcome::F64(outcome)) => finished(py, &job.spec, outcome),
+        Ok(AnyOutcome::F32(outcome)) => finished(py, shape, outcome),
+        Ok(AnyOutcome::F64(outcome)) => finished(py, shape, outcome),
         Err(error) => failed(py, error, steps),
     }
 }
@@ -152,7 +194,7 @@ fn failed(py: Python<'_>, error: Error, steps: u64) -> PyResult<Bound<'_, PyDict
 
 fn finished<'py, T: Element + Copy>(
     py: Python<'py>,
-    spec: &Spec,
+    shape: Shape,
     outcome: Outcome<T>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let raw = PyDict::new(py);
@@ -164,7 +206,7 @@ fn finished<'py, T: Element + Copy>(
     raw.set_item("test_loss", outcome.test_loss)?;
     raw.set_item("seconds", outcome.seconds)?;
     raw.set_item("steps_done", outcome.last.step)?;
-    raw.set_item("W", matrix(py, spec, [&outcome.last])?.get_item(0)?)?;
+    raw.set_item("W", matrix(py, shape, [&outcome.last])?.get_item(0)?)?;
     raw.set_item("b", PyArray1::from_vec(py, outcome.last.b))?;
     raw.set_item("history", history(py, points)?)?;
     let steps = |steps: Vec<i64>| PyArray1::from_vec(py, steps);
@@ -177,11 +219,11 @@ fn finished<'py, T: Element + Copy>(
         "snapshot_step",
         steps(shots.iter().map(|s| s.step as i64).collect()),
     )?;
-    raw.set_item("snapshot_W", matrix(py, spec, shots.iter().map(|s| &**s))?)?;
+    raw.set_item("snapshot_W", matrix(py, shape, shots.iter().map(|s| &**s))?)?;
     let b: Vec<T> = shots.iter().flat_map(|s| &s.b).copied().collect();
     raw.set_item(
         "snapshot_b",
-        PyArray1::from_vec(py, b).reshape([shots.len(), spec.n])?,
+        PyArray1::from_vec(py, b).reshape([shots.len(), shape.n])?,
     )?;
     Ok(raw)
 }
@@ -189,12 +231,12 @@ fn finished<'py, T: Element + Copy>(
 /// W of each snapshot, shape (snapshots, m, n).
 fn matrix<'a, 'py, T: Element + Copy + 'a>(
     py: Python<'py>,
-    spec: &Spec,
+    shape: Shape,
     shots: impl IntoIterator<Item = &'a Snapshot<T>>,
 ) -> PyResult<Bound<'py, numpy::PyArray3<T>>> {
     let w: Vec<T> = shots.into_iter().flat_map(|s| &s.w).copied().collect();
-    let count = w.len() / (spec.m * spec.n);
-    PyArray1::from_vec(py, w).reshape([count, spec.m, spec.n])
+    let count = w.len() / (shape.m * shape.n);
+    PyArray1::from_vec(py, w).reshape([count, shape.m, shape.n])
 }
 
 fn history<'py>(py: Python<'py>, points: &[Point]) -> PyResult<Bound<'py, PyDict>> {

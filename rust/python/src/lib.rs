@@ -21,10 +21,11 @@ mod _native {
     use pyo3::prelude::*;
     use pyo3::types::PyDict;
     use toysup_core::{
-        Activation, AnyState, Choice, Control, Csr, Dtype, Isa, Job, Kernel, Params, Real, Stream,
+        Activation, AnyState, Choice, Control, Csr, Dtype, Isa, Kernel, Outline, Params, Real,
+        Stream,
     };
 
-    use crate::convert::{PyJob, activation_of, looks_dict, raw_run};
+    use crate::convert::{PyJob, PyOutline, activation_of, looks_dict, raw_run};
     use crate::drive::{core_error, detached, drive};
     use crate::state::state_dict;
 
@@ -191,7 +192,9 @@ mod _native {
         }
     }
 
-    /// Train every job on `n_jobs` threads, as many at a time as fit in `memory` bytes.
+    /// Train every run on `n_jobs` threads, as many at a time as fit in `memory` bytes. `make(i)` is
+    /// called for the job of run i, on its thread, when it begins; it returns None when it was told
+    /// to stop.
     /// `on_result(i, run)` is called in this thread as soon as run i ends, and
     /// `poll(work, running, missing)` every 25 ms; when it returns True, unfinished runs are dropped.
     /// `on_state(i, state)` is given the newest state of a run every `interval` seconds, and that of
@@ -200,7 +203,8 @@ mod _native {
     #[allow(clippy::too_many_arguments)]
     fn train_many(
         py: Python<'_>,
-        jobs: Vec<PyJob<'_>>,
+        outlines: Vec<PyOutline>,
+        make: &Bound<'_, PyAny>,
         n_jobs: usize,
         memory: u64,
         on_result: &Bound<'_, PyAny>,
@@ -208,27 +212,39 @@ mod _native {
         on_state: &Bound<'_, PyAny>,
         interval: f64,
     ) -> PyResult<usize> {
-        let jobs: Vec<Job> = jobs.into_iter().map(PyJob::job).collect::<PyResult<_>>()?;
+        let runs: Vec<Outline> = outlines.iter().map(PyOutline::outline).collect();
+        let make = make.as_unbound();
         let choice = Choice::current().map_err(core_error)?;
-        let control = Control::new(jobs.len());
+        let control = Control::new(runs.len());
+        let make = |i| {
+            let job = Python::attach(|py| {
+                let job: Option<PyJob<'_>> = make.call1(py, (i,))?.extract(py)?;
+                job.map(PyJob::job).transpose()
+            });
+            job.map_err(|error| toysup_core::Error::Invalid(error.to_string()))?
+                .ok_or(toysup_core::Error::Cancelled)
+        };
         let keep = |i: usize, state| -> PyResult<()> {
-            let state = state_dict(py, &jobs[i].spec, state)?;
+            let state = state_dict(py, outlines[i].shape(), state)?;
             on_state.call1((i, state)).map(drop)
         };
         let mut keeper = Keeper {
             interval: Duration::try_from_secs_f64(interval).unwrap_or(Duration::MAX),
-            last: vec![None; jobs.len()],
+            last: vec![None; runs.len()],
         };
         drive(
             py,
             &control.cancel,
-            |send| toysup_core::train_many(&jobs, n_jobs, memory, choice, &control, send),
+            |send| toysup_core::train_many(&runs, &make, n_jobs, memory, choice, &control, send),
             |(i, ended)| {
                 if !matches!(ended, Err(toysup_core::Error::Cancelled)) {
                     drop(control.take_state(i));
-                    on_result.call1((i, raw_run(py, &jobs[i], ended, control.steps(i))?))?;
+                    on_result.call1((
+                        i,
+                        raw_run(py, outlines[i].shape(), ended, control.steps(i))?,
+                    ))?;
                 }
-                control.release(&jobs[i]);
+                control.release(&runs[i]);
                 Ok(())
             },
             || {
@@ -237,11 +253,11 @@ mod _native {
                     keep(i, state)?;
                 }
                 let missing = control.missing.load(Ordering::Relaxed);
-                poll.call1((control.work(&jobs), running, missing))?
+                poll.call1((control.work(&runs), running, missing))?
                     .is_truthy()
             },
         )?;
-        for i in 0..jobs.len() {
+        for i in 0..runs.len() {
             if let Some(state) = control.take_state(i) {
                 keep(i, state)?;
             }

@@ -6,7 +6,9 @@ use numpy::{Element, PyArray1, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use toysup_core::{AnyState, Budgets, Dtype, Kept, Memory, Point, Snapshot, Spec, State};
+use toysup_core::{AnyState, Budgets, Dtype, Kept, Memory, Point, Snapshot, State};
+
+use crate::convert::Shape;
 
 /// Numbers of a point of the history, its step included.
 const POINT: usize = 6;
@@ -14,22 +16,22 @@ const POINT: usize = 6;
 const KEPT: usize = 7;
 
 /// The state that a dict holds, as [`state_dict`] makes it.
-pub fn state(dict: &Bound<'_, PyDict>, spec: &Spec, dtype: Dtype) -> PyResult<AnyState> {
+pub fn state(dict: &Bound<'_, PyDict>, shape: Shape, dtype: Dtype) -> PyResult<AnyState> {
     Ok(match dtype {
-        Dtype::F32 => AnyState::F32(typed(dict, spec)?),
-        Dtype::F64 => AnyState::F64(typed(dict, spec)?),
+        Dtype::F32 => AnyState::F32(typed(dict, shape)?),
+        Dtype::F64 => AnyState::F64(typed(dict, shape)?),
     })
 }
 
 /// A state as a dict of numbers and arrays.
 pub fn state_dict<'py>(
     py: Python<'py>,
-    spec: &Spec,
+    shape: Shape,
     state: AnyState,
 ) -> PyResult<Bound<'py, PyDict>> {
     match state {
-        AnyState::F32(state) => dict(py, spec, state),
-        AnyState::F64(state) => dict(py, spec, state),
+        AnyState::F32(state) => dict(py, shape, state),
+        AnyState::F64(state) => dict(py, shape, state),
     }
 }
 
@@ -50,7 +52,7 @@ fn pair<T: Element + Copy>(dict: &Bound<'_, PyDict>, name: &str) -> PyResult<(Ve
     ))
 }
 
-fn typed<T: Element + Copy>(dict: &Bound<'_, PyDict>, spec: &Spec) -> PyResult<State<T>> {
+fn typed<T: Element + Copy>(dict: &Bound<'_, PyDict>, shape: Shape) -> PyResult<State<T>> {
     let number = |name| dict.get_item(name)?.ok_or_else(|| wrong(name));
     let powers: Vec<f64> = array(dict, "powers")?;
     let second = dict.contains("second_W")?;
@@ -70,7 +72,7 @@ fn typed<T: Element + Copy>(dict: &Bound<'_, PyDict>, spec: &Spec) -> PyResult<S
         order: array(dict, "order")?,
         kept: kept(dict)?,
         history: points(&array(dict, "history")?)?,
-        snapshots: snapshots(dict, spec)?,
+        snapshots: snapshots(dict, shape)?,
     })
 }
 
@@ -119,19 +121,19 @@ fn points(numbers: &[f64]) -> PyResult<Vec<Point>> {
 
 fn snapshots<T: Element + Copy>(
     dict: &Bound<'_, PyDict>,
-    spec: &Spec,
+    shape: Shape,
 ) -> PyResult<Vec<Arc<Snapshot<T>>>> {
     let steps: Vec<i64> = array(dict, "snapshot_step")?;
     let (w, b): (Vec<T>, Vec<T>) = pair(dict, "snapshot_")?;
-    let size = spec.m * spec.n;
-    if w.len() != steps.len() * size || b.len() != steps.len() * spec.n {
+    let size = shape.m * shape.n;
+    if w.len() != steps.len() * size || b.len() != steps.len() * shape.n {
         return Err(wrong("snapshots"));
     }
     let one = |(i, &step): (usize, &i64)| {
         Arc::new(Snapshot {
             step: step as u64,
             w: w[i * size..(i + 1) * size].to_vec(),
-            b: b[i * spec.n..(i + 1) * spec.n].to_vec(),
+            b: b[i * shape.n..(i + 1) * shape.n].to_vec(),
         })
     };
     Ok(steps.iter().enumerate().map(one).collect())
@@ -139,16 +141,16 @@ fn snapshots<T: Element + Copy>(
 
 fn dict<'py, T: Element + Copy>(
     py: Python<'py>,
-    spec: &Spec,
+    shape: Shape,
     state: State<T>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("step", state.step)?;
     dict.set_item("seconds", state.seconds)?;
-    set_pair(&dict, "", state.parameters, spec)?;
-    set_pair(&dict, "first_", state.memory.first, spec)?;
+    set_pair(&dict, "", state.parameters, shape)?;
+    set_pair(&dict, "first_", state.memory.first, shape)?;
     if let Some(second) = state.memory.second {
-        set_pair(&dict, "second_", second, spec)?;
+        set_pair(&dict, "second_", second, shape)?;
     }
     let (a, b) = state.memory.powers;
     set(&dict, "powers", vec![a, b])?;
@@ -188,9 +190,9 @@ fn set_pair<T: Element>(
     dict: &Bound<'_, PyDict>,
     name: &str,
     (w, b): (Vec<T>, Vec<T>),
-    spec: &Spec,
+    shape: Shape,
 ) -> PyResult<()> {
-    let w = PyArray1::from_vec(dict.py(), w).reshape([spec.m, spec.n])?;
+    let w = PyArray1::from_vec(dict.py(), w).reshape([shape.m, shape.n])?;
     dict.set_item(format!("{name}W"), w)?;
     set(dict, &format!("{name}b"), b)
 }
