@@ -283,6 +283,25 @@ def test_more_examples_than_a_block_of_columns(native, reference, m):
     assert_right(reference, path)
 
 
+def test_more_examples_than_64_of_the_longest_lists(native):
+    """Lists of up to 65,535 examples are few until T is 4 million; here all pairs are in them.
+
+    Example t is a multiple x_t of feature t mod n alone, so that sums over pairs are closed forms.
+    """
+    n, T = 7, 4_193_000
+    rng = np.random.default_rng(0)
+    W, x = rng.standard_normal((1, n, n)), rng.random(T)
+    X = np.arange(T + 1), (np.arange(T) % n).astype(np.int32), x
+    args = (np.ones(n), float(n), 1e6, "lists", 1)
+    dW, db = native._native.gradients(W.astype(np.float32), np.zeros((1, n), np.float32), X, *args)
+    W = W[0]
+    sums, squares = (np.array([np.sum(x[i::n] ** p) for i in range(n)]) for p in (1, 2))
+    r = np.where((z := W.T @ W) > 0, z - np.eye(n), 0)  # by feature and kind of example, over x_t
+    want = (W * squares) @ r.T + W @ r * squares
+    assert np.allclose(dW[0], 2 * want / (T * n), rtol=0, atol=1e-4)
+    assert np.allclose(db[0], 2 * (r @ sums) / (T * n), rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("pace", [0.0, 1e-12, 1e-3, 1e3])
 @pytest.mark.parametrize("m, T", [(2, 60), (2, 300), (7, 60), (17, 60)])
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -208,6 +209,42 @@ def test_stacks_and_arenas_of_threads_count(backend, limit):
     admitted, refused = json.loads(done.stdout)
     assert admitted == ["ok", "ok"]
     assert refused.startswith("the largest run of this sweep") and "needs about" in refused
+
+
+# What was admitted, and cannot be had all the same.
+SHORT = """
+import resource
+from toysup import train, training
+training.refuse_memory = lambda *_: None
+train(n=20, T=3, sparsity=0.8, steps=2, test_size=2)
+run = dict(n=1500, m=700, sparsity=0.99, T=20, steps=2, test_size=0, record=1)
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+for more in (12, 20, 32, 1000):
+    used = resource.getpagesize() * int(open("/proc/self/statm").read().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (used + (more << 20), hard))
+    try:
+        train(**run, n_jobs=1)
+        text = "ok"
+    except MemoryError as error:
+        text = str(error)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    print(text)
+"""
+
+
+@pytest.mark.skipif(not LINUX, reason="no such limit here")
+def test_memory_that_cannot_be_had_ends_the_run_with_figures_and_not_the_process(native):
+    # No address space is held ready that arrays could lie in.
+    malloc = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
+    env = {**os.environ, **malloc, "TOYSUP_BACKEND": "native"}
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    *short, last = done.stdout.splitlines()
+    assert last == "ok" and any(text != "ok" for text in short)
+    for text in short:
+        assert text == "ok" or re.search(r"\d (bytes|KiB|MiB)\b", text), text
 
 
 def test_a_refusal_has_both_figures(system):

@@ -465,7 +465,8 @@ class _Pool:
         except Stopped:
             raise
         except Exception as error:  # noqa: BLE001  recorded, and raised again by the caller
-            text = f"{type(error).__name__}: {error}"
+            kind = "MemoryError" if isinstance(error, MemoryError) else type(error).__name__
+            text = f"{kind}: {error}"
             return failed_run(self.configs[i], text, self.steps[i])
 
     def start(self, i: int) -> Future[RawRun]:

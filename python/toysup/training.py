@@ -450,6 +450,9 @@ def train(
     if interrupt.is_set() or not results:
         raise KeyboardInterrupt
     if results[0]["status"] == "failed":
+        kind, _, text = results[0]["error"].partition(": ")
+        if kind == "MemoryError":
+            raise MemoryError(text)
         raise RunFailedError(f"the run failed: {results[0]['error']}")
     run = from_raw(config, results[0], backend())
     if checkpoint is not None:

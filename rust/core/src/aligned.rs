@@ -2,11 +2,14 @@
 
 use std::ops::{Deref, DerefMut};
 
+use crate::memory;
 use crate::simd::Real;
 
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Line([u8; 64]);
+// SAFETY: bytes.
+unsafe impl memory::Zero for Line {}
 
 /// A zero-initialised buffer of scalars, aligned to 64 bytes.
 pub struct Aligned<T> {
@@ -18,7 +21,7 @@ pub struct Aligned<T> {
 impl<T: Real> Aligned<T> {
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
-        let lines = vec![Line([0; 64]); (len * size_of::<T>()).div_ceil(64)];
+        let lines = memory::zeros(len.div_ceil(64 / size_of::<T>()));
         Aligned {
             lines,
             len,

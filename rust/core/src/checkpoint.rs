@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::model::SMALL;
 use crate::optimizer::{Kind, Memory};
 use crate::simd::{Real, Vector};
@@ -158,7 +159,7 @@ fn is_order(order: &[u32], count: u64) -> bool {
     if order.len() as u64 != count {
         return false;
     }
-    let mut known = vec![false; order.len()];
+    let mut known = memory::zeros(order.len());
     order.iter().all(|&i| {
         let slot = known.get_mut(i as usize);
         slot.is_some_and(|known| !std::mem::replace(known, true))

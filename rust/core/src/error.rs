@@ -1,5 +1,9 @@
+use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::memory::OutOfMemory;
+use crate::train::Spec;
 
 /// What can go wrong in the core.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,9 +14,25 @@ pub enum Error {
     Surroundings(String),
     /// The caller asked to stop.
     Cancelled,
+    /// Memory could not be had; the text says how much.
+    Memory(String),
     /// A run panicked; the text is the panic's message.
     Panicked(String),
 }
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Invalid(text) | Error::Surroundings(text) | Error::Memory(text) => {
+                f.write_str(text)
+            }
+            Error::Cancelled => f.write_str("cancelled"),
+            Error::Panicked(text) => write!(f, "internal error: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
 
 impl Error {
     /// Not one thread can be started.
@@ -21,19 +41,45 @@ impl Error {
             "cannot start a thread ({error}); see ulimit -u, ulimit -v and the control group's pids.max"
         ))
     }
-}
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Invalid(text) | Error::Surroundings(text) => f.write_str(text),
-            Error::Cancelled => f.write_str("cancelled"),
-            Error::Panicked(text) => write!(f, "internal error: {text}"),
+    /// That of what was caught while a thread unwound.
+    pub fn caught(panic: &(dyn Any + Send)) -> Error {
+        if let Some(OutOfMemory { bytes }) = panic.downcast_ref() {
+            return Error::Memory(format!("{} could not be had", in_words(*bytes as f64)));
+        }
+        let text = panic.downcast_ref::<&str>().map(|s| (*s).to_string());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Error::Panicked(text.unwrap_or_else(|| "panic".into()))
+    }
+
+    /// The same, of a run that may take so many bytes.
+    pub(crate) fn caught_in(spec: &Spec, bytes: u64, panic: &(dyn Any + Send)) -> Error {
+        match Error::caught(panic) {
+            Error::Memory(text) => Error::Memory(format!(
+                "{text} for n = {}, m = {} and {} examples, which may take {} together",
+                spec.n,
+                spec.m,
+                spec.batch,
+                in_words(bytes as f64)
+            )),
+            error => error,
         }
     }
 }
 
-impl std::error::Error for Error {}
+/// A number of bytes.
+fn in_words(bytes: f64) -> String {
+    let units = [
+        ("GiB", 2f64.powi(30)),
+        ("MiB", 2f64.powi(20)),
+        ("KiB", 1024.0),
+    ];
+    let (name, unit) = units
+        .into_iter()
+        .find(|(_, unit)| bytes >= *unit)
+        .unwrap_or(("bytes", 1.0));
+    format!("{:.1} {name}", bytes / unit)
+}
 
 /// `Result` with the core's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;

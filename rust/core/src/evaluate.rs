@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::aligned::Aligned;
 use crate::dispatch::multiversion;
+use crate::memory;
 use crate::model::Params;
 use crate::simd::{Real, Vector};
 use crate::stream::Csr;
@@ -29,11 +30,11 @@ unsafe fn total<V: Vector>(
     cancel: &AtomicBool,
 ) -> Option<f64> {
     let (stride, packed) = pack(params);
-    let mut importance: Vec<_> = importance.iter().map(|&i| V::Scalar::from_f64(i)).collect();
-    if !importance.is_empty() {
-        importance.resize(stride, V::Scalar::default());
-    }
-    let mut h = vec![V::Scalar::default(); EXAMPLES * params.m];
+    let room = if importance.is_empty() { 0 } else { stride };
+    let weights = importance.iter().map(|&i| V::Scalar::from_f64(i));
+    let padding = std::iter::repeat(V::Scalar::default());
+    let importance = memory::collect(room, weights.chain(padding));
+    let mut h = memory::zeros(EXAMPLES * params.m);
     let mut lanes = Aligned::<V::Scalar>::zeros(EXAMPLES * V::LANES);
     let mut total = 0.0;
     for first in (0..x.rows()).step_by(EXAMPLES) {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::memory;
 use crate::simd::Real;
 use crate::stream::Csr;
 
@@ -33,16 +34,16 @@ impl<T: Real> Sparse<T> {
     fn transposed(&self, range: Range<usize>, count: usize) -> Self {
         let first = self.starts[range.start];
         let nonzeros = &self.indices[first..self.starts[range.end]];
-        let mut starts = vec![0; count + 1];
+        let mut starts = memory::zeros(count + 1);
         for &i in nonzeros {
             starts[i as usize + 1] += 1;
         }
         for i in 0..count {
             starts[i + 1] += starts[i];
         }
-        let mut next = starts.clone();
-        let mut indices = vec![0; nonzeros.len()];
-        let mut values = vec![T::default(); nonzeros.len()];
+        let mut next = memory::copy::<usize>(&starts);
+        let mut indices = memory::zeros(nonzeros.len());
+        let mut values = memory::zeros(nonzeros.len());
         for group in range {
             for e in self.group(group) {
                 let at = &mut next[self.indices[e] as usize];
@@ -74,7 +75,7 @@ pub struct Columns<T> {
 impl<T: Real> Columns<T> {
     fn new(features: Sparse<T>) -> Self {
         let n = features.starts.len() - 1;
-        let (mut walk, mut walks) = (Vec::new(), vec![0]);
+        let (mut walk, mut walks) = (memory::with_capacity(n), vec![0]);
         for first in (0..n).step_by(FEATURES) {
             let from = walk.len();
             let known = first..n.min(first + FEATURES);
@@ -114,13 +115,16 @@ impl<T: Real> Examples<T> {
     /// Those of `x`, whose features are below `n` and become `rank[feature]` if there is a `rank`.
     pub fn new(x: &Csr, n: usize, rank: Option<&[u32]>) -> Self {
         assert!(x.indices.len() == x.values.len() && x.indptr.last() == Some(&x.indices.len()));
+        let nonzeros = x.indices.len();
         let rows = Sparse {
-            starts: x.indptr.clone(),
+            starts: memory::copy(&x.indptr),
             indices: match rank {
-                Some(rank) => x.indices.iter().map(|&i| rank[i as usize]).collect(),
-                None => x.indices.clone(),
+                Some(rank) => {
+                    memory::collect(nonzeros, x.indices.iter().map(|&i| rank[i as usize]))
+                }
+                None => memory::copy(&x.indices),
             },
-            values: x.values.iter().map(|&v| T::from_f64(v)).collect(),
+            values: memory::collect(nonzeros, x.values.iter().map(|&v| T::from_f64(v))),
         };
         assert!(rows.indices.iter().all(|&i| (i as usize) < n));
         Examples::of(rows, n)
@@ -144,9 +148,9 @@ impl<T: Real> Examples<T> {
     /// Example `order[t]` becomes example t, and feature j becomes `places[j]`.
     pub fn reorder(&mut self, order: &[u32], places: &[u32]) {
         let mut rows = Sparse {
-            starts: Vec::with_capacity(self.count + 1),
-            indices: Vec::with_capacity(self.rows.indices.len()),
-            values: Vec::with_capacity(self.rows.values.len()),
+            starts: memory::with_capacity(self.count + 1),
+            indices: memory::with_capacity(self.rows.indices.len()),
+            values: memory::with_capacity(self.rows.values.len()),
         };
         rows.starts.push(0);
         for &t in order {
@@ -159,7 +163,7 @@ impl<T: Real> Examples<T> {
         }
         let known = &self.order;
         let own = |&t: &u32| known.get(t as usize).copied().unwrap_or(t);
-        let order = order.iter().map(own).collect();
+        let order = memory::collect(order.len(), order.iter().map(own));
         *self = Examples {
             order,
             ..Examples::of(rows, places.len())

@@ -15,7 +15,7 @@
 //! each share has sums of its own, added in order. So bits do not depend on who did which.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
@@ -29,9 +29,11 @@ use crate::groups::{GroupTile, Grouped, Groups};
 use crate::isa::Isa;
 use crate::linear::{self, Activation};
 use crate::lists::{Features, LOOK, Lists, Work};
+use crate::memory;
 use crate::model::{Params, SMALL, row_length};
 use crate::moments::Moments;
 use crate::nonzeros;
+use crate::rows::Room;
 use crate::simd::{Real, Vector};
 use crate::tile::{Pace, Tile};
 use crate::trace::Look;
@@ -180,11 +182,16 @@ impl<T: Real> Plan<T> {
         }
     }
 
-    fn too_large(&self) -> bool {
+    /// Entries that there is room for.
+    fn size(&self) -> usize {
         match self {
-            Plan::ByFeature(lists) => lists.too_large(),
-            Plan::ByGroup(lists) => lists.too_large(),
+            Plan::ByFeature(lists) => lists.tiles.iter().map(Tile::size).sum(),
+            Plan::ByGroup(lists) => lists.tiles.iter().map(GroupTile::size).sum(),
         }
+    }
+
+    fn too_large(&self) -> bool {
+        self.size() > self.limit()
     }
 
     fn look(&self) -> Look {
@@ -243,17 +250,22 @@ impl<T: Real> Gradient<T> {
     ) -> Self {
         let Params { n, m, .. } = *params;
         let length = row_length::<T>(m);
-        let mut importance64 = importance.to_vec();
-        if !importance.is_empty() {
-            // Whole vectors of features are weighed.
-            importance64.resize(n.next_multiple_of(64), 0.0);
-        }
+        // Whole vectors of features are weighed.
+        let weighed = if importance.is_empty() {
+            0
+        } else {
+            n.next_multiple_of(64)
+        };
+        let importance64: Vec<f64> = memory::collect(
+            weighed,
+            importance.iter().copied().chain(std::iter::repeat(0.0)),
+        );
         Gradient {
             sums: Aligned::zeros(params.data.len()),
             isa,
             kernel,
             activation,
-            importance: importance64.iter().map(|&i| T::from_f64(i)).collect(),
+            importance: memory::collect(weighed, importance64.iter().map(|&i| T::from_f64(i))),
             importance64,
             length,
             h: Aligned::zeros(0),
@@ -436,7 +448,7 @@ impl<T: Real> Gradient<T> {
         let mut pace = lists.pace(self.step, pace);
         (pace.all, pace.adapt) = (true, false);
         self.encode(p, x, cancel, shared(p, x))?;
-        self.renew(&mut lists, p, pace, false, cancel, shared(p, x))?;
+        self.renew(&mut lists, p, pace, None, cancel, shared(p, x))?;
         self.trial = Some(lists);
         Ok(())
     }
@@ -456,11 +468,15 @@ impl<T: Real> Gradient<T> {
         let mut pace = lists.pace(self.step, pace);
         pace.all = true;
         self.encode(p, x, cancel, shared(p, x))?;
-        self.renew(&mut lists, p, pace, true, cancel, shared(p, x))?;
+        let room = Room::new(lists.limit(), lists.size());
+        self.renew(&mut lists, p, pace, Some(&room), cancel, shared(p, x))?;
+        if room.is_over() {
+            return Ok(());
+        }
         classify(self.isa, &mut self.whole, p, &self.h, self.length);
         self.active = self.whole.active.len();
         let cost = lists.review();
-        if cost < 0.75 * self.dense_cost(p.n, x.count) && !lists.too_large() {
+        if cost < 0.75 * self.dense_cost(p.n, x.count) {
             self.lists = Some(lists);
         }
         Ok(())
@@ -615,20 +631,31 @@ impl<T: Real> Gradient<T> {
         if std::mem::take(plan.fresh()) {
             (pace.all, pace.adapt) = (true, false);
         }
+        // Between two looks at their size, lists may grow to twice the limit.
+        let room = Room::new(2 * plan.limit(), plan.size());
         match &mut plan {
             Plan::ByFeature(lists) => {
                 look(self.isa, &mut lists.features, p, pace);
                 let tiles = &mut lists.tiles;
-                self.tiles(p, x, &lists.features, tiles, pace, cancel, threads);
+                self.tiles(p, x, &lists.features, tiles, pace, &room, cancel, threads);
             }
             Plan::ByGroup(lists) => {
                 look_at_groups(self.isa, &mut lists.groups, p, pace);
                 let tiles = &mut lists.tiles;
-                self.tiles(p, x, &lists.groups, tiles, pace, cancel, threads);
+                self.tiles(p, x, &lists.groups, tiles, pace, &room, cancel, threads);
             }
         }
+        check(cancel)?;
+        if room.is_over() {
+            // Some lists lack entries: what they gave is dropped with them.
+            drop(plan);
+            self.retry = self.step + RETRY;
+            self.sums.fill(0.0);
+            self.encode(p, x, cancel, threads)?;
+            return self.all_pairs(p, x, cancel, threads);
+        }
         self.lists = Some(plan);
-        check(cancel)
+        Ok(())
     }
 
     /// The same tile by tile, for the references `features`.
@@ -640,6 +667,7 @@ impl<T: Real> Gradient<T> {
         features: &L::Features,
         tiles: &mut [L],
         pace: Pace,
+        room: &Room,
         cancel: &AtomicBool,
         threads: bool,
     ) {
@@ -654,6 +682,7 @@ impl<T: Real> Gradient<T> {
             features,
             length,
             pace,
+            room,
             cancel,
         };
         let mut parts = Vec::new();
@@ -689,53 +718,46 @@ impl<T: Real> Gradient<T> {
         }
     }
 
-    /// All references anew for the present h, and the lists too if `build`.
+    /// All references anew for the present h, and with a `room` the lists too, as far as it goes.
     fn renew(
         &mut self,
         plan: &mut Plan<T>,
         p: &Params<T>,
         pace: Pace,
-        build: bool,
+        room: Option<&Room>,
         cancel: &AtomicBool,
         threads: bool,
     ) -> Result<()> {
-        let limit = plan.limit();
         match plan {
             Plan::ByFeature(lists) => {
                 look(self.isa, &mut lists.features, p, pace);
                 let tiles = &mut lists.tiles;
-                self.renew_tiles(&lists.features, tiles, pace, build, limit, cancel, threads);
+                self.renew_tiles(&lists.features, tiles, pace, room, cancel, threads);
             }
             Plan::ByGroup(lists) => {
                 look_at_groups(self.isa, &mut lists.groups, p, pace);
                 let tiles = &mut lists.tiles;
-                self.renew_tiles(&lists.groups, tiles, pace, build, limit, cancel, threads);
+                self.renew_tiles(&lists.groups, tiles, pace, room, cancel, threads);
             }
         }
         check(cancel)
     }
 
-    /// See [`Gradient::renew`]. Once lists take more than `limit` entries no more are made: together
-    /// they are too large, whichever came first.
-    #[allow(clippy::too_many_arguments)]
+    /// See [`Gradient::renew`].
     fn renew_tiles<L: Listed<T>>(
         &self,
         features: &L::Features,
         tiles: &mut [L],
         pace: Pace,
-        build: bool,
-        limit: usize,
+        room: Option<&Room>,
         cancel: &AtomicBool,
         threads: bool,
     ) {
-        let entries = AtomicUsize::new(0);
         let one = |tile: &mut L| {
             let span = tile.span();
             let h = &self.h[span.start * self.length..span.end * self.length];
-            let room = entries.load(Ordering::Relaxed) <= limit;
-            if room && !cancel.load(Ordering::Relaxed) {
-                tile.refresh(self.isa, features, h, pace, build);
-                entries.fetch_add(tile.entries(), Ordering::Relaxed);
+            if !room.is_some_and(Room::is_over) && !cancel.load(Ordering::Relaxed) {
+                tile.refresh(self.isa, features, h, pace, room);
             }
         };
         if threads {
@@ -785,10 +807,15 @@ trait Listed<T>: Send {
     type Features: Sync;
     /// Its examples.
     fn span(&self) -> Range<usize>;
-    /// Take references anew where it is time, and with `build` make the lists that go with them.
-    fn refresh(&mut self, isa: Isa, features: &Self::Features, h: &[T], pace: Pace, build: bool);
-    /// Entries that its lists have room for.
-    fn entries(&self) -> usize;
+    /// Take references anew where it is time, and with a `room` make the lists that go with them.
+    fn refresh(
+        &mut self,
+        isa: Isa,
+        features: &Self::Features,
+        h: &[T],
+        pace: Pace,
+        room: Option<&Room>,
+    );
     /// Add what the pairs add.
     fn run(&mut self, isa: Isa, work: Work<'_, T>);
 }
@@ -798,11 +825,15 @@ impl<T: Real> Listed<T> for Tile<T> {
     fn span(&self) -> Range<usize> {
         self.first..self.first + self.count
     }
-    fn refresh(&mut self, isa: Isa, features: &Features<T>, h: &[T], pace: Pace, build: bool) {
-        refresh(isa, self, features, h, pace, build);
-    }
-    fn entries(&self) -> usize {
-        self.size()
+    fn refresh(
+        &mut self,
+        isa: Isa,
+        features: &Features<T>,
+        h: &[T],
+        pace: Pace,
+        room: Option<&Room>,
+    ) {
+        refresh(isa, self, features, h, pace, room);
     }
     fn run(&mut self, isa: Isa, work: Work<'_, T>) {
         tile(isa, self, work);
@@ -814,11 +845,8 @@ impl<T: Real> Listed<T> for GroupTile<T> {
     fn span(&self) -> Range<usize> {
         self.first..self.first + self.count
     }
-    fn refresh(&mut self, isa: Isa, groups: &Groups<T>, h: &[T], pace: Pace, build: bool) {
-        refresh_groups(isa, self, groups, h, pace, build);
-    }
-    fn entries(&self) -> usize {
-        self.size()
+    fn refresh(&mut self, isa: Isa, groups: &Groups<T>, h: &[T], pace: Pace, room: Option<&Room>) {
+        refresh_groups(isa, self, groups, h, pace, room);
     }
     fn run(&mut self, isa: Isa, work: Work<'_, T>) {
         group_tile(isa, self, work);
@@ -842,6 +870,7 @@ struct TileStep<'a, T, L: Listed<T>> {
     features: &'a L::Features,
     length: usize,
     pace: Pace,
+    room: &'a Room,
     cancel: &'a AtomicBool,
 }
 
@@ -851,7 +880,7 @@ impl<T: Real, L: Listed<T>> TileStep<'_, T, L> {
         let (isa, p, importance, length) = (self.isa, self.p, self.importance, self.length);
         let mut at = 0;
         for tile in tiles {
-            if self.cancel.load(Ordering::Relaxed) {
+            if self.cancel.load(Ordering::Relaxed) || self.room.is_over() {
                 return;
             }
             let span = tile.span();
@@ -859,7 +888,10 @@ impl<T: Real, L: Listed<T>> TileStep<'_, T, L> {
             at = rows.end;
             let (h, c) = (&mut h[rows.clone()], &mut c[rows]);
             encode(isa, p, self.x, importance, span, length, h, c);
-            tile.refresh(isa, self.features, h, self.pace, true);
+            tile.refresh(isa, self.features, h, self.pace, Some(self.room));
+            if self.room.is_over() {
+                return;
+            }
             let work = Work {
                 p,
                 importance,
@@ -890,7 +922,7 @@ fn shared<T: Real>(p: &Params<T>, x: &Examples<T>) -> bool {
 
 /// Where each is in `order`.
 fn inverse(order: &[u32]) -> Vec<u32> {
-    let mut places = vec![0; order.len()];
+    let mut places = memory::zeros(order.len());
     for (i, &j) in order.iter().enumerate() {
         places[j as usize] = i as u32;
     }
@@ -899,7 +931,7 @@ fn inverse(order: &[u32]) -> Vec<u32> {
 
 /// Put what is at `order[i]` at i; what lies behind the order, and nothing, stays.
 fn reorder<T: Copy>(values: &mut [T], order: &[u32]) {
-    let old = values.to_vec();
+    let old = memory::copy(values);
     values
         .iter_mut()
         .zip(order)
@@ -967,7 +999,7 @@ multiversion! {
 multiversion! {
     /// See [`Tile::take`] and [`Tile::build`].
     fn refresh = tile_refresh(
-        tile: &mut Tile<T>, features: &Features<T>, h: &[T], pace: Pace, build: bool,
+        tile: &mut Tile<T>, features: &Features<T>, h: &[T], pace: Pace, room: Option<&Room>,
     )
 }
 
@@ -979,7 +1011,7 @@ multiversion! {
 multiversion! {
     /// See [`GroupTile::refresh`].
     fn refresh_groups = group_tile_refresh(
-        tile: &mut GroupTile<T>, groups: &Groups<T>, h: &[T], pace: Pace, build: bool,
+        tile: &mut GroupTile<T>, groups: &Groups<T>, h: &[T], pace: Pace, room: Option<&Room>,
     )
 }
 
@@ -1081,6 +1113,7 @@ unsafe fn dense_blocks<V: Vector>(
             return;
         }
         c64.clear();
+        memory::reserve(c64, h.len() / length * m);
         c64.resize(h.len() / length * m, 0.0);
         unsafe {
             moments.apply::<V>(h, c);
@@ -1110,12 +1143,12 @@ unsafe fn tile_refresh<V: Vector>(
     features: &Features<V::Scalar>,
     h: &[V::Scalar],
     pace: Pace,
-    build: bool,
+    room: Option<&Room>,
 ) {
     unsafe {
         tile.take::<V>(h, pace);
-        if build {
-            tile.build::<V>(features, &features.rebuilt);
+        if let Some(room) = room {
+            tile.build::<V>(features, &features.rebuilt, room);
         }
     }
 }
@@ -1140,12 +1173,58 @@ unsafe fn group_tile_refresh<V: Vector>(
     groups: &Groups<V::Scalar>,
     h: &[V::Scalar],
     pace: Pace,
-    build: bool,
+    room: Option<&Room>,
 ) {
-    unsafe { tile.refresh::<V>(groups, h, pace, build) }
+    unsafe { tile.refresh::<V>(groups, h, pace, room) }
 }
 
 #[inline(always)]
 unsafe fn group_tile_run<V: Vector>(tile: &mut GroupTile<V::Scalar>, work: Work<'_, V::Scalar>) {
     unsafe { tile.run::<V>(work) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::{Init, Stream, initial_weights, role};
+
+    /// Lists that outgrow their limit between two looks, as when all weights change at once.
+    fn outgrown(m: usize) {
+        let (n, never) = (90, AtomicBool::new(false));
+        let csr = Stream::new(n, 0.9, 3, role::TRAIN, true).sample(0, 700, &never);
+        let mut x = Examples::<f64>::new(&csr.unwrap(), n, None);
+        let drawn = |b: f64| {
+            let w = initial_weights(n, m, Init::XavierNormal, 0);
+            Params::<f64>::from_values(n, m, w, &vec![b; n], None)
+        };
+        let new = |kernel, p: &Params<f64>| {
+            Gradient::new(Isa::Portable, kernel, Activation::Relu, p, &[])
+        };
+        let mut lists = new(Kernel::Lists, &drawn(0.0));
+        for limit in [0, 10, 20] {
+            let mut p = drawn(-9.0);
+            if let Some(places) = lists.prepare(&p, &mut x, 1e-9, &never).unwrap() {
+                p.reorder(&places);
+            }
+            lists.compute(&p, &x, 1e-9, &never).unwrap();
+            match lists.lists.as_mut().unwrap() {
+                Plan::ByFeature(lists) => lists.limit = limit,
+                Plan::ByGroup(lists) => lists.limit = limit,
+            }
+            p = drawn(0.0);
+            lists.sums.fill(0.0);
+            lists.compute(&p, &x, 1e-9, &never).unwrap();
+            assert!(lists.lists.is_none());
+            let mut dense = new(Kernel::Dense, &p);
+            dense.compute(&p, &x, 0.0, &never).unwrap();
+            assert_eq!(*lists.sums, *dense.sums);
+            lists.sums.fill(0.0);
+        }
+    }
+
+    #[test]
+    fn lists_without_room_give_way_to_all_pairs() {
+        outgrown(3);
+        outgrown(8);
+    }
 }

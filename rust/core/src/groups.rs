@@ -13,9 +13,10 @@ use crate::aligned::Aligned;
 use crate::checkpoint::Budgets;
 use crate::examples::Examples;
 use crate::lists::{BALANCE, LOOK, Work, clusters, entries_limit};
+use crate::memory;
 use crate::model::{Params, at};
 use crate::moments::{add_linear, first_moments};
-use crate::rows::Rows;
+use crate::rows::{LONGEST, Room, Rows};
 use crate::simd::{Real, Vector};
 use crate::tile::{Counts, Lifetime, Pace};
 
@@ -55,9 +56,9 @@ impl<T: Real> Groups<T> {
             reference: Aligned::zeros(count * (m + 1) * lanes),
             bounds: Aligned::zeros(count * BOUNDS * lanes),
             limits: Aligned::zeros(count * 2 * lanes),
-            factors: vec![[0.5; 2]; n],
-            born: vec![0; count],
-            stale: Vec::new(),
+            factors: memory::filled(n, [0.5; 2]),
+            born: memory::zeros(count),
+            stale: memory::with_capacity(count),
         }
     }
 
@@ -234,28 +235,29 @@ pub struct GroupTile<T> {
 
 impl<T: Real> GroupTile<T> {
     fn new(groups: usize, m: usize, first: usize, count: usize) -> Self {
+        assert!(count <= LONGEST, "entries are u16");
         let words = count.div_ceil(64);
         GroupTile {
             first,
             count,
-            h: vec![T::default(); count * m],
-            size: vec![T::default(); count],
-            reach: vec![T::default(); count],
-            factor: vec![0.5; count],
-            born: vec![0; count],
-            stale: Vec::new(),
+            h: memory::zeros(count * m),
+            size: memory::zeros(count),
+            reach: memory::zeros(count),
+            factor: memory::filled(count, 0.5),
+            born: memory::zeros(count),
+            stale: memory::with_capacity(count),
             rows: Rows::new(groups),
-            listed: vec![0; groups * words],
+            listed: memory::zeros(groups * words),
             words,
-            is_minus: vec![false; groups],
+            is_minus: memory::zeros(groups),
             minus: 0,
-            scratch: vec![0; count + 1],
+            scratch: memory::zeros(count + 1),
             built: 0,
         }
     }
 
-    /// References anew, of all examples or of those that have gone too far from `h`, and with `build` the
-    /// lists that go with them and with the references of the groups.
+    /// References anew, of all examples or of those that have gone too far from `h`, and with a `room` the
+    /// lists that go with them and with the references of the groups; see [`crate::tile::Tile::build`].
     ///
     /// # Safety
     /// The instruction set of `V` is available.
@@ -265,19 +267,19 @@ impl<T: Real> GroupTile<T> {
         groups: &Groups<T>,
         h: &[T],
         pace: Pace,
-        build: bool,
+        room: Option<&Room>,
     ) {
         assert!(h.len() == self.h.len());
         let m = h.len() / self.count;
         // SAFETY: the caller's promise.
         unsafe {
             match m {
-                1 => self.refresh_m::<V, 1>(groups, h, pace, build),
-                2 => self.refresh_m::<V, 2>(groups, h, pace, build),
-                3 => self.refresh_m::<V, 3>(groups, h, pace, build),
-                4 => self.refresh_m::<V, 4>(groups, h, pace, build),
-                5 => self.refresh_m::<V, 5>(groups, h, pace, build),
-                6 => self.refresh_m::<V, 6>(groups, h, pace, build),
+                1 => self.refresh_m::<V, 1>(groups, h, pace, room),
+                2 => self.refresh_m::<V, 2>(groups, h, pace, room),
+                3 => self.refresh_m::<V, 3>(groups, h, pace, room),
+                4 => self.refresh_m::<V, 4>(groups, h, pace, room),
+                5 => self.refresh_m::<V, 5>(groups, h, pace, room),
+                6 => self.refresh_m::<V, 6>(groups, h, pace, room),
                 m => unreachable!("m = {m} is too large for groups"),
             }
         }
@@ -331,24 +333,31 @@ impl<T: Real> GroupTile<T> {
         groups: &Groups<T>,
         h: &[T],
         pace: Pace,
-        build: bool,
+        room: Option<&Room>,
     ) {
         self.find_stale::<M>(h, pace);
         for i in 0..self.stale.len() {
             self.take::<M>(self.stale[i] as usize, h, pace);
         }
-        if !build {
+        let Some(room) = room else {
             return;
-        }
+        };
+        let mut size = self.rows.size();
         // SAFETY: the caller's promise.
         unsafe {
             for &g in &groups.stale {
                 self.build_row::<V, M>(groups, g as usize);
+                if room.is_over_after(&self.rows, &mut size) {
+                    return;
+                }
             }
             self.built += (groups.stale.len() * self.count) as u64;
             if !pace.all && !self.stale.is_empty() {
                 for g in 0..groups.count {
                     self.add_examples::<V, M>(groups, g);
+                    if room.is_over_after(&self.rows, &mut size) {
+                        return;
+                    }
                 }
                 self.built += (self.stale.len() * groups.count) as u64;
             }
@@ -784,14 +793,20 @@ impl<T: Real> Grouped<T> {
 
     /// What is kept when the lists are made anew.
     pub fn budgets(&self) -> Budgets {
-        let examples = self.tiles.iter().flat_map(|tile| &tile.factor);
         Budgets {
-            features: self.groups.factors.clone(),
-            examples: examples.copied().collect(),
+            features: memory::copy(&self.groups.factors),
+            examples: self.example_factors(),
             life: self.life.steps,
             sorted: self.sorted,
             excess: self.excess,
         }
+    }
+
+    /// Factors of the examples, by where these lie.
+    fn example_factors(&self) -> Vec<f32> {
+        let count = self.tiles.iter().map(|tile| tile.count).sum();
+        let factors = self.tiles.iter().flat_map(|tile| &tile.factor);
+        memory::collect(count, factors.copied())
     }
 
     /// The inverse, for lists without entries.
@@ -813,11 +828,6 @@ impl<T: Real> Grouped<T> {
     /// Sums over tiles.
     pub fn counts(&self) -> Counts {
         self.tiles.iter().map(GroupTile::counts).sum()
-    }
-
-    /// Whether the lists take more memory than the rest of a run may.
-    pub fn too_large(&self) -> bool {
-        self.tiles.iter().map(GroupTile::size).sum::<usize>() > self.limit
     }
 
     /// Every [`LOOK`] steps: set the life of lists; the cycles of a step, roughly.
@@ -850,7 +860,7 @@ impl<T: Real> Grouped<T> {
         let (n, m, lanes) = (self.n, self.m, T::Portable::LANES);
         let square = |h: &[T]| h.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>();
         let radius = h.chunks_exact(m).map(square).fold(0.0, f64::max).sqrt();
-        let mut points = Vec::with_capacity(n * (m + 1));
+        let mut points = memory::with_capacity(n * (m + 1));
         for j in 0..n {
             let at = points.len();
             points.extend(p.w(j).map(|x| x.to_f64() * radius));
@@ -874,15 +884,14 @@ impl<T: Real> Grouped<T> {
     /// takes all references anew.
     pub fn reorder(&mut self, features: &[u32], examples: &[u32]) {
         let old = std::mem::take(&mut self.groups.factors);
-        self.groups.factors = features.iter().map(|&j| old[j as usize]).collect();
-        let old: Vec<f32> = self
-            .tiles
-            .iter()
-            .flat_map(|tile| tile.factor.clone())
-            .collect();
+        let moved = features.iter().map(|&j| old[j as usize]);
+        self.groups.factors = memory::collect(features.len(), moved);
+        let old = self.example_factors();
         for tile in &mut self.tiles {
             let examples = &examples[tile.first..][..tile.count];
-            tile.factor = examples.iter().map(|&t| old[t as usize]).collect();
+            let moved = examples.iter().map(|&t| old[t as usize]);
+            tile.factor.clear();
+            tile.factor.extend(moved);
         }
         self.fresh = true;
         (self.sorted, self.excess) = (None, 0.0);

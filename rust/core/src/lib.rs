@@ -5,6 +5,10 @@
 // Tiles are small arrays that are indexed alike: ranges say it best.
 #![allow(clippy::needless_range_loop)]
 
+// The numbers of features and of examples are bounded (stream.rs): their products fit in 64 bits.
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("the native backend needs a 64-bit machine: TOYSUP_PURE=1 installs the NumPy one");
+
 mod aligned;
 mod checkpoint;
 mod dense;
@@ -18,6 +22,7 @@ mod isa;
 mod linear;
 mod lists;
 mod math;
+mod memory;
 mod metrics;
 mod model;
 mod moments;

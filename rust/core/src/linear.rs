@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::aligned::Aligned;
 use crate::error::{Result, check};
 use crate::examples::Examples;
+use crate::memory;
 use crate::model::{Params, at};
 use crate::simd::Real;
 use crate::stream::Csr;
@@ -51,11 +52,11 @@ impl Model {
         let mut model = Model {
             n,
             m,
-            w: (0..n).flat_map(|j| p.w(j).map(Real::to_f64)).collect(),
-            b: p.b().iter().map(|b| b.to_f64()).collect(),
-            importance: importance.to_vec(),
-            squares: vec![0.0; m * m],
-            bias: vec![0.0; m],
+            w: memory::collect(n * m, (0..n).flat_map(|j| p.w(j).map(Real::to_f64))),
+            b: memory::collect(n, p.b().iter().map(|b| b.to_f64())),
+            importance: memory::copy(importance),
+            squares: memory::zeros(m * m),
+            bias: memory::zeros(m),
         };
         for j in 0..n {
             let weight = model.weight(j);
@@ -103,11 +104,11 @@ pub fn gradient<T: Real>(
 ) -> Result<()> {
     let model = Model::new(p, importance);
     let Model { n, m, .. } = model;
-    let mut dw = vec![0.0; n * m];
-    let mut db = vec![0.0; n];
-    let mut moments = vec![0.0; m * m];
-    let mut total = vec![0.0; m];
-    let (mut h, mut c) = (vec![0.0; m], vec![0.0; m]);
+    let mut dw = memory::zeros(n * m);
+    let mut db = memory::zeros(n);
+    let mut moments = memory::zeros(m * m);
+    let mut total = memory::zeros(m);
+    let (mut h, mut c) = (memory::zeros(m), memory::zeros(m));
     for t in 0..x.count {
         if t % LOOK == 0 {
             check(cancel)?;
@@ -160,7 +161,7 @@ pub fn squared_error(
     let constant: f64 = (0..model.n)
         .map(|j| model.weight(j) * model.b[j] * model.b[j])
         .sum();
-    let mut h = vec![0.0; model.m];
+    let mut h = memory::zeros(model.m);
     let mut total = 0.0;
     for t in 0..x.rows() {
         if t % LOOK == 0 && cancel.load(Ordering::Relaxed) {

@@ -33,7 +33,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::aligned::Aligned;
 use crate::checkpoint::Budgets;
+use crate::memory;
 use crate::model::Params;
+use crate::rows::LONGEST;
 use crate::simd::{Real, Vector};
 use crate::tile::{Counts, Lifetime, Pace, Tile};
 
@@ -43,7 +45,7 @@ const TINY: f64 = 1e-30;
 const PARTS: u64 = 64;
 /// Steps between looks at the counts.
 pub const LOOK: u64 = 64;
-/// Tiles: their number is limited, and the bytes of the hidden vectors of one.
+/// Tiles: their number, as long as one does not get too long, and the bytes of the hidden vectors of one.
 const TILES: usize = 64;
 const TILE_BYTES: usize = 1 << 18;
 
@@ -96,19 +98,19 @@ pub struct Features<T> {
 }
 
 impl<T: Real> Features<T> {
-    fn new(p: &Params<T>) -> Self {
+    pub fn new(p: &Params<T>) -> Self {
         let n = p.n;
         let padded = n.next_multiple_of(64);
         Features {
-            w: vec![T::default(); p.bias],
-            b: vec![T::default(); padded],
-            bounds: vec![Bound::default(); n],
-            limit_w: vec![T::default(); padded],
-            limit_b: vec![T::default(); padded],
-            factor_w: vec![0.5; n],
-            factor_b: vec![0.5; n],
-            born: vec![0; n],
-            rebuilt: Vec::new(),
+            w: memory::zeros(p.bias),
+            b: memory::zeros(padded),
+            bounds: memory::filled(n, Bound::default()),
+            limit_w: memory::zeros(padded),
+            limit_b: memory::zeros(padded),
+            factor_w: memory::filled(n, 0.5),
+            factor_b: memory::filled(n, 0.5),
+            born: memory::zeros(n),
+            rebuilt: memory::with_capacity(2 * n + n.div_ceil(PARTS as usize)),
         }
     }
 
@@ -288,13 +290,12 @@ impl<T: Real> Lists<T> {
         let Features {
             factor_w, factor_b, ..
         } = &self.features;
+        let features = factor_w.iter().zip(factor_b).map(|(&w, &b)| [w, b]);
+        let vectors = self.tiles.iter().map(|tile| tile.factors().len()).sum();
+        let examples = self.tiles.iter().flat_map(Tile::factors).copied();
         Budgets {
-            features: factor_w
-                .iter()
-                .zip(factor_b)
-                .map(|(&w, &b)| [w, b])
-                .collect(),
-            examples: self.tiles.iter().flat_map(Tile::factors).copied().collect(),
+            features: memory::collect(factor_w.len(), features),
+            examples: memory::collect(vectors, examples),
             life: self.life.steps,
             sorted: None,
             excess: 0.0,
@@ -325,11 +326,6 @@ impl<T: Real> Lists<T> {
         self.tiles.iter().map(Tile::counts).sum()
     }
 
-    /// Whether the lists take more memory than the rest of a run may.
-    pub fn too_large(&self) -> bool {
-        self.tiles.iter().map(Tile::size).sum::<usize>() > self.limit
-    }
-
     /// Cycles of an entry, and of a vector of pairs looked at in making lists.
     fn prices(&self) -> (f64, f64) {
         let m = self.m as f64;
@@ -354,19 +350,23 @@ impl<T: Real> Lists<T> {
 
 /// Entries that lists may have: some for each number that a run keeps anyway, and 128 MB in any case.
 pub fn entries_limit<T>(p: &Params<T>, count: usize, nonzeros: usize) -> usize {
-    (8 * (nonzeros + (p.n + count) * (p.m + 1))).max(1 << 26)
+    let kept = (p.n + count).saturating_mul(p.m + 1);
+    kept.saturating_add(nonzeros).saturating_mul(8).max(1 << 26)
 }
 
-/// Examples of a tile: a multiple of a vector, small enough for the caches, few enough in number.
+/// Examples of a tile: a multiple of a vector, small enough for the caches, few enough in number, and
+/// never more than rows can hold.
 fn tile_size(count: usize, row: usize) -> usize {
     let fit = (TILE_BYTES / row).clamp(256, 8192).next_multiple_of(64);
-    fit.max(count.div_ceil(TILES).next_multiple_of(64))
+    let few = count.div_ceil(TILES).next_multiple_of(64);
+    fit.max(few).min(LONGEST / 64 * 64)
 }
 
 /// An order of the points `h`, (count, m), in which each `lanes` of them are a compact cluster: the
 /// median along the widest side splits, down to that many. Less good if `cancel` was set meanwhile.
 pub fn clusters<T: Real>(h: &[T], m: usize, lanes: usize, cancel: &AtomicBool) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..(h.len() / m) as u32).collect();
+    let count = h.len() / m;
+    let mut order: Vec<u32> = memory::collect(count, 0..count as u32);
     let mut parts = Vec::from([std::ops::Range {
         start: 0,
         end: order.len(),
@@ -401,4 +401,33 @@ fn widest<T: Real>(h: &[T], m: usize, order: &[u32]) -> usize {
         }
     }
     best.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tile_size;
+    use crate::rows::LONGEST;
+
+    #[test]
+    fn no_tile_has_more_examples_than_rows_can_hold() {
+        for row in [64, 128, 1 << 12, 1 << 20] {
+            let powers = (0..=32).map(|e| 1usize << e);
+            for count in powers
+                .flat_map(|p| [p - 1, p, p + 1, p / 2 * 3])
+                .chain([4_193_000])
+            {
+                let tile = tile_size(count, row);
+                assert!(tile.is_multiple_of(64) && (64..=LONGEST).contains(&tile));
+            }
+        }
+        // As ever, where it does not matter.
+        for (count, tile) in [
+            (1, 4096),
+            (262_145, 4160),
+            (500_000, 7872),
+            (4_190_208, 65_472),
+        ] {
+            assert_eq!(tile_size(count, 64), tile);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::memory;
 use crate::model::Params;
 
 /// The largest dimensionality D_i = |w_i|^2 / sum_j (w_i . w_j / |w_i|)^2 of a feature: with the
@@ -14,8 +15,8 @@ pub fn max_feature_dimensionality(params: &Params<f64>, cancel: &AtomicBool) -> 
     if largest == 0.0 {
         return Some(0.0);
     }
-    let mut gram = vec![0.0; m * m];
-    let mut w = vec![0.0; m];
+    let mut gram = memory::zeros(m * m);
+    let mut w = memory::zeros(m);
     for j in 0..params.n {
         if cancel.load(Ordering::Relaxed) {
             return None;

@@ -1,6 +1,7 @@
 //! The parameters and how they lie in memory.
 
 use crate::aligned::Aligned;
+use crate::memory;
 use crate::simd::Real;
 
 /// The two parts of the parameters are padded with zeros to a multiple of this, so that elementwise
@@ -117,7 +118,7 @@ impl<T: Real> Params<T> {
 
     /// The same of `data`, which is laid out like the parameters.
     pub fn values_of(&self, data: &[T], rank: Option<&[u32]>) -> (Vec<T>, Vec<T>) {
-        let mut w = vec![T::default(); self.n * self.m];
+        let mut w = memory::zeros(self.n * self.m);
         for first in (0..self.n).step_by(BLOCK) {
             for (k, row) in w.chunks_exact_mut(self.n).enumerate() {
                 for j in first..self.n.min(first + BLOCK) {
@@ -126,7 +127,7 @@ impl<T: Real> Params<T> {
             }
         }
         let b = (0..self.n).map(|j| data[self.bias + place(rank, j)]);
-        (w, b.collect())
+        (w, memory::collect(self.n, b))
     }
 
     /// The same in another precision; feature j is `rank[j]` here, if there is a `rank`.

@@ -7,6 +7,7 @@
 //! sum_j I_j z_tj w_j = (sum_j I_j w_j w_j^T) h_t + sum_j I_j b_j w_j
 //! ```
 
+use crate::memory;
 use crate::model::{Params, at};
 use crate::simd::{Real, Vector};
 
@@ -36,11 +37,11 @@ impl<T: Real> Moments<T> {
             m,
             length,
             count: 0.0,
-            s1: vec![0.0; length],
-            s2: vec![0.0; m * length],
-            matrix: vec![0.0; m * m],
-            vector: vec![0.0; m],
-            rounded: vec![T::default(); (m + 1) * length],
+            s1: memory::zeros(length),
+            s2: memory::zeros(m * length),
+            matrix: memory::zeros(m * m),
+            vector: memory::zeros(m),
+            rounded: memory::zeros((m + 1) * length),
             any: false,
         }
     }
@@ -167,7 +168,7 @@ impl<T: Real> Moments<T> {
     ) {
         let m = if M == 0 { self.m } else { M };
         let length = if M == 0 { self.length } else { M };
-        let mut w = vec![0.0; m];
+        let mut w = memory::zeros(m);
         for &j in features {
             let j = j as usize;
             let weight = importance.get(j).copied().unwrap_or(1.0);

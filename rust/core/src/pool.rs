@@ -1,5 +1,6 @@
 //! Many runs at once: one run a thread, the longest first.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -11,6 +12,9 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::checkpoint::State;
 use crate::error::{Error, Result};
 use crate::train::{Choice, Outcome, Spec, train};
+
+/// What a thread unwinds with.
+type Panic = Box<dyn Any + Send>;
 
 /// How long a thread waits for memory before it looks again.
 const WAIT: Duration = Duration::from_millis(2);
@@ -208,8 +212,9 @@ fn next(
 
 /// Do all runs on `threads` threads of a pool of their own, or as many as they can use or can be
 /// started; as many at a time as fit in `memory` bytes. `make` is asked for the job of a run when it
-/// begins, on its thread, so that nothing is held of those that have not begun. `on_end` is called, on those threads,
-/// when a run ends; a run that panics ends with [`Error::Panicked`], and the others go on. A run
+/// begins, on its thread, so that nothing is held of those that have not begun. `on_end` is called, on
+/// those threads, when a run ends; a run that panics ends with [`Error::Panicked`], one that cannot have
+/// the memory it needs with [`Error::Memory`], and the others go on. A run
 /// holds its memory and its place until [`Control::release`]: at most one more run than threads has
 /// begun and is not kept yet, so that a thread need not wait while one run is being kept.
 ///
@@ -240,13 +245,18 @@ pub fn train_many(
         while let Some(i) = next(&waiting, runs, &limit, control) {
             let slot = &control.slots[i];
             slot.running.store(true, Ordering::Relaxed);
-            let run = || one(&make(i)?, choice, &control.cancel, slot);
+            let run = || {
+                let job = make(i)?;
+                let ended = catch_unwind(AssertUnwindSafe(|| {
+                    one(&job, choice, &control.cancel, slot)
+                }));
+                let error = |panic: Panic| Error::caught_in(&job.spec, runs[i].memory, &*panic);
+                ended.unwrap_or_else(|panic| Err(error(panic)))
+            };
             let ended = catch_unwind(AssertUnwindSafe(run));
             slot.running.store(false, Ordering::Relaxed);
-            on_end(
-                i,
-                ended.unwrap_or_else(|panic| Err(Error::Panicked(message(&*panic)))),
-            );
+            let error = |panic: Panic| Err(Error::caught(&*panic));
+            on_end(i, ended.unwrap_or_else(error));
         }
     });
     Ok(())
@@ -350,10 +360,4 @@ fn one(job: &Job, choice: Choice, cancel: &AtomicBool, slot: &Slot) -> Result<An
             AnyOutcome::F64(train(spec, choice, state, cancel, steps, &mut keep)?)
         }
     })
-}
-
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_string());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "panic".into())
 }

@@ -1,7 +1,18 @@
 //! Rows of entries in one pool, each with some room to grow.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crate::memory;
+
 /// Entries that may be read behind any row.
 pub const SLACK: usize = 16;
+
+/// Entries that a row may have, and how many different ones there may be: they and the lengths are u16.
+/// No tile has more examples.
+pub const LONGEST: usize = u16::MAX as usize;
+/// With more entries a pool may have no room for a row of any length any more: where a row begins is a
+/// u32. Whoever adds to rows asks [`Room`] after each.
+const FULL: usize = u32::MAX as usize - 2 * LONGEST;
 
 /// Rows that are sorted together: few enough for the caches to hold what belongs to them.
 const BLOCK: usize = 512;
@@ -18,7 +29,7 @@ struct Row {
     bare: u16,
 }
 
-/// A number of rows of at most 65,535 entries.
+/// A number of rows of at most [`LONGEST`] entries.
 pub struct Rows {
     rows: Vec<Row>,
     pool: Vec<u16>,
@@ -33,11 +44,11 @@ impl Rows {
     /// That many empty rows.
     pub fn new(count: usize) -> Self {
         Rows {
-            rows: vec![Row::default(); count],
-            pool: vec![0; SLACK],
+            rows: memory::filled(count, Row::default()),
+            pool: memory::zeros(SLACK),
             live: 0,
-            order: Vec::new(),
-            ordered: vec![false; count],
+            order: memory::with_capacity(count),
+            ordered: memory::zeros(count),
         }
     }
 
@@ -105,17 +116,15 @@ impl Rows {
     /// Row i becomes `entries`; `bare` of them would be there without any skin.
     #[inline(always)]
     pub fn set(&mut self, i: usize, entries: &[u16], bare: usize) {
-        let row = &mut self.rows[i];
+        let row = self.rows[i];
         let len = entries.len();
         self.live = self.live + len - usize::from(row.len);
         if len > usize::from(row.room) {
-            let end = self.pool.len();
-            row.start = (end - SLACK) as u32;
-            row.room = room(len);
-            self.pool.resize(end + usize::from(row.room), 0);
+            self.give_room(i, room(len));
         }
-        row.len = len as u16;
-        row.bare = bare.min(usize::from(u16::MAX)) as u16;
+        let row = &mut self.rows[i];
+        row.len = length(len);
+        row.bare = bare.min(LONGEST) as u16;
         self.pool[row.start as usize..][..len].copy_from_slice(entries);
         self.enlist(i);
     }
@@ -134,18 +143,26 @@ impl Rows {
         let row = self.rows[i];
         let (start, len) = (row.start as usize, usize::from(row.len));
         if row.len == row.room {
-            let end = self.pool.len();
-            let room = room(len + 1);
-            self.pool.resize(end + usize::from(room), 0);
-            self.pool.copy_within(start..start + len, end - SLACK);
-            self.rows[i].start = (end - SLACK) as u32;
-            self.rows[i].room = room;
+            self.give_room(i, room(len + 1));
+            let new = self.rows[i].start as usize;
+            self.pool.copy_within(start..start + len, new);
         }
         let row = &mut self.rows[i];
         self.pool[row.start as usize + len] = entry;
         row.len += 1;
         self.live += 1;
         self.enlist(i);
+    }
+
+    /// A new place for row i, with that room, at the end of the pool.
+    #[cold]
+    #[inline(never)]
+    fn give_room(&mut self, i: usize, room: u16) {
+        let end = self.pool.len();
+        memory::reserve(&mut self.pool, usize::from(room));
+        self.pool.resize(end + usize::from(room), 0);
+        self.rows[i].start = begin(end - SLACK);
+        self.rows[i].room = room;
     }
 
     #[inline(always)]
@@ -161,11 +178,12 @@ impl Rows {
         if self.pool.len() <= 2 * self.live + 8 * self.rows.len() {
             return;
         }
-        let mut pool = Vec::with_capacity(2 * self.live + 2 * self.rows.len());
+        let mut pool = memory::with_capacity(2 * self.live + 2 * self.rows.len() + SLACK);
         for row in &mut self.rows {
             let len = usize::from(row.len);
             let old = row.start as usize..row.start as usize + len;
-            row.start = pool.len() as u32;
+            // Not longer than the old one was.
+            row.start = begin(pool.len());
             row.room = if len == 0 { 0 } else { room(len) };
             pool.extend_from_slice(&self.pool[old]);
             pool.resize(row.start as usize + usize::from(row.room), 0);
@@ -175,9 +193,61 @@ impl Rows {
     }
 }
 
+/// Entries by which the lists of all tiles may yet grow, together.
+pub struct Room(AtomicI64);
+
+impl Room {
+    /// More than all lists of a run can have.
+    const MOST: i64 = 1 << 48;
+
+    /// For lists that have room for `size` entries, and may have room for `limit`.
+    pub fn new(limit: usize, size: usize) -> Self {
+        let left = limit.saturating_sub(size).min(Self::MOST as usize);
+        Room(AtomicI64::new(left as i64))
+    }
+
+    /// Whether they grew by more. Then some tiles have stopped growing, which ones depends on who came
+    /// first; whether any did, does not.
+    #[inline(always)]
+    pub fn is_over(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < 0
+    }
+
+    /// The same after `rows` have grown from `size`, which is brought up to date.
+    #[inline(always)]
+    pub fn is_over_after(&self, rows: &Rows, size: &mut usize) -> bool {
+        let new = rows.pool.len();
+        if new == *size {
+            return false;
+        }
+        if !self.is_over() {
+            let grown = if new > FULL {
+                2 * Self::MOST
+            } else {
+                (new - *size) as i64
+            };
+            *size = new;
+            self.0.fetch_sub(grown, Ordering::Relaxed);
+        }
+        self.is_over()
+    }
+}
+
+/// The length of a row.
+#[inline(always)]
+fn length(len: usize) -> u16 {
+    u16::try_from(len).expect("a row has at most 65,535 entries")
+}
+
+/// Where a row begins.
+#[inline(always)]
+fn begin(at: usize) -> u32 {
+    u32::try_from(at).expect("a pool has fewer than 2^32 entries")
+}
+
 /// Room for a row of `len` entries.
 fn room(len: usize) -> u16 {
-    (len + len / 4 + 2).min(usize::from(u16::MAX)) as u16
+    length(len.max(LONGEST.min(len + len / 4 + 2)))
 }
 
 /// Whether `entry` is among `entries`, without a branch for each.
@@ -198,4 +268,65 @@ fn contains(entries: &[u16], entry: u16) -> bool {
         found |= e == entry;
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_rows_keep_their_entries() {
+        let all: Vec<u16> = (0..LONGEST).map(|e| e as u16).collect();
+        let mut rows = Rows::new(4);
+        rows.set(0, &all, LONGEST);
+        for &e in &all {
+            rows.push(1, e);
+        }
+        rows.add(1, 17);
+        rows.set(2, &all[..3], 0);
+        for _ in 0..2 {
+            for i in 0..2 {
+                assert_eq!(rows.row(i), all);
+            }
+            assert_eq!(rows.row(2), &all[..3]);
+            assert_eq!(rows.totals(), (2 * LONGEST as u64 + 3, LONGEST as u64, 3));
+            rows.set(0, &[], 0);
+            rows.compact();
+            rows.set(0, &all, LONGEST);
+            rows.sort();
+            assert_eq!(rows.order().len(), 3);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "65,535 entries")]
+    fn a_row_that_is_too_long_is_no_row() {
+        Rows::new(1).set(0, &vec![0; LONGEST + 1], 0);
+    }
+
+    #[test]
+    fn a_row_begins_where_u32_can_say() {
+        assert_eq!(begin(u32::MAX as usize), u32::MAX);
+        assert!(std::panic::catch_unwind(|| begin(u32::MAX as usize + 1)).is_err());
+    }
+
+    #[test]
+    fn room_is_shared_and_ends() {
+        let (room, mut rows, mut sizes) = (Room::new(100, 40), Rows::new(9), [SLACK; 2]);
+        for i in 0..3 {
+            // Room for 3 + 0 + 2 each, which two tiles take.
+            rows.set(i, &[1, 2, 3], 0);
+            let over = sizes.each_mut().map(|size| room.is_over_after(&rows, size));
+            assert_eq!(over, [false; 2]);
+        }
+        for i in 3..6 {
+            rows.set(i, &[1, 2, 3], 0);
+            let over = sizes.each_mut().map(|size| room.is_over_after(&rows, size));
+            assert_eq!(over, [false; 2]);
+        }
+        rows.push(6, 1);
+        assert!(room.is_over_after(&rows, &mut sizes[0]) && room.is_over());
+        assert!(!Room::new(usize::MAX, 0).is_over_after(&rows, &mut 0));
+        assert!(Room::new(3, 7).is_over_after(&rows, &mut 0));
+    }
 }

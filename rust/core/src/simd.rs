@@ -19,6 +19,7 @@ pub trait Real:
     + std::ops::Sub<Output = Self>
     + std::ops::Mul<Output = Self>
     + std::ops::Neg<Output = Self>
+    + crate::memory::Zero
 {
     /// Its vector for AVX-512.
     #[cfg(target_arch = "x86_64")]

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::error::{Error, Result, check};
 use crate::math::normal_quantile;
+use crate::memory;
 
 /// What a stream is for; the second word of its key.
 pub mod role {
@@ -64,6 +65,11 @@ impl Words {
 
 const UNIT: f64 = 1.0 / (1u64 << 53) as f64;
 
+/// Features that there may be: vectors of indices are signed.
+pub const MOST_FEATURES: usize = i32::MAX as usize;
+/// Examples of an update that there may be: their indices are u32, like those of features.
+pub const MOST_EXAMPLES: usize = u32::MAX as usize;
+
 /// Sparse examples as compressed rows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Csr {
@@ -85,6 +91,9 @@ impl Csr {
     pub fn repeat(&mut self, rows: &[u64]) {
         for &t in rows {
             let row = self.indptr[t as usize]..self.indptr[t as usize + 1];
+            memory::reserve(&mut self.indices, row.len());
+            memory::reserve(&mut self.values, row.len());
+            memory::reserve(&mut self.indptr, 1);
             self.indices.extend_from_within(row.clone());
             self.values.extend_from_within(row);
             self.indptr.push(self.indices.len());
@@ -110,6 +119,12 @@ impl Csr {
         {
             return refuse(format!(
                 "X.indptr must rise from 0 to the number of entries, {entries}"
+            ));
+        }
+        let rows = self.rows();
+        if n > MOST_FEATURES || rows > MOST_EXAMPLES {
+            return refuse(format!(
+                "X must have at most {MOST_EXAMPLES} examples of {MOST_FEATURES} features, got {rows} of {n}"
             ));
         }
         match self.indices.iter().find(|&&i| i as usize >= n) {
@@ -163,10 +178,13 @@ impl Stream {
 
     fn push(&self, t: u64, csr: &mut Csr, taken: &mut Taken) {
         let first = csr.indices.len();
+        memory::reserve(&mut csr.indptr, 1);
         let mut words = Words::new(self.key, t, 0);
         let u = (words.next() >> 11) as f64 * UNIT;
         let found = self.cumulative.partition_point(|&c| c <= u);
         let count = self.k0 + found.min(self.cumulative.len() - 1);
+        memory::reserve(&mut csr.indices, count);
+        memory::reserve(&mut csr.values, count);
         self.positions(count, &mut words, &mut csr.indices, taken);
         let mut words = Words::new(self.key, t, 1);
         let mut square = 0.0;
@@ -214,7 +232,9 @@ struct Taken {
 
 impl Taken {
     fn clear(&mut self, n: usize) {
-        self.bits.resize(n.div_ceil(64), 0);
+        if self.bits.is_empty() {
+            self.bits = memory::zeros(n.div_ceil(64));
+        }
         for &i in &self.marked {
             self.bits[i as usize / 64] = 0;
         }
@@ -228,6 +248,7 @@ impl Taken {
     fn mark(&mut self, i: u32) {
         if !self.is_marked(i) {
             self.bits[i as usize / 64] |= 1 << (i % 64);
+            memory::reserve(&mut self.marked, 1);
             self.marked.push(i);
         }
     }

@@ -5,9 +5,10 @@
 
 use crate::aligned::Aligned;
 use crate::lists::{BALANCE, Features, LOOK};
+use crate::memory;
 use crate::model::Params;
 use crate::moments::Moments;
-use crate::rows::{Rows, SLACK};
+use crate::rows::{LONGEST, Room, Rows, SLACK};
 use crate::simd::{Real, Vector};
 
 /// What was done and what there is to do, as counts.
@@ -161,6 +162,7 @@ impl Pace {
 impl<T: Real> Tile<T> {
     /// For `count` examples from `first` on; all lists are empty, and none is valid.
     pub fn new(n: usize, m: usize, length: usize, first: usize, count: usize) -> Self {
+        assert!(count <= LONGEST, "entries are u16");
         let lanes = T::Portable::LANES;
         let vectors = count.div_ceil(lanes);
         let blocks = vectors * m * lanes;
@@ -174,15 +176,15 @@ impl<T: Real> Tile<T> {
             reference: Aligned::zeros(blocks),
             size: Aligned::zeros(vectors * lanes),
             reach: Aligned::zeros(vectors * lanes),
-            factor: vec![0.5; vectors],
-            born: vec![0; vectors],
-            stale: Vec::new(),
+            factor: memory::filled(vectors, 0.5),
+            born: memory::zeros(vectors),
+            stale: memory::with_capacity(vectors),
             rows: Rows::new(n),
-            is_minus: vec![false; n],
+            is_minus: memory::zeros(n),
             minus: Vec::new(),
             minus_changed: false,
             moments: Moments::new(m, length),
-            scratch: vec![0; vectors * lanes + 32],
+            scratch: memory::zeros(vectors * lanes + 32),
             buffer: PairBuffer::new(count),
             built: 0,
         }
@@ -310,21 +312,33 @@ impl<T: Real> Tile<T> {
     }
 
     /// Build the lists of the features `rebuilt` anew, then add to all lists what the new references
-    /// of vectors call for (unless every list has just been built).
+    /// of vectors call for (unless every list has just been built). Lists are left as they are, and must
+    /// not be used any more, once there is no `room`.
     ///
     /// # Safety
     /// The instruction set of `V` is available.
     #[inline(always)]
-    pub unsafe fn build<V: Vector<Scalar = T>>(&mut self, f: &Features<T>, rebuilt: &[u32]) {
+    pub unsafe fn build<V: Vector<Scalar = T>>(
+        &mut self,
+        f: &Features<T>,
+        rebuilt: &[u32],
+        room: &Room,
+    ) {
+        let mut size = self.rows.size();
         // SAFETY: the caller's promise.
         unsafe {
             for &j in rebuilt {
                 self.build_row::<V>(f, j as usize);
+                if room.is_over_after(&self.rows, &mut size) {
+                    return;
+                }
             }
             self.built += (rebuilt.len() * self.vectors) as u64;
             if rebuilt.len() < self.rows.count() {
                 for i in 0..self.stale.len() {
-                    self.add_vector::<V>(f, self.stale[i] as usize);
+                    if !self.add_vector::<V>(f, self.stale[i] as usize, room, &mut size) {
+                        return;
+                    }
                 }
                 self.built += (self.stale.len() * self.rows.count()) as u64;
             }
@@ -333,6 +347,7 @@ impl<T: Real> Tile<T> {
             self.minus.clear();
             for (j, &minus) in self.is_minus.iter().enumerate() {
                 if minus {
+                    memory::reserve(&mut self.minus, 1);
                     self.minus.push(j as u32);
                 }
             }
@@ -446,9 +461,16 @@ impl<T: Real> Tile<T> {
         }
     }
 
-    /// Add the examples of a vector with a new reference to every list that they now belong to.
+    /// Add the examples of a vector with a new reference to every list that they now belong to; false if
+    /// there is no `room` for lists that have grown from `size`.
     #[inline(always)]
-    unsafe fn add_vector<V: Vector<Scalar = T>>(&mut self, f: &Features<T>, v: usize) {
+    unsafe fn add_vector<V: Vector<Scalar = T>>(
+        &mut self,
+        f: &Features<T>,
+        v: usize,
+        room: &Room,
+        size: &mut usize,
+    ) -> bool {
         let m = self.m;
         let valid = self.valid::<V>(v);
         for j in 0..self.rows.count() {
@@ -462,12 +484,19 @@ impl<T: Real> Tile<T> {
                 };
                 key.positive() & valid
             };
+            if mask == 0 {
+                continue;
+            }
             while mask != 0 {
                 self.rows
                     .add(j, (v * V::LANES) as u16 + mask.trailing_zeros() as u16);
                 mask &= mask - 1;
             }
+            if room.is_over_after(&self.rows, size) {
+                return false;
+            }
         }
+        true
     }
 
     /// Add what the pairs of this tile add to dw and db (`sums`, in the layout of the parameters) and
@@ -569,10 +598,10 @@ impl<T: Real> PairBuffer<T> {
         let size = BATCH.max(longest) + 2 * SLACK;
         PairBuffer {
             len: 0,
-            features: vec![0; size],
-            examples: vec![0; size],
-            signs: vec![T::default(); size],
-            y: vec![T::default(); size],
+            features: memory::zeros(size),
+            examples: memory::zeros(size),
+            signs: memory::zeros(size),
+            y: memory::zeros(size),
         }
     }
 
@@ -695,5 +724,75 @@ impl<T: Real> Pairs<'_, T> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type V = <f64 as Real>::Portable;
+
+    /// What all pairs add, of a tile whose lists hold every one of them, against sums one by one.
+    fn check(count: usize) {
+        let (n, m, length) = (3, 7, 8);
+        let drawn = |i: usize| {
+            let word = crate::stream::philox([7, 0], [i as u64, 0, 0, 0])[0];
+            (word >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+        };
+        let w = (0..n * m).map(drawn);
+        let p = Params::from_values(n, m, w, &[0.1, -0.2, 0.0], None);
+        let mut h = vec![0.0; count * length];
+        for (t, h) in h.chunks_exact_mut(length).enumerate() {
+            (0..m).for_each(|k| h[k] = drawn(1000 + t * m + k));
+        }
+        let pace = Pace {
+            step: 0,
+            size: 1e6,
+            life: 1.0,
+            all: true,
+            adapt: false,
+        };
+        let mut features = Features::new(&p);
+        let mut tile = Tile::new(n, m, length, 0, count);
+        let mut c = vec![0.0; h.len()];
+        let mut sums = vec![0.0; p.data.len()];
+        // SAFETY: the portable vector needs no features.
+        unsafe {
+            features.look::<V>(&p, pace);
+            tile.take::<V>(&h, pace);
+            tile.build::<V>(&features, &features.rebuilt, &Room::new(usize::MAX, 0));
+            tile.run::<V>(&p, &[], &h, &mut c, &mut sums);
+        }
+        assert_eq!(tile.counts().entries, (n * count) as u64);
+        let mut want = vec![0.0; sums.len()];
+        for (h, c) in h.chunks_exact(length).zip(c.chunks_exact(length)) {
+            let mut want_c = [0.0; 7];
+            for j in 0..n {
+                let z: f64 = (0..m).map(|k| p.row(j)[k] * h[k]).sum::<f64>() + p.b()[j];
+                let y = z.max(0.0);
+                want[p.bias + j] += y;
+                for k in 0..m {
+                    want[j * m + k] += y * h[k];
+                    want_c[k] += y * p.row(j)[k];
+                }
+            }
+            assert!((0..m).all(|k| (c[k] - want_c[k]).abs() < 1e-13));
+        }
+        let far = sums.iter().zip(&want).map(|(a, b)| (a - b).abs());
+        assert!(far.fold(0.0, f64::max) < 1e-9);
+    }
+
+    #[test]
+    fn a_tile_of_any_size_holds_all_its_pairs() {
+        for count in [1, 63, 256, 32_768, LONGEST / 64 * 64] {
+            check(count);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "entries are u16")]
+    fn a_tile_that_is_too_large_is_none() {
+        Tile::<f32>::new(1, 1, 16, 0, LONGEST + 1);
     }
 }

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::examples::{Examples, Sparse};
 use crate::gradient::{Gradient, Kernel};
 use crate::linear::Activation;
+use crate::memory;
 use crate::model::Params;
 use crate::simd::Real;
 use crate::train::{Choice, Spec, watched};
@@ -113,9 +114,12 @@ fn dense<T: Real, U: Real>(
     assert!(importance.iter().all(|&i| i == 1.0), "importance must be 1");
     let params = p.to::<U>(None);
     let copy = |s: &Sparse<T>| Sparse {
-        starts: s.starts.clone(),
-        indices: s.indices.clone(),
-        values: s.values.iter().map(|v| U::from_f64(v.to_f64())).collect(),
+        starts: memory::copy(&s.starts),
+        indices: memory::copy(&s.indices),
+        values: memory::collect(
+            s.values.len(),
+            s.values.iter().map(|v| U::from_f64(v.to_f64())),
+        ),
     };
     let examples = Examples::of(copy(&x.rows), p.n);
     let mut gradient = Gradient::new(choice.isa, Kernel::Dense, Activation::Relu, &params, &[]);

@@ -11,11 +11,12 @@ use crate::examples::Examples;
 use crate::gradient::{Gradient, Kernel};
 use crate::isa::Isa;
 use crate::linear::{self, Activation};
+use crate::memory;
 use crate::metrics::max_feature_dimensionality;
 use crate::model::Params;
 use crate::optimizer::{Optimizer, Settings};
 use crate::simd::Real;
-use crate::stream::{Csr, Init, Stream, initial_weights, role};
+use crate::stream::{Csr, Init, MOST_EXAMPLES, MOST_FEATURES, Stream, initial_weights, role};
 
 /// Test examples that are held, and sampled, at one time.
 const TEST_PART: u64 = 4096;
@@ -80,7 +81,7 @@ impl Spec {
     /// [`Error::Invalid`] with the name and the value.
     pub fn check(&self) -> Result<()> {
         let refuse = |text: String| Err(Error::Invalid(text));
-        if self.n == 0 || self.n > i32::MAX as usize {
+        if self.n == 0 || self.n > MOST_FEATURES {
             return refuse(format!("n must be between 1 and 2^31 - 1, got {}", self.n));
         }
         if self.m == 0 || self.m > self.n {
@@ -121,7 +122,7 @@ impl Spec {
                 self.importance.len()
             ));
         }
-        if self.batch > u64::from(u32::MAX) {
+        if self.batch > MOST_EXAMPLES as u64 {
             return refuse(format!(
                 "at most 2^32 - 1 examples a step, got {}",
                 self.batch
@@ -294,7 +295,7 @@ impl<'a, T: Real> Run<'a, T> {
         let step = state.map_or(0, |state| state.step);
         let csr = examples(&train, spec, step, cancel)?;
         let rank = match state {
-            Some(state) => state.rank.clone(),
+            Some(state) => memory::copy(&state.rank),
             None => often_first(&csr, spec.n),
         };
         let run = Run {
@@ -323,7 +324,7 @@ impl<'a, T: Real> Run<'a, T> {
         check(cancel)?;
         let mut examples = Examples::new(&csr, spec.n, Some(&run.rank));
         if let Some(state) = state.filter(|state| !state.order.is_empty()) {
-            let stay: Vec<u32> = (0..spec.n as u32).collect();
+            let stay: Vec<u32> = memory::collect(spec.n, 0..spec.n as u32);
             examples.reorder(&state.order, &stay);
         }
         Ok((run, Batch { csr, examples }))
@@ -340,8 +341,8 @@ impl<'a, T: Real> Run<'a, T> {
             seconds: self.seconds(),
             parameters: self.params.values(Some(&self.rank)),
             memory: o.memory(&self.params, &self.rank),
-            rank: self.rank.clone(),
-            order: x.order.clone(),
+            rank: memory::copy(&self.rank),
+            order: memory::copy(&x.order),
             kept: g.kept(),
             history: self.history.clone(),
             snapshots: self.snapshots.clone(),
@@ -415,7 +416,7 @@ impl<'a, T: Real> Run<'a, T> {
 
     /// The gradient, with the importances in the order of the parameters.
     fn gradient(&self) -> Gradient<T> {
-        let mut importance = self.importance.clone();
+        let mut importance = memory::copy(&self.importance);
         for (&x, &at) in self.importance.iter().zip(&self.rank) {
             importance[at as usize] = x;
         }
@@ -500,12 +501,12 @@ fn parameters<T: Real>(
         return Params::from_values(n, m, w.iter().copied(), b, Some(rank));
     }
     if let Some((w, b)) = &spec.given {
-        let b: Vec<T> = b.iter().map(|&b| T::from_f64(b)).collect();
+        let b: Vec<T> = memory::collect(n, b.iter().map(|&b| T::from_f64(b)));
         return Params::from_values(n, m, w.iter().map(|&w| T::from_f64(w)), &b, Some(rank));
     }
     let w = initial_weights(n, m, spec.init, spec.init_seed).map(T::from_f64);
     let w = w.take_while(|_| check(cancel).is_ok());
-    Params::from_values(n, m, w, &vec![T::default(); n], Some(rank))
+    Params::from_values(n, m, w, &memory::zeros(n), Some(rank))
 }
 
 /// The examples of update `step`.
@@ -531,11 +532,11 @@ fn sample_batch<T: Real>(
 
 /// New places of the features: the more examples have it, the earlier.
 fn often_first(x: &Csr, n: usize) -> Vec<u32> {
-    let mut count = vec![0u32; n];
+    let mut count = memory::zeros::<u32>(n);
     x.indices.iter().for_each(|&i| count[i as usize] += 1);
-    let mut order: Vec<u32> = (0..n as u32).collect();
-    order.sort_by_key(|&j| std::cmp::Reverse(count[j as usize]));
-    let mut rank = vec![0; n];
+    let mut order: Vec<u32> = memory::collect(n, 0..n as u32);
+    order.sort_unstable_by_key(|&j| (std::cmp::Reverse(count[j as usize]), j));
+    let mut rank = memory::zeros(n);
     for (at, j) in order.into_iter().enumerate() {
         rank[j as usize] = at as u32;
     }
@@ -568,7 +569,7 @@ fn unless_all_one(importance: &[f64]) -> Vec<f64> {
     if importance.iter().all(|&i| i == 1.0) {
         Vec::new()
     } else {
-        importance.to_vec()
+        memory::copy(importance)
     }
 }
 
@@ -633,7 +634,7 @@ pub fn gradients<T: Real>(
     let mut gradient = Gradient::new(choice.isa, choice.kernel, activation, first, &importance);
     let scale = 2.0 / (x.rows() as f64 * features);
     let mut all = Vec::with_capacity(sequence.len());
-    let mut rank: Vec<u32> = (0..first.n as u32).collect();
+    let mut rank: Vec<u32> = memory::collect(first.n, 0..first.n as u32);
     for params in sequence {
         let mut params = params.to::<T>(None);
         params.reorder(&rank);

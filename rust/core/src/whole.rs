@@ -11,6 +11,7 @@
 
 use crate::aligned::Aligned;
 use crate::dense::Features;
+use crate::memory;
 use crate::model::{Params, at};
 use crate::simd::Real;
 
@@ -41,8 +42,8 @@ impl<T: Real> Whole<T> {
         Whole {
             m,
             block,
-            active: Vec::with_capacity(n),
-            linear: Vec::new(),
+            active: memory::with_capacity(n),
+            linear: memory::with_capacity(n),
             params: Aligned::zeros(size),
             importance: Vec::new(),
             importance64: Vec::new(),
@@ -103,6 +104,8 @@ impl<T: Real> Whole<T> {
         if !importance.is_empty() {
             self.importance.clear();
             self.importance64.clear();
+            memory::reserve(&mut self.importance, padded);
+            memory::reserve(&mut self.importance64, padded);
             for &j in &self.active {
                 self.importance.push(importance[j as usize]);
                 self.importance64.push(importance64[j as usize]);

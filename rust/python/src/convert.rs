@@ -1,7 +1,7 @@
 //! Jobs from Python, outcomes to Python.
 
 use numpy::{Element, PyArray1, PyArrayMethods};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use toysup_core::{
@@ -187,7 +187,13 @@ pub fn raw_run<'py>(
 fn failed(py: Python<'_>, error: Error, steps: u64) -> PyResult<Bound<'_, PyDict>> {
     let raw = PyDict::new(py);
     raw.set_item("status", "failed")?;
-    raw.set_item("error", error.to_string())?;
+    // As the exception of that name says.
+    let kind = if matches!(error, Error::Memory(_)) {
+        "MemoryError: "
+    } else {
+        ""
+    };
+    raw.set_item("error", format!("{kind}{error}"))?;
     raw.set_item("steps_done", steps)?;
     Ok(raw)
 }
@@ -220,12 +226,27 @@ fn finished<'py, T: Element + Copy>(
         steps(shots.iter().map(|s| s.step as i64).collect()),
     )?;
     raw.set_item("snapshot_W", matrix(py, shape, shots.iter().map(|s| &**s))?)?;
-    let b: Vec<T> = shots.iter().flat_map(|s| &s.b).copied().collect();
+    let b = joined(shots.iter().map(|s| &s.b[..]))?;
     raw.set_item(
         "snapshot_b",
         PyArray1::from_vec(py, b).reshape([shots.len(), shape.n])?,
     )?;
     Ok(raw)
+}
+
+/// All these one behind the other.
+pub fn joined<'a, T: Copy + 'a>(parts: impl IntoIterator<Item = &'a [T]>) -> PyResult<Vec<T>> {
+    let mut all = Vec::new();
+    for part in parts {
+        if all.try_reserve(part.len()).is_err() {
+            let bytes = size_of_val(part) + size_of_val(&all[..]);
+            return Err(PyMemoryError::new_err(format!(
+                "{bytes} bytes could not be had for the snapshots of a run"
+            )));
+        }
+        all.extend_from_slice(part);
+    }
+    Ok(all)
 }
 
 /// W of each snapshot, shape (snapshots, m, n).
@@ -234,7 +255,7 @@ fn matrix<'a, 'py, T: Element + Copy + 'a>(
     shape: Shape,
     shots: impl IntoIterator<Item = &'a Snapshot<T>>,
 ) -> PyResult<Bound<'py, numpy::PyArray3<T>>> {
-    let w: Vec<T> = shots.into_iter().flat_map(|s| &s.w).copied().collect();
+    let w = joined(shots.into_iter().map(|s| &s.w[..]))?;
     let count = w.len() / (shape.m * shape.n);
     PyArray1::from_vec(py, w).reshape([count, shape.m, shape.n])
 }

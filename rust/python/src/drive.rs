@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use toysup_core::{Error, Result, is_exact};
 
@@ -20,6 +20,7 @@ pub fn core_error(error: Error) -> PyErr {
     match error {
         Error::Invalid(text) => PyValueError::new_err(text),
         Error::Surroundings(text) => SurroundingsError::new_err(text),
+        Error::Memory(_) => PyMemoryError::new_err(error.to_string()),
         Error::Cancelled => PyKeyboardInterrupt::new_err(()),
         Error::Panicked(_) => PyRuntimeError::new_err(error.to_string()),
     }
@@ -75,10 +76,7 @@ pub fn drive<M: Send, R: Send>(
         match (failure, ended) {
             (Some(error), _) => Err(error),
             (None, Ok(Ok(result))) => result.map_err(core_error),
-            (None, Ok(Err(panic)) | Err(panic)) => {
-                let text = panic.downcast_ref::<&str>().copied().unwrap_or("panic");
-                Err(core_error(Error::Panicked(text.to_string())))
-            }
+            (None, Ok(Err(panic)) | Err(panic)) => Err(core_error(Error::caught(&*panic))),
         }
     })
 }

@@ -10,6 +10,8 @@ use toysup_core::{AnyState, Budgets, Dtype, Kept, Memory, Point, Snapshot, State
 
 use crate::convert::Shape;
 
+use crate::convert::joined;
+
 /// Numbers of a point of the history, its step included.
 const POINT: usize = 6;
 /// Numbers of what the kernel keeps besides arrays.
@@ -169,16 +171,8 @@ fn dict<'py, T: Element + Copy>(
         "snapshot_step",
         shots.iter().map(|s| s.step as i64).collect(),
     )?;
-    set(
-        &dict,
-        "snapshot_W",
-        shots.iter().flat_map(|s| &s.w).copied().collect(),
-    )?;
-    set(
-        &dict,
-        "snapshot_b",
-        shots.iter().flat_map(|s| &s.b).copied().collect(),
-    )?;
+    set(&dict, "snapshot_W", joined(shots.iter().map(|s| &s.w[..]))?)?;
+    set(&dict, "snapshot_b", joined(shots.iter().map(|s| &s.b[..]))?)?;
     Ok(dict)
 }
 
