@@ -3,7 +3,8 @@
     pip install atheris
     python tests/fuzz_files.py TARGET [-max_total_time=600] [-rss_limit_mb=1024] [CORPUS]
 
-TARGET is run, checkpoint, manifest, failure, config or arguments. Whatever is read, the answer is
+TARGET is run, checkpoint, manifest, failure, life (a sign of life), printing, config or arguments.
+Whatever is read, the answer is
 what was written or an error that the caller can name: anything else stops the fuzzer, as does
 memory beyond the limit. Good files of every kind are put in the corpus at the start.
 """
@@ -11,8 +12,12 @@ memory beyond the limit. Good files of every kind are put in the corpus at the s
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
+import json
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,8 +28,13 @@ with atheris.instrument_imports(include=["toysup"]):
     from toysup import StoreError, TrainConfig, cli
     from toysup._archive import read_checkpoint, read_meta, verify
     from toysup._checkpoint import unpack
+    from toysup._frame import to_csv
+    from toysup._grid import Grid
+    from toysup._running import Pulse, running
     from toysup.cli._fields import given_fields
-    from toysup.cli._output import UsageError
+    from toysup.cli._output import UsageError, complain
+    from toysup.cli._stores import _running_text
+    from toysup.errors import printable
     from toysup.store import Store
 
 CONFIG = TrainConfig(n=6, m=2, T=3, sparsity=0.5, steps=3, test_size=4, record=2, snapshots=1)
@@ -73,6 +83,45 @@ def failure(data: bytes) -> None:
         return
 
 
+def life(data: bytes) -> None:
+    """A sign of life; what it says is shown by ``toysup status``."""
+    folder = FOLDER / "running"
+    folder.mkdir(exist_ok=True)
+    (folder / "0.json").write_bytes(data)
+    with Pulse(folder, [CONFIG]):  # removes it if it is of a dead sweep, and then the folder
+        pass
+    folder.mkdir(exist_ok=True)
+    (folder / "0.json").write_bytes(data)
+    for document in running(folder):
+        json.dumps(document, allow_nan=False)
+        _is_plain(_running_text(document).replace("\n", ""))  # which status prints
+
+
+def printing(data: bytes) -> None:
+    """Any text that goes to a terminal, a log, a page or a table."""
+    text = data.decode(errors="surrogateescape")
+    _is_plain(printable(text))
+    _is_plain(printable(text, keep="\n").replace("\n", ""))
+    assert printable(printable(text)) == printable(text)
+    store = Store(FOLDER / "printed")
+    store.extend(Grid.make(CONFIG, {}))
+    store.save_failure(CONFIG, text)
+    result = toysup.open_sweep(store.path)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        cli.main(["status", str(store.path)])
+        complain("note", text)
+    assert out.getvalue().count("\n") == 6 and err.getvalue().count("\n") == 1
+    for shown in (result.failed[0][1], result._repr_html_(), out.getvalue(), err.getvalue()):
+        _is_plain(shown.replace("\n", ""))
+    for row in csv.reader(io.StringIO(to_csv(result.to_frame()))):
+        assert len(row) > 1 and not any(cell.startswith(("=", "+", "@", "\t")) for cell in row)
+
+
+def _is_plain(text: str) -> None:
+    assert not any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in text), text
+
+
 def config(data: bytes) -> None:
     """The JSON of a config."""
     try:
@@ -94,7 +143,7 @@ def arguments(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    f.__name__: f for f in (run, checkpoint, manifest, failure, config, arguments)
+    f.__name__: f for f in (run, checkpoint, manifest, failure, life, printing, config, arguments)
 }
 
 
@@ -112,6 +161,12 @@ def seeds(target: str, corpus: Path) -> None:
         (corpus / "good").write_bytes(files[target].read_bytes())
     if target == "checkpoint":
         (corpus / "good").write_bytes(files["run"].read_bytes())
+    if target == "life":
+        with contextlib.suppress(OSError), Pulse(FOLDER / "life", [CONFIG]) as pulse:
+            pulse.beat(1.0, {"done": 1, "failed": 0, "diverged": 0}, [(0, 2)])
+            (corpus / "good").write_bytes(next((FOLDER / "life").iterdir()).read_bytes())
+    if target == "printing":
+        (corpus / "good").write_bytes("=\x1b[31mé\r\n\u202e<b>'\"".encode())
     if target == "config":
         (corpus / "good").write_text(CONFIG.to_json())
     if target == "arguments":

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import pickle
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given
 
 from toysup import TrainConfig
+from toysup._weights import Weights
 from toysup.config import FIELDS
 
 POSITIVE = st.floats(1e-30, 1e30)
@@ -492,3 +494,40 @@ def test_memory_grows_with_what_is_held(config):
     most = {"batch_size": 2**48} if config.T == math.inf else {"T": 2**48}
     for other in (config.replace(n=config.n + 1000), config.replace(**most)):
         assert other.memory() >= config.memory()
+
+
+FIT = TrainConfig(n=6, T=5, sparsity=0.5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"m": 7},
+        {"T": math.inf, "batch_size": 3},
+        {"batch_size": 3},
+        {"repeats": ((4, 2),)},
+        {"repeats": ((5, 2),)},
+        {"repeats": ((0, 2),), "T": math.inf},
+        {"importance": (1.0,) * 6},
+        {"importance": (1.0,) * 5},
+        {"importance": 0.5},
+        {"importance": 1e300},
+        {"init": "polygon"},
+        {"init": "polygon", "m": 3},
+        {"init": Weights(np.zeros((2, 6)), np.zeros(6))},
+        {"init": Weights(np.zeros((2, 5)), np.zeros(5))},
+        {"eps": 1e-40},
+        {"eps": 1e-40, "dtype": "float64"},
+    ],
+)
+def test_fields_that_are_known_to_be_right_are_quickly_a_config(changes):
+    values = {**FIT.to_dict(), **changes}
+    try:
+        expected = TrainConfig(**values)
+    except ValueError as error:
+        with pytest.raises(ValueError, match=re.escape(str(error))):
+            TrainConfig.from_checked(values)
+    else:
+        found = TrainConfig.from_checked(values)
+        assert found == expected and found.key() == expected.key() and hash(found) == hash(expected)

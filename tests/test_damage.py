@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import dataclasses
 import errno
 import hashlib
 import io
@@ -11,6 +14,7 @@ import random
 import shutil
 import struct
 import tracemalloc
+import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,9 +24,9 @@ import numpy as np
 import pytest
 
 from helpers import kept_state, run_bits
-from toysup import Run, StoreError, TrainConfig, load_run, open_sweep, sweep, train
+from toysup import Run, StoreError, TrainConfig, cli, load_run, open_sweep, sweep, train
 from toysup._archive import read, read_checkpoint, read_meta, verify, write
-from toysup._files import SCHEMA_VERSION, Damaged, read_document
+from toysup._files import SCHEMA_VERSION, Damaged, read_document, write_document
 from toysup._grid import Grid
 from toysup.store import Store
 
@@ -747,3 +751,139 @@ def test_reading_meta_data_takes_no_more_than_they_need(store: Store, tmp_path: 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(meta["config"]["importance"]) == 5000 and peak < 1e6
+
+
+# -------------------------------------------------------------------- what strangers may send
+
+
+def sparse(path: Path, size: int) -> None:
+    """Let a file claim so many bytes, of which the disk has none; its end stays its end."""
+    end = path.read_bytes()[-71:]
+    with open(path, "r+b") as file:
+        file.truncate(size)
+        file.seek(size - len(end))
+        file.write(end)
+
+
+@contextlib.contextmanager
+def cheaply(most: int = 32 << 20) -> Iterator[None]:
+    """Python takes little memory meanwhile."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_claims_gigabytes_is_refused_before_it_is_read(store: Store, kind: str) -> None:
+    sparse(KINDS[kind](store), 20 << 30)
+    with cheaply():
+        for use in readings(kind, store)[1:]:
+            with pytest.raises(Damaged, match=r"larger than any such file \(21,474,836,480 bytes"):
+                use()
+
+
+def test_a_sweep_goes_on_beside_files_that_claim_gigabytes(
+    backend: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in ("run", "failure", "checkpoint"):
+        sparse(KINDS[kind](store), 20 << 30)
+    with pytest.warns(RuntimeWarning, match="larger than any such file"):
+        result = sweep(CONFIG, T=[4, 6, 8], store=store.path)
+    assert result.statuses == ["ok"] * 3 and len(list((store.path / "damaged").iterdir())) == 3
+
+
+@pytest.mark.parametrize("rest", [0, 1 << 20])
+def test_meta_data_that_claim_gigabytes_are_refused(tmp_path: Path, rest: int) -> None:
+    """Those of an unknown run too; weights that a run starts from may take as much as its own."""
+    path = tmp_path / "run.npz"
+    size = 2 << 30
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({size},), }}".encode()
+    header = b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + header.ljust(117) + b"\n"
+    name, length = b"meta.npy", size + len(header)
+    extra = struct.pack("<HHQQ", 1, 16, length, length)
+    head = b"PK\3\4" + struct.pack("<5H3I2H", 45, 0, 0, 0, 33, 0, *[0xFFFFFFFF] * 2, 8, len(extra))
+    path.write_bytes(head + name + extra + header)
+    sparse(path, len(head + name + extra) + length + rest)
+    for use in (lambda: read_meta(path), lambda: read_meta(path, CONFIG), lambda: load_run(path)):
+        with cheaply(), pytest.raises(Damaged, match=r"claims 2,147|larger than any"):
+            use()
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", "0", '""', '"a":0'])
+def test_values_that_take_many_times_their_text_are_refused(store: Store, value: str) -> None:
+    values = ",".join([value] * 14_000_000)
+    text = f"{{{values}}}" if ":" in value else f'{{"grid": [{values}]}}'
+    KINDS["manifest"](store).write_text(text)
+    with cheaply(3 * len(text)), pytest.raises(Damaged, match="more values than any such file"):
+        store._read_grid()
+
+
+def test_a_manifest_that_could_not_be_read_is_not_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toysup._files._MAX_DOCUMENT", 3000)
+    before = KINDS["manifest"](store).read_bytes()
+    with pytest.raises(StoreError, match=r"sweep\.json': .* bytes are too many to read"):
+        store.extend(Grid.make(CONFIG, {"T": [4], "seed": range(1000)}))
+    assert KINDS["manifest"](store).read_bytes() == before
+
+
+@pytest.mark.parametrize("steps", [10**400, -1, 21, 1.5, True])
+def test_a_failure_at_no_step_of_the_run_is_damaged(store: Store, steps: object) -> None:
+    document = {"config": json.loads(FAILED.to_json()), "error": "x", "steps_done": steps}
+    write_document(KINDS["failure"](store), document)
+    assert open_sweep(store.path).dataset.status.values.tolist() == ["ok", "ok", "damaged"]
+
+
+# What a terminal obeys: colours, titles, ends of lines, and the direction of writing.
+EVIL = "\x1b[31mred\x1b]0;title\x07\r\nall is well\x9b2J\u202e\u2028\x7f"
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_nothing_that_a_stranger_wrote_is_obeyed_by_a_terminal(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: Any
+) -> None:
+    place = tmp_path / f"x{EVIL.replace('/', '')}"
+    shutil.copytree(store.path, place)
+    store = Store(place)
+    store.save_failure(FAILED, EVIL, step=1)
+    run = store.load(CONFIG)
+    made = {f"a{EVIL}": EVIL, "b/c": "d"}
+    store.save(dataclasses.replace(run, provenance=made))
+    KINDS["checkpoint"](store).write_bytes(b"nothing")
+    for words in (["status"], ["status", "--json"], ["export", f"--out={tmp_path / 'a.csv'}"]):
+        cli.main([*words, str(place)])
+    cli.main(["merge", str(tmp_path / "new"), str(place)])
+    path = store.run_file(CONFIG.replace(T=6))
+    meta, arrays = read(path)
+    write(path, {**meta, "schema_version": SCHEMA_VERSION + 1, "toysup": EVIL}, arrays)
+    cli.main(["status", str(place)])
+    out, err = capsys.readouterr()
+    result = open_sweep(tmp_path / "new")
+    shown = [
+        out,
+        err,
+        result._repr_html_(),
+        result.run(T=4)._repr_html_(),
+        repr(result.failed[0][1]),
+    ]
+    shown += [str(result.dataset), (tmp_path / "a.csv").read_text(), caplog.text]
+    for text in shown:
+        assert not any(
+            unicodedata.category(c) in ("Cc", "Cf", "Zl") for c in text.replace("\n", "")
+        )
+    assert "\\x1b[31mred" in out and "\nall is well" not in out + err
+    assert "a later" not in err and err.count("\n") <= 4
+    assert dict(result.dataset.attrs)["made_with_b_c"] == "d"
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_of_a_csv_begins_a_formula(store: Store, tmp_path: Path, start: str) -> None:
+    store.save_failure(FAILED, f"{start}cmd|' /C calc'!A0", step=1)
+    table = open_sweep(store.path).export(tmp_path / "a.csv").read_text()
+    cells = [cell for row in csv.reader(io.StringIO(table)) for cell in row]
+    assert not any(cell.startswith(("=", "+", "@", "\t", "\r", "-c")) for cell in cells)
+    assert any("cmd" in cell for cell in cells)

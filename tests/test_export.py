@@ -7,6 +7,7 @@ import csv
 import html.parser
 import math
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -232,11 +233,12 @@ def test_a_partial_table_quotes_and_leaves_empty(partial, tmp_path):
 @pytest.mark.parametrize("text", ["a\rb", "a\nb", "a\r\nb", 'a "b", c', "=1", "é\t", "x\udc80"])
 def test_any_reason_is_one_field_of_a_table(tmp_path, text):
     result = made({"status": "failed", "error": text}, None)
-    clean = text.replace("\udc80", "\\udc80")
+    clean = text.encode("unicode_escape").decode() if "\xe9" not in text else "\xe9\\t"
     with open(result.export(tmp_path / "a.csv"), newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     assert len(rows) == 3 and len({len(row) for row in rows}) == 1
-    assert rows[1][rows[0].index("error")] == clean
+    quoted = f"'{clean}" if clean.startswith("=") else clean  # or it would be a formula
+    assert rows[1][rows[0].index("error")] == quoted
     pytest.importorskip("pyarrow")
     assert pandas.read_parquet(result.export(tmp_path / "a.parquet")).error[0] == clean
 
@@ -478,3 +480,36 @@ def test_on_the_command_line(partial, tmp_path):
     assert len(pandas.read_csv(tmp_path / "t.csv")) == 6
     bad = toysup_cli("export", partial, "--out", tmp_path / "t.xls")
     assert bad.returncode == 2 and "must end in one of" in bad.stderr
+
+
+def test_a_second_ctrl_c_leaves_nothing_of_a_folder(tmp_path, monkeypatch):
+    pytest.importorskip("zarr")
+    real, calls = shutil.rmtree, []
+
+    def rmtree(folder, **options):
+        calls.append(folder)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        real(folder, **options)
+
+    def to_zarr(self, folder, **options):
+        (folder / "half").mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    monkeypatch.setattr(xarray.Dataset, "to_zarr", to_zarr)
+    with pytest.raises(KeyboardInterrupt):
+        made(None).export(tmp_path / "a.zarr")
+    assert len(calls) == 2 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_any_name_in_the_provenance_of_a_run_is_exported(tmp_path, suffix):
+    pytest.importorskip({".nc": "netCDF4", ".zarr": "zarr"}[suffix])
+    made_with = {"a/b": "1", "a.b": "2", "": "3", "é": "4"}
+    result = made({"status": "ok", "provenance": made_with})
+    result.export(tmp_path / f"a{suffix}")
+    engine = {".nc": "netcdf4", ".zarr": "zarr"}[suffix]
+    with xarray.open_dataset(tmp_path / f"a{suffix}", engine=engine) as back:
+        found = {name: text for name, text in back.attrs.items() if name.startswith("made_with")}
+    assert found == {"made_with_a_b": "1, 2", "made_with_": "3", "made_with__": "4"}

@@ -500,7 +500,7 @@ def test_what_makes_no_sense_is_not_believed(tmp_path):
     good.unlink()
     assert running(tmp_path / "r") == [] == running(tmp_path / "nowhere")
     life(tmp_path / "r", host="a\x1b[2J\n")
-    assert running(tmp_path / "r")[0]["host"] == "a?[2J?"
+    assert running(tmp_path / "r")[0]["host"] == "a\\x1b[2J\\n"
 
 
 def test_status_shows_what_is_at_work(tmp_path, capsys):

@@ -14,9 +14,10 @@ import math
 import os
 import re
 import struct
+import sys
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ from toysup._files import (
     opened,
     parse_json,
     replace_file,
+    too_large,
 )
 from toysup._version import __version__
 from toysup.config import TrainConfig
@@ -37,6 +39,7 @@ from toysup.config import TrainConfig
 __all__ = [
     "Kept",
     "is_of",
+    "largest",
     "read",
     "read_checkpoint",
     "read_config",
@@ -52,8 +55,10 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 # Files of schema 1 have no checksum of the whole; the CRCs of their members are looked at.
 _UNSEALED = 1
-# A file that is larger than any run's is refused before it is read.
-_MAX_BYTES = 1 << 36
+# Bytes of what goes into meta-data besides the config: a summary, or where a state stands.
+_META_BYTES = 1 << 16
+# A file that another program wrote in another order is read as a whole, if it is not larger.
+_MAX_OTHER = 1 << 28
 # What is read of a file to get at its meta-data, if that is not longer.
 _HEAD = 4096
 _CHUNK = 1 << 20
@@ -110,8 +115,28 @@ def _seal(digest: hashlib._Hash) -> bytes:
     return _LABEL + digest.hexdigest().encode()
 
 
-def read_meta(path: Path) -> dict[str, Any]:
+def largest(config: TrainConfig) -> int:
+    """Bytes that no file of a config's run exceeds."""
+    return 2 * config.disk() + _META_BYTES
+
+
+def _largest_meta(config: TrainConfig | None, rest: int) -> int:
+    """Bytes that no meta-data exceed; of a run that is not known, in a file with so many others.
+
+    Importances and weights are in both, and repeats in the former alone.
+    """
+    return 8 * rest + (1 << 24) if config is None else 2 * len(config.to_json()) + _META_BYTES
+
+
+def read_meta(
+    path: Path,
+    config: TrainConfig | None = None,
+    limit: Callable[[TrainConfig], int] = largest,
+) -> dict[str, Any]:
     """The meta-data of a whole file, quickly; its arrays may be damaged nevertheless.
+
+    They may be those of another config than the one given, if there is one: it says, by ``limit``
+    too, how much there can be to read.
 
     Raises
     ------
@@ -122,10 +147,15 @@ def read_meta(path: Path) -> dict[str, Any]:
     StoreError
         If it cannot be read, or was written by a later version.
     """
-    with opened(path) as (handle, size):
+    with opened(path, sys.maxsize) as (handle, size):
+        # Every run has files of so many bytes, and the limit takes longer than they do.
+        if config is not None and size > _META_BYTES and size > limit(config):
+            raise too_large(path, size)
         head = os.read(handle, _HEAD)
         found = _first_member(head, size)
         if found is not None and found[1] > len(head):
+            if found[1] - _HEAD > _largest_meta(config, size - found[1]):
+                raise Damaged(path, f"claims {found[1]:,} bytes of meta-data")
             head += _read(handle, found[1] - len(head))
             found = _first_member(head, size)
         text = None if found is None else _meta_text(head[found[0] : found[1]], found[2])
@@ -175,15 +205,18 @@ def _read(handle: int, size: int, offset: int | None = None) -> bytes:
         return file.read(size)
 
 
-def verify(path: Path) -> None:
-    """Compare a file with its checksum, in little memory.
+def verify(path: Path, most: int = sys.maxsize) -> None:
+    """Compare a file of so many bytes at most with its checksum, in little memory.
 
     Raises
     ------
     FileNotFoundError, StoreError
         As :func:`read_meta`.
     """
-    with opened(path) as (handle, size), open(handle, "rb", closefd=False, buffering=0) as file:
+    with (
+        opened(path, most) as (handle, size),
+        open(handle, "rb", closefd=False, buffering=0) as file,
+    ):
         file.seek(max(0, size - _SEAL))
         sealed = file.read(_SEAL)
         if sealed.startswith(_LABEL):
@@ -195,20 +228,28 @@ def verify(path: Path) -> None:
             if _seal(digest) != sealed:
                 raise Damaged(path, _MISMATCH)
             return
-    read(path)  # an old file, or none at all
+    read(path, most)  # an old file, or none at all
 
 
-def read(path: Path) -> tuple[dict[str, Any], Arrays]:
-    """Meta-data and arrays of a file, after the whole of it has been verified.
+def read(path: Path, most: int = _MAX_OTHER) -> tuple[dict[str, Any], Arrays]:
+    """Meta-data and arrays of a file of so many bytes at most, verified as a whole.
 
     Raises
     ------
     FileNotFoundError, StoreError
         As :func:`read_meta`.
+    MemoryError
+        If there is not enough for it.
     """
-    with opened(path) as (handle, size):
-        if size > _MAX_BYTES:
-            raise Damaged(path, f"is larger than any run ({size:,} bytes)")
+    try:
+        return _read_whole(path, most)
+    except MemoryError:
+        size = os.stat(path).st_size
+        raise MemoryError(f"{path}: its {size:,} bytes do not fit in memory twice") from None
+
+
+def _read_whole(path: Path, most: int) -> tuple[dict[str, Any], Arrays]:
+    with opened(path, most) as (handle, size):
         if _read(handle, 4, 0) != b"PK\3\4":
             raise Damaged(path, "is not a readable file of a run" if size else "is empty")
         data = _read(handle, size, 0)
@@ -304,7 +345,7 @@ def read_checkpoint(path: Path, config: TrainConfig) -> tuple[dict[str, Any], Ar
     FileNotFoundError, StoreError
         As :func:`read_meta`; a state of another config is damaged.
     """
-    meta, arrays = read(path)
+    meta, arrays = read(path, config.memory())
     if not is_of(meta, config):
         raise Damaged(path, "holds the state of another config")
     return meta, arrays
@@ -326,7 +367,7 @@ class Kept(NamedTuple):
 
 def read_kept(path: Path, config: TrainConfig) -> Kept:
     """What the meta-data of a state say; raises as :func:`read_checkpoint`."""
-    meta = read_meta(path)
+    meta = read_meta(path, config, TrainConfig.memory)
     if not is_of(meta, config):
         raise Damaged(path, "holds the state of another config")
     step, maker = meta.get("step"), meta.get("maker")

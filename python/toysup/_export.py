@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_export", "export"]
 
+# Seconds in which a folder can be removed.
+_PATIENCE = 2.0
 # What writes a kind of file: any one of these packages, besides pandas and xarray.
 _WRITERS: dict[str, tuple[str, ...]] = {
     ".csv": (),
@@ -80,4 +83,18 @@ def _zarr(result: SweepResult, path: Path) -> None:
     except OSError as error:
         raise StoreError(f"cannot write {str(path)!r}: {reason(error)}") from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(aside)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, even if Ctrl-C comes meanwhile, or zarr's threads still write into it."""
+    stopped: KeyboardInterrupt | None = None
+    until = time.monotonic() + _PATIENCE
+    while os.path.lexists(folder) and time.monotonic() < until:
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            time.sleep(0.01)
+        except KeyboardInterrupt as error:
+            stopped = error
+    if stopped is not None:
+        raise stopped

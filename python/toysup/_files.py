@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from toysup._version import __version__
-from toysup.errors import StoreError
+from toysup.errors import StoreError, printable
 
 __all__ = [
     "Damaged",
@@ -26,6 +26,7 @@ __all__ = [
     "reason",
     "replace_file",
     "temporary",
+    "too_large",
     "unused",
     "write_document",
 ]
@@ -34,8 +35,9 @@ __all__ = [
 SCHEMA_VERSION = 3
 # Documents of schema 1 have no checksum, and records of failures do not say that it is 1.
 _UNSEALED = 1
-# More than any document takes; refused before it is read.
+# More than any document takes, and than its values take in memory; refused before they are there.
 _MAX_DOCUMENT = 1 << 28
+_MAX_VALUES = 1 << 29
 # Bytes of a name that can be longer still: file systems allow 143 at least, and mostly 255.
 _LONG = 100
 # What says that a folder cannot be flushed, rather than that flushing it went wrong.
@@ -131,15 +133,16 @@ def reason(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[tuple[int, int]]:
-    """A descriptor of a regular file, and the file's size.
+def opened(path: Path, most: int) -> Iterator[tuple[int, int]]:
+    """A descriptor of a regular file, and the file's size; ``most`` is what it can be.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     Damaged
-        If it is something else than a file, which opening it neither waits for nor changes.
+        If it is something else than a file, which opening it neither waits for nor changes; or if
+        it is larger, whatever of it is on the disk.
     StoreError
         If it cannot be read.
     """
@@ -156,6 +159,8 @@ def opened(path: Path) -> Iterator[tuple[int, int]]:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise Damaged(path, "is not a regular file")
+        if status.st_size > most:
+            raise too_large(path, status.st_size)
         yield handle, status.st_size
     except StoreError:
         raise
@@ -163,6 +168,11 @@ def opened(path: Path) -> Iterator[tuple[int, int]]:
         raise StoreError(f"cannot read {str(path)!r}: {reason(error)}") from error
     finally:
         os.close(handle)
+
+
+def too_large(path: Path, size: int) -> Damaged:
+    """What a file is that is larger than it can be."""
+    return Damaged(path, f"is larger than any such file ({size:,} bytes)")
 
 
 def check_version(path: Path, data: Mapping[str, Any]) -> int:
@@ -174,7 +184,7 @@ def check_version(path: Path, data: Mapping[str, Any]) -> int:
         raise StoreError(
             f"{path}: written with schema {version}, but toysup {__version__} reads schemas up to "
             f"{SCHEMA_VERSION}: use the version that wrote it, toysup "
-            f"{str(data.get('toysup', '(unknown)'))[:80]}"
+            f"{printable(data.get('toysup', '(unknown)'))[:80]}"
         )
     return version
 
@@ -186,8 +196,16 @@ def _refuse_constant(name: str) -> float:
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
+def _values(data: bytes) -> int:
+    """Bytes that the values of a JSON text take in memory, to judge from its punctuation."""
+    containers = data.count(b"[") + data.count(b"{")
+    return len(data) + 40 * data.count(b",") + 100 * containers + 150 * data.count(b":")
+
+
 def parse_json(path: Path, data: bytes) -> dict[str, Any]:
     """The JSON object that a file holds."""
+    if _values(data) > _MAX_VALUES:
+        raise Damaged(path, "holds more values than any such file")
     try:
         found = _decoder.decode(data.decode())
     except (ValueError, RecursionError) as error:
@@ -207,12 +225,16 @@ def _seal(data: Mapping[str, Any]) -> str:
 def write_document(path: Path, data: Mapping[str, Any]) -> None:
     """Write a JSON document with its schema, who wrote it, and its checksum."""
     whole = {"schema_version": SCHEMA_VERSION, "toysup": __version__, **data}
-    text = json.dumps({**whole, "sha256": _seal(whole)}, indent=1, allow_nan=False)
-    replace_file(path, lambda file: file.write(text.encode()))
+    text = json.dumps({**whole, "sha256": _seal(whole)}, indent=1, allow_nan=False).encode()
+    if len(text) > _MAX_DOCUMENT or _values(text) > _MAX_VALUES:
+        raise StoreError(
+            f"cannot write {str(path)!r}: its {len(text):,} bytes are too many to read"
+        )
+    replace_file(path, lambda file: file.write(text))
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """Read a document.
+def read_document(path: Path, most: int = _MAX_DOCUMENT) -> dict[str, Any]:
+    """Read a document of so many bytes at most.
 
     Raises
     ------
@@ -223,11 +245,11 @@ def read_document(path: Path) -> dict[str, Any]:
     StoreError
         If it cannot be read, or was written by a later version.
     """
-    with opened(path) as (handle, size):
-        if size > _MAX_DOCUMENT:
-            raise Damaged(path, f"is too large for a document ({size:,} bytes)")
-        with open(handle, "rb", closefd=False) as file:
-            data = parse_json(path, file.read(size))
+    with (
+        opened(path, min(most, _MAX_DOCUMENT)) as (handle, size),
+        open(handle, "rb", closefd=False) as file,
+    ):
+        data = parse_json(path, file.read(size))
     version = check_version(path, {"schema_version": _UNSEALED, **data})
     try:
         intact = data.get("sha256", "") == (_seal(data) if "sha256" in data else "")

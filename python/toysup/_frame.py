@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
     from toysup._result import Cell
 
-__all__ = ["frame", "to_csv"]
+__all__ = ["as_cell", "frame", "to_csv"]
 
 # The scalars that count something.
 _COUNTS = ("n_represented", "steps_done")
+# What formulas begin with, and what spreadsheets leave out before them.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # Fields that are integers or None.
 _MAYBE = ("init_seed", "batch_size")
 
@@ -51,10 +53,18 @@ def _plain(values: list[Any]) -> list[Any]:
     return values if numbers else [str(legible(value)) for value in values]
 
 
+def as_cell(value: Any) -> Any:
+    """A value of a CSV: a text that a spreadsheet would take for a formula is quoted for it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
 def to_csv(table: pandas.DataFrame) -> str:
     """As RFC 4180 has it; floats by their shortest form that gives the same bits again."""
     if table["T"].dtype.kind == "f":
         T = ["inf" if value == math.inf else str(int(value)) for value in table["T"]]
         table = table.assign(T=T)
+    for name in table.columns:
+        if table[name].dtype.kind == "O":
+            table = table.assign(**{name: [as_cell(value) for value in table[name]]})
     # These line ends also make sure that a lone \r is quoted.
     return str(table.to_csv(index=False, lineterminator="\r\n"))

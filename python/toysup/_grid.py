@@ -216,7 +216,10 @@ class Grid:
 
     def config(self, index: Index) -> TrainConfig:
         """The config of a cell."""
-        return _cell(self.fixed, self.values(index))
+        fields = {**self.fixed, **self.values(index)}
+        if fields["T"] != math.inf:
+            fields["batch_size"] = None
+        return TrainConfig.from_checked(fields)
 
     def configs(self) -> dict[Index, TrainConfig]:
         """The config of every cell."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toysup._archive import read_config, read_kept, read_meta, verify
+from toysup._archive import largest, read_config, read_kept, read_meta, verify
 from toysup._files import Damaged, read_document, replace_file
 from toysup._folder import STATE, make
 from toysup._notes import log, warn
@@ -87,10 +87,10 @@ def _intact(
         if named is None:
             continue
         try:
-            if name is not _FAILURE:
-                verify(path)
             meta = read_document(path) if name is _FAILURE else read_meta(path)
             config = read_config(path, meta)
+            if name is not _FAILURE:
+                verify(path, config.memory() if name is STATE else largest(config))
             if config.key() != named[1]:
                 raise Damaged(path, "is named as that of another config")
             if name is STATE:

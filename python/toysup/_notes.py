@@ -11,6 +11,8 @@ import logging
 import warnings
 from typing import Any
 
+from toysup.errors import printable
+
 __all__ = ["UNSAID", "is_open", "is_terminal", "log", "warn"]
 
 # What goes wrong with a stream: that it is None, or lacks a method; that it is closed; the system.
@@ -21,9 +23,11 @@ class _Log(logging.LoggerAdapter[logging.Logger]):
     """A logger whose handlers' errors stay its own."""
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """Log, if that can be done."""
-        with contextlib.suppress(*UNSAID):
-            super().log(level, msg, *args, stacklevel=2, **kwargs)
+        """Log one printable line, if that can be done."""
+        if self.isEnabledFor(level):
+            text = printable(str(msg) % args if args else msg)
+            with contextlib.suppress(*UNSAID):
+                super().log(level, "%s", text, stacklevel=2, **kwargs)
 
 
 log = _Log(logging.getLogger("toysup"), {})
@@ -36,7 +40,7 @@ def warn(message: str, category: type[Warning] = RuntimeWarning, *, stacklevel: 
     Where warnings are errors, this is one.
     """
     with contextlib.suppress(*UNSAID):
-        warnings.warn(message, category, stacklevel=stacklevel + 1)
+        warnings.warn(printable(message), category, stacklevel=stacklevel + 1)
 
 
 def is_terminal(stream: Any) -> bool:

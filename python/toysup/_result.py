@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from toysup._grid import Grid, Index, as_label, plain
 from toysup._paths import as_path
 from toysup.config import TrainConfig
-from toysup.errors import nearest, short, unknown
+from toysup.errors import nearest, printable, short, unknown
 from toysup.store import SCHEMA_VERSION, Store
 from toysup.training import Run
 
@@ -83,8 +84,7 @@ class Cell:
         summary = self.summary or {}
         if self.status == "diverged":
             return f"a loss or a norm was not finite at step {summary.get('steps_done', '?')}"
-        # Names of files in it need not be valid text, which no file or terminal would take.
-        return str(summary.get("error", "")).encode(errors="backslashreplace").decode()
+        return printable(summary.get("error", ""))
 
 
 class Failure(tuple[TrainConfig, str]):
@@ -346,7 +346,9 @@ class SweepResult:
         made: dict[str, set[str]] = {}
         for cell in self._cells.values():
             for name, value in (cell.summary or {}).get("provenance", {}).items():
-                made.setdefault(f"made_with_{name}", set()).add(value)
+                # The names that every format of files has for attributes.
+                attribute = re.sub(r"\W", "_", f"made_with_{name}", flags=re.ASCII)
+                made.setdefault(attribute, set()).add(value)
         settings = {"axes": self._grid.axes, "fixed": self._grid.fixed}
         config = json.dumps(plain(settings), sort_keys=True)
         attrs = {name: ", ".join(sorted(values)) for name, values in sorted(made.items())}

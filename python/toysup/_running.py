@@ -14,10 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from toysup._files import replace_file
+from toysup._files import opened, parse_json, replace_file
 from toysup._version import __version__
 from toysup.config import TrainConfig
-from toysup.errors import StoreError
+from toysup.errors import StoreError, printable
 
 __all__ = ["LATE", "Pulse", "running"]
 
@@ -30,6 +30,7 @@ _OLD = 120.0
 # More than any sign of life takes.
 _MAX_BYTES = 1 << 20
 _MAX_RUNS = 1000
+_MAX_FILES = 10_000
 _MAX_PID = 1 << 31
 _MAX_INT = 1 << 64
 
@@ -131,10 +132,11 @@ def running(folder: Path) -> list[dict[str, Any]]:
 
 def _documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The signs of life in a folder, those of the dead included."""
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob("*.json"))[:_MAX_FILES]:
         try:
-            if path.is_file() and path.stat().st_size <= _MAX_BYTES:
-                yield path, _checked(json.loads(path.read_text(encoding="utf-8")))
+            with opened(path, _MAX_BYTES) as (handle, size):
+                document = parse_json(path, os.read(handle, size))
+            yield path, _checked(document)
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             continue  # being written, being removed, or not ours
 
@@ -220,4 +222,4 @@ def _real(value: object) -> float:
 def _printable(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("not a text")
-    return "".join(c if c.isprintable() else "?" for c in value[:255])
+    return printable(value[:255])

@@ -40,6 +40,9 @@ _CHOICES = {
     "dtype": ("float32", "float64"),
 }
 
+# The least eps: a denormal one would be lost.
+_TINY = {dtype: float(np.finfo(dtype).tiny) for dtype in ("float32", "float64")}
+
 
 def as_int(name: str, value: object, low: int, high: int) -> int:
     """``value`` as an int in [low, high]; bool and float are refused."""
@@ -346,7 +349,7 @@ class TrainConfig:
         for name, value in values.items():
             object.__setattr__(self, name, value)
         self._check_init()
-        tiny = float(np.finfo(self.dtype).tiny)
+        tiny = _TINY[self.dtype]
         if self.eps < tiny:
             raise ValueError(f"eps must be at least {tiny:g} for {self.dtype}, got {self.eps}")
         base = self.importance
@@ -366,6 +369,24 @@ class TrainConfig:
             raise ValueError(f"init = 'polygon' is for m = 2, got m = {self.m}")
         if self.init == "polygon" and self.T == math.inf:
             raise ValueError("init = 'polygon' is for a finite T, got inf")
+
+    @classmethod
+    def from_checked(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """A config of all fields, each as a config holds it; whether they fit is checked quickly.
+
+        A grid may have 1,000,000 cells, and knows the values of every axis to be right.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they do not fit together.
+        """
+        if not _fit(values):
+            return cls(**values)  # which says what is wrong
+        config = object.__new__(cls)
+        for name in FIELDS:
+            object.__setattr__(config, name, values[name])
+        return config
 
     @classmethod
     def from_fields(cls, values: Mapping[str, Any]) -> TrainConfig:
@@ -567,6 +588,21 @@ def log_steps(steps: int, count: int) -> npt.NDArray[np.int64]:
     grid = np.rint(np.geomspace(1, steps, min(count, steps))).astype(np.int64)
     grid[-1] = steps
     return np.unique(grid)
+
+
+def _fit(values: Mapping[str, Any]) -> bool:
+    """Whether values that are right one by one are certain to be a config."""
+    n, m, T, importance = (values[name] for name in ("n", "m", "T", "importance"))
+    repeats, init = values["repeats"], values["init"]
+    shaped = init.W.shape == (m, n) if isinstance(init, Weights) else init != "polygon"
+    return (
+        shaped
+        and m <= n
+        and (values["batch_size"] is None or T == math.inf)
+        and (importance == 1.0 or (isinstance(importance, tuple) and len(importance) == n))
+        and (not repeats or (T != math.inf and repeats[-1][0] < T))
+        and values["eps"] >= _TINY[values["dtype"]]
+    )
 
 
 def _named(init: Callable[..., None]) -> Callable[..., None]:

@@ -7,6 +7,7 @@ the classes here are for what can go wrong although the arguments were right.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
@@ -120,6 +121,23 @@ def closest(name: str, known: Iterable[str]) -> tuple[str, str]:
     close = [k for k in known if len(word) > 2 and k.startswith(word)]
     close = close or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return (close[0], "") if close else ("", "")
+
+
+def printable(text: object, keep: str = "") -> str:
+    """``str`` of a value without anything that a terminal obeys.
+
+    Control characters, ends of lines, changes of the direction of writing and what is no Unicode
+    become escapes as Python writes them; those in ``keep`` stay.
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(
+        c
+        if c.isprintable() or c in keep or unicodedata.category(c) == "Zs"
+        else c.encode("unicode_escape").decode()
+        for c in text
+    )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

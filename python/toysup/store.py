@@ -25,6 +25,7 @@ import numpy.typing as npt
 from toysup._archive import (
     Kept,
     is_of,
+    largest,
     read_checkpoint,
     read_config,
     read_kept,
@@ -56,6 +57,8 @@ __all__ = ["SCHEMA_VERSION", "Store"]
 
 Found = TypeVar("Found")
 Packed = tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]
+# Characters that are kept of a reason.
+_MAX_ERROR = 10_000
 # What becomes of a run whose state is damaged: another state of its may be there.
 _NOT_USED = "and its run does not go on from there"
 # The files of a run are named several times in a row.
@@ -226,7 +229,7 @@ class Store:
 
     def save_failure(self, config: TrainConfig, error: str, *, step: int = 0) -> None:
         """Record that a run failed after that many steps; it is tried again by the next sweep."""
-        data = {"status": "failed", "error": error, "steps_done": step}
+        data = {"status": "failed", "error": error[:_MAX_ERROR], "steps_done": step}
         write_document(self.failure_file(config), {"config": json.loads(config.to_json()), **data})
 
     def load(self, config: TrainConfig) -> Run:
@@ -271,7 +274,7 @@ class Store:
 
         def look() -> dict[str, Any] | None:
             with contextlib.suppress(FileNotFoundError):
-                verify(self.run_file(config))
+                verify(self.run_file(config), largest(config))
             return self._summary(config)
 
         found = self._or_set_aside(look, "and the run is trained again")
@@ -285,11 +288,12 @@ class Store:
             return read_summary(self.run_file(config), config)
         path = self.failure_file(config)
         try:
-            data = read_document(path)
+            # Each character may take six, and each number of the config a line of its own.
+            data = read_document(path, 8 * len(config.to_json()) + 6 * _MAX_ERROR + 4096)
         except FileNotFoundError:
             return None
         error, steps = data.get("error"), data.get("steps_done", 0)
-        if not isinstance(error, str) or type(steps) is not int:
+        if not isinstance(error, str) or type(steps) is not int or not 0 <= steps <= config.steps:
             raise Damaged(path, "not a readable record of a failure")
         if not is_of(data, config):
             raise Damaged(path, "is the record of another config")

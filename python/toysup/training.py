@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup import metrics
-from toysup._archive import is_of, read, read_config, read_meta, write
+from toysup._archive import is_of, largest, read, read_config, read_meta, write
 from toysup._backend import backend
 from toysup._checkpoint import Checkpoint, as_interval
 from toysup._files import Damaged
@@ -32,7 +32,7 @@ from toysup._types import HISTORY, HISTORY_TEST, Array, Backend, Options, RawRun
 from toysup._version import __version__
 from toysup.config import FIELDS, TrainConfig, as_int
 from toysup.data import SparseBatch, as_csr, sample
-from toysup.errors import RunFailedError, nearest, short, unknown
+from toysup.errors import RunFailedError, nearest, printable, short, unknown
 
 if TYPE_CHECKING:
     import xarray
@@ -234,7 +234,7 @@ def read_summary(path: Path, config: TrainConfig) -> dict[str, Any]:
     FileNotFoundError, StoreError
         As :func:`load_run`; the run of another config is taken for damaged.
     """
-    meta = read_meta(path)
+    meta = read_meta(path, config)
     if not is_of(meta, config):
         raise Damaged(path, "holds the run of another config")
     if meta["schema_version"] < _OWN_GAIN:  # n_represented had another meaning
@@ -254,10 +254,16 @@ def _summary(path: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
             "status": status,
             **{name: float(found[name]) for name in _SCALARS},
             "steps_done": as_int("steps_done", steps, 0, 2**40),
-            "provenance": {str(k): str(v) for k, v in made},
+            "provenance": {printable(_text(k)): printable(_text(v)) for k, v in made},
         }
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise Damaged(path, f"has no valid summary ({str(error)[:200]})") from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"not a text: {short(value)}")
+    return value
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:
@@ -272,7 +278,8 @@ def load_run(path: str | os.PathLike[str]) -> Run:
     """
     path = as_path("path", path)
     try:
-        meta, found = read(path)
+        config = read_config(path, read_meta(path))
+        meta, found = read(path, largest(config))
     except FileNotFoundError:
         raise FileNotFoundError(f"no run file at {str(path)!r}") from None
     config, summary = read_config(path, meta), _summary(path, meta)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from toysup._files import reason
 from toysup._notes import UNSAID, is_open
+from toysup.errors import printable
 
 if TYPE_CHECKING:
     from toysup import SweepResult, TrainConfig
@@ -87,8 +88,8 @@ def show(text: str) -> None:
 
 
 def write(stream: Any, text: str) -> None:
-    """A line, at once."""
-    stream.write(f"{text}\n")
+    """Lines, at once."""
+    stream.write(printable(text, keep="\n") + "\n")
     if hasattr(stream, "flush"):
         stream.flush()
 
@@ -121,7 +122,8 @@ def end(code: int) -> int:
 def complain(kind: str, text: object) -> None:
     """A line on stderr, if that can be written to."""
     with contextlib.suppress(*UNSAID):
-        write(sys.stderr, f"toysup: {kind}: {' '.join(str(text).split())}")
+        line = " ".join(printable(text, keep="\n\t").split())
+        write(sys.stderr, f"toysup: {kind}: {line}")
 
 
 def counts_of(result: SweepResult) -> dict[str, int]:
@@ -149,7 +151,7 @@ def point_of(result: SweepResult, config: TrainConfig) -> dict[str, Any]:
 
 def in_one_line(where: Iterable[tuple[str, Any]]) -> str:
     """Such a place in words."""
-    return ", ".join(f"{axis}={value}" for axis, value in where)
+    return printable(", ".join(f"{axis}={value}" for axis, value in where))
 
 
 def report_failures(result: SweepResult) -> int:

@@ -22,6 +22,7 @@ from toysup.cli._output import (
     report_failures,
     say,
 )
+from toysup.errors import printable
 
 if TYPE_CHECKING:
     from toysup import SweepResult
@@ -121,9 +122,8 @@ def _status_text(document: dict[str, Any], cells: dict[tuple[float, int], Counte
     lines = [["T", *(f"m={m}" for m in sorted(sizes))]]
     for T in dict.fromkeys(T for T, _ in cells):
         lines.append([str(T), *(show(cells.get((T, m))) for m in sorted(sizes))])
-    head = (
-        f"{document['store']}: {in_words(document['counts'])}; {document['seconds']:.0f} s of work"
-    )
+    work = f"{document['seconds']:.0f} s of work"
+    head = f"{printable(document['store'])}: {in_words(document['counts'])}; {work}"
     reasons = []
     for failure in document["failures"]:
         *where, (_, reason) = failure.items()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toysup._files import replace_file
+from toysup._frame import as_cell
 from toysup._grid import plain
 
 __all__ = ["Cell", "Table", "align"]
@@ -58,7 +59,8 @@ class Table:
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.columns)
-        writer.writerows(["" if _blank(value) else value for value in row] for row in self.rows)
+        for row in self.rows:
+            writer.writerow(["" if _blank(value) else as_cell(value) for value in row])
         path = folder / f"{self.name}.csv"
         replace_file(path, lambda file: file.write(text.getvalue().encode()))
         return path
