@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import _thread
 import concurrent.futures
+import dataclasses
 import multiprocessing
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +18,15 @@ import pytest
 
 import toysup
 from helpers import run_bits
-from toysup import RunFailedError, SweepInterrupted, TrainConfig, open_sweep, sweep
+from toysup import (
+    RunFailedError,
+    SweepInterrupted,
+    TrainConfig,
+    _executors,
+    _memory,
+    open_sweep,
+    sweep,
+)
 from toysup._executors import Failed, train_alone
 from toysup.store import Store
 
@@ -71,7 +81,7 @@ def test_one_thread_a_worker_unless_told(backend, monkeypatch):
     class Here(concurrent.futures.Executor):
         def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
             future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-            seen.append((function, *args[1:]))
+            seen.append((function, *args[1:4]))
             future.set_result(function(*args, **kwargs))
             return future
 
@@ -325,3 +335,84 @@ def test_the_roads_cross(backend, serial, tmp_path: Path):
     sweep(CONFIG, **AXES, shard="1/2", store=tmp_path / "other")
     toysup.merge(tmp_path / "s", [tmp_path / "other"])
     assert all_bits(sweep(CONFIG, **AXES, store=tmp_path / "s")) == serial
+
+
+# --------------------------------------------------------------------------------------- memory
+
+
+class Counting(concurrent.futures.ThreadPoolExecutor):
+    """Counts the runs that are with it."""
+
+    now = most = 0
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self.now += 1
+        self.most = max(self.most, self.now)
+
+        def ended(future: Any) -> None:
+            self.now -= 1
+
+        future = super().submit(function, *args, **kwargs)
+        future.add_done_callback(ended)
+        return future
+
+
+class Processes(Counting):
+    """Takes itself for one of processes."""
+
+    _processes: dict[int, Any] = {}  # noqa: RUF012
+
+
+class Elsewhere(concurrent.futures.Executor):
+    """Says nothing about its workers."""
+
+    def __init__(self, workers: int) -> None:
+        self.inner = Counting(workers)
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return self.inner.submit(function, *args, **kwargs)
+
+
+def test_only_what_fits_in_this_machine_is_with_its_workers(backend, monkeypatch):
+    need = CONFIG.memory()
+    monkeypatch.setattr(_memory, "machine", lambda: 4 * need)  # of which runs have nine tenths
+    monkeypatch.setattr(_executors, "machine", lambda: int(3.4 * (need + _executors._PROCESS)))
+    monkeypatch.setattr(_executors, "_is_threads", lambda executor: type(executor) is Counting)
+    for kind in (Counting, Processes):
+        with kind(4) as executor:
+            result = sweep(CONFIG, seed=range(9), executor=executor)
+        assert (result.dataset.status == "ok").all()
+        assert 1 < executor.most <= 3
+    result = sweep(CONFIG, seed=range(9), executor=(elsewhere := Elsewhere(4)))
+    assert elsewhere.inner.most > 3  # each worker sees to its own
+    elsewhere.inner.shutdown()
+
+
+def test_what_cannot_fit_is_refused_where_workers_are_here(backend, monkeypatch, tmp_path):
+    monkeypatch.setattr(_memory, "machine", lambda: CONFIG.memory() - 1)
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as executor,
+        pytest.raises(MemoryError, match="the largest run of this sweep needs"),
+    ):
+        sweep(CONFIG, executor=executor, store=tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_worker_drops_the_run_of_a_sweep_that_is_over(backend):
+    how = (1, backend.name, toysup.__version__)
+    with _executors._calling() as caller:
+        assert not caller.is_over()
+        assert isinstance(train_alone(CONFIG, *how, caller), toysup.Run)
+    assert caller.is_over() and not caller.is_dead()
+    assert train_alone(CONFIG, *how, caller) is None
+    elsewhere = dataclasses.replace(caller, host="elsewhere")
+    assert isinstance(train_alone(CONFIG, *how, elsewhere), toysup.Run)
+
+
+def test_workers_need_no_room_for_the_flag(backend, serial, monkeypatch):
+    def full(**options: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkstemp", full)
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        assert all_bits(sweep(CONFIG, **AXES, executor=executor)) == serial

@@ -27,7 +27,7 @@ from toysup import (
     StoreError,
     SweepInterrupted,
     TrainConfig,
-    _running,
+    _processes,
     cli,
     open_sweep,
     sweep,
@@ -396,7 +396,7 @@ def life(folder: Path, **changes: Any) -> Path:
     folder.mkdir(exist_ok=True)
     document = {
         **{"host": socket.gethostname(), "pid": os.getpid(), "began": time.time() - 600},
-        **{"system": _running._system(), "started": _running._started(os.getpid())},
+        **{"system": _processes.system(), "started": _processes.started(os.getpid())},
         **{"updated": time.time(), "runs": 8, "done": 3, "failed": 1, "diverged": 0},
         **{"share": 0.25, "seconds_left": 1800.0},
         "running": [{"T": "inf", "m": 2, "seed": 5, "step": 1000, "steps": 50_000}],
@@ -453,7 +453,7 @@ def test_the_number_of_a_dead_process_may_be_given_again(tmp_path):
 @LINUX
 def test_a_process_that_nobody_waits_for_is_dead(tmp_path):
     with subprocess.Popen(["sleep", "60"]) as process:
-        started = _running._started(process.pid)
+        started = _processes.started(process.pid)
         life(tmp_path / "r", pid=process.pid, started=started)
         assert len(running(tmp_path / "r")) == 1
         process.kill()

@@ -79,8 +79,8 @@ def start(function: Callable[..., None], *arguments: str) -> subprocess.Popen[st
 
 
 def say(**words: Any) -> None:
-    """One line for :func:`heard`."""
-    print(json.dumps(words), flush=True)
+    """One line for :func:`heard`, whole, whoever else writes there."""
+    os.write(1, f"{json.dumps(words)}\n".encode())
 
 
 def heard(process: subprocess.Popen[str], returncode: int = 0) -> dict[str, Any]:
@@ -356,6 +356,64 @@ def test_ctrl_c_in_a_terminal_stops_workers_too(backend, method):
     sent = interrupted(process, group=True)
     said = heard(process)
     assert said["interrupted"] and said["end"] - sent < ALLOWED
+
+
+def told(function: Callable[..., Any], *args: Any) -> Any:
+    """Say, in a worker, that it begins."""
+    say(worker=True)
+    return function(*args)
+
+
+class Telling(concurrent.futures.ProcessPoolExecutor):
+    """Its workers say when they begin."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        return super().submit(told, function, *args, **kwargs)
+
+
+def endless_on_workers_that_tell(method: str) -> None:
+    ignore_fork_warning()
+    context = multiprocessing.get_context(method)
+    with Telling(2, mp_context=context) as executor:
+        endless(executor=executor)
+
+
+def both_have_begun(process: subprocess.Popen[str]) -> None:
+    """Wait until both workers train."""
+    assert process.stdout is not None
+    said = sorted(process.stdout.readline() for _ in range(3))
+    if said != ['{"ready": true}\n', *2 * ['{"worker": true}\n']]:
+        os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail(f"it said {said}, and {process.communicate()}")
+
+
+@posix
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_ctrl_c_that_the_sweep_alone_hears_stops_its_workers(backend, method):
+    process = start(endless_on_workers_that_tell, method)
+    both_have_begun(process)
+    process.send_signal(signal.SIGINT)
+    assert heard(process)["interrupted"]  # the pool's end waits for what its workers do
+
+
+@posix
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_workers_end_with_a_sweep_that_is_killed(backend, method):
+    process = start(endless_on_workers_that_tell, method)
+    both_have_begun(process)
+    process.kill()
+    heard(process, returncode=-signal.SIGKILL)  # they have its stdout, which they close by ending
+
+
+def test_threads_as_executor_stop_with_the_sweep(backend):
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with (
+        pytest.raises(SweepInterrupted, match="interrupted: 0 of 4 runs"),
+        concurrent.futures.ThreadPoolExecutor(2) as executor,
+    ):
+        sweep(ENDLESS, seed=range(4), executor=executor)
+    timer.join()
 
 
 class Struck(concurrent.futures.Executor):

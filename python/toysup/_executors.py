@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-import collections
 import concurrent.futures
-from collections.abc import Callable, Sequence
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from toysup._backend import backend, load
 from toysup._interrupt import Interrupt
-from toysup._memory import refuse_memory
+from toysup._memory import available, budget, machine, refuse_memory, share
+from toysup._processes import host, is_there, started, system
 from toysup._types import Backend, RawRun
 from toysup._version import __version__
 from toysup.config import TrainConfig
 from toysup.errors import BackendError, RunFailedError
 from toysup.training import Run, from_raw
 
-__all__ = ["Failed", "train_alone", "train_on"]
+__all__ = ["Caller", "Failed", "train_alone", "train_on", "works_here"]
 
 # What an executor says of runs that it will not do any more; the second if it was shut.
 _BROKEN = (concurrent.futures.BrokenExecutor, concurrent.futures.CancelledError)
 # Runs at a time with an executor that does not say how many workers it has.
 _PLACES = 256
+# Bytes of a worker process besides its run: Python, NumPy, and what the run is kept in.
+_PROCESS = 64 << 20
+# Seconds between two looks at the process that a worker belongs to.
+_LOOK = 0.5
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,91 @@ class Failed:
     step: int = 0
 
 
+@dataclass(frozen=True)
+class Caller:
+    """The sweep that a worker trains for, as far as it can be seen from there.
+
+    Attributes
+    ----------
+    host, system, pid, started
+        Which process it is: see ``_processes.is_there``.
+    flag : str
+        A file that is there while results are wanted.
+    folder : pair of int
+        Device and inode of its folder, which tell whether that is the same at the worker.
+    """
+
+    host: str
+    system: str | None
+    pid: int
+    started: str | None
+    flag: str
+    folder: tuple[int, int]
+
+    def is_over(self) -> bool:
+        """Whether nobody wants results any more; False where that cannot be seen."""
+        if (self.host, self.system) != (host(), system()):
+            return False
+        with contextlib.suppress(OSError):
+            if _identity(os.path.dirname(self.flag)) == self.folder:
+                return not os.path.exists(self.flag) or self.is_dead()
+        return self.is_dead()
+
+    def is_dead(self) -> bool:
+        """Whether the process has ended; False where that cannot be seen."""
+        return is_there(self.host, self.system, self.pid, self.started) is False
+
+
+@contextlib.contextmanager
+def _calling() -> Iterator[Caller]:
+    """The caller of workers that this process is: it wants results while this is entered."""
+    me = (host(), system(), os.getpid(), started(os.getpid()))
+    try:
+        handle, flag = tempfile.mkstemp(prefix="toysup-")
+        os.close(handle)
+        folder = _identity(os.path.dirname(flag))
+    except OSError:  # there is no room for an empty file: workers see only whether we live
+        yield Caller(*me, "", (0, 0))
+        return
+    try:
+        yield Caller(*me, flag, folder)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(flag)
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino
+
+
+_following = threading.Lock()
+
+
+def _follow(caller: Caller) -> None:
+    """Let this process end with the caller's, if it is a worker of its pool.
+
+    Such a pool's workers are no use to anybody then, but wait for ever to be told what to do.
+    """
+    import multiprocessing
+
+    parent = multiprocessing.parent_process()
+    if parent is None or parent.pid != caller.pid or os.name != "posix":
+        return
+    if not _following.acquire(blocking=False):
+        return  # for good: one thread looks, as long as this process lives
+    before = os.getppid()  # the caller, or what forked this for it
+
+    def look() -> None:
+        while os.getppid() == before and not caller.is_dead():
+            time.sleep(_LOOK)
+        with contextlib.suppress(OSError):
+            os.unlink(caller.flag)
+        os._exit(1)
+
+    threading.Thread(target=look, name="toysup-follow", daemon=True).start()
+
+
 def outcome(config: TrainConfig, raw: RawRun, chosen: Backend) -> Run | Failed:
     """What a backend returned."""
     if raw["status"] == "failed":
@@ -41,9 +137,9 @@ def outcome(config: TrainConfig, raw: RawRun, chosen: Backend) -> Run | Failed:
 
 
 def train_alone(
-    config: TrainConfig, n_jobs: int, backend_name: str, version: str
+    config: TrainConfig, n_jobs: int, backend_name: str, version: str, caller: Caller | None = None
 ) -> Run | Failed | None:
-    """One run, in a worker; None if the worker was interrupted.
+    """One run, in a worker; None if the worker was interrupted, or the caller's sweep is over.
 
     The worker must be of the same version, and takes the same backend: bits shall not depend on
     where a run is trained.
@@ -51,12 +147,19 @@ def train_alone(
     if version != __version__:
         raise BackendError(f"this worker has toysup {__version__}, the sweep toysup {version}")
     chosen = load(backend_name)
+    if caller is not None:
+        _follow(caller)
+        if caller.is_over():
+            return None
     refuse_memory(config.memory(), "this run")
+    jobs, _ = budget(n_jobs, config.memory())
     results: list[RawRun] = []
     with Interrupt() as interrupt:
-        chosen.train_many(
-            [config], n_jobs, lambda _, raw: results.append(raw), lambda _: interrupt.is_set()
-        )
+
+        def poll(work: float) -> bool:
+            return interrupt.is_set() or (caller is not None and caller.is_over())
+
+        chosen.train_many([config], jobs, lambda _, raw: results.append(raw), poll)
     return outcome(config, results[0], chosen) if results else None
 
 
@@ -70,7 +173,8 @@ def train_on(
     """Train on an executor, the longest run first; True if a worker was interrupted.
 
     A few more runs are with it than it has workers: what has ended and is not kept yet cannot pile
-    up, however slowly it is written.
+    up, however slowly it is written. Where its workers are on this machine, only as many are with
+    it as fit in memory together. When this ends, workers stop what they do.
 
     Raises
     ------
@@ -78,18 +182,24 @@ def train_on(
         If the executor broke or was shut. What had finished has been handed over.
     """
     cost = [config.step_cost() * config.steps for config in configs]
-    waiting = collections.deque(sorted(range(len(configs)), key=lambda i: -cost[i]))
+    waiting = sorted(range(len(configs)), key=lambda i: -cost[i])
+    limit, each = _memory(executor)
+    size = [config.memory() + each for config in configs]
     futures: dict[concurrent.futures.Future[Run | Failed | None], int] = {}
     work, dropped = 0.0, False
     broken: BaseException | None = None
     how = (n_jobs, backend().name, __version__)
 
-    def submit() -> None:
+    def submit(caller: Caller) -> None:
         nonlocal broken
-        while waiting and broken is None and len(futures) < _places(executor):
-            i = waiting.popleft()
+        while broken is None and len(futures) < _places(executor):
+            left = limit - sum(size[i] for i in futures.values())
+            i = next((i for i in waiting if not futures or size[i] <= left), None)
+            if i is None:
+                return
+            waiting.remove(i)
             try:
-                futures[executor.submit(train_alone, configs[i], *how)] = i
+                futures[executor.submit(train_alone, configs[i], *how, caller)] = i
             except RuntimeError as error:  # broken, or shut
                 if len(waiting) == len(configs) - 1 and not isinstance(error, _BROKEN):
                     raise
@@ -112,12 +222,13 @@ def train_on(
                 on_outcome(i, result)
 
     try:
-        while not poll(work):
-            submit()
-            if not futures:
-                break
-            concurrent.futures.wait(futures, timeout=0.05, return_when="FIRST_COMPLETED")
-            collect()
+        with _calling() as caller:
+            while not poll(work):
+                submit(caller)
+                if not futures:
+                    break
+                concurrent.futures.wait(futures, timeout=0.05, return_when="FIRST_COMPLETED")
+                collect()
     finally:
         for future in list(futures):
             if future.cancel():
@@ -147,6 +258,31 @@ def _workers(executor: Any) -> int | None:
         return int(sum(executor._client.nthreads().values()))  # Dask
     except Exception:  # noqa: BLE001  another kind, or a client that is lost: the runs will tell
         return None
+
+
+def works_here(executor: Any) -> bool:
+    """Whether the workers of an executor are known to be on this machine."""
+    if _is_threads(executor) or hasattr(executor, "_processes"):  # concurrent.futures and loky
+        return True
+    try:
+        workers = [urlsplit(worker) for worker in executor._client.nthreads()]  # Dask
+    except Exception:  # noqa: BLE001  as above
+        return False
+    here = ("127.0.0.1", "::1", "localhost")
+    return bool(workers) and all(w.scheme == "inproc" or w.hostname in here for w in workers)
+
+
+def _memory(executor: Any) -> tuple[int, int]:
+    """Bytes that the runs of all workers may take together, and what each takes besides."""
+    if not works_here(executor):
+        return sys.maxsize, 0  # whoever starts workers elsewhere sees to it
+    if _is_threads(executor):
+        return share(available()), 0
+    return share(machine()), _PROCESS
+
+
+def _is_threads(executor: Any) -> bool:
+    return isinstance(executor, concurrent.futures.ThreadPoolExecutor)
 
 
 def _result(

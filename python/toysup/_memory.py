@@ -10,9 +10,9 @@ from typing import NamedTuple
 from toysup import _groups
 from toysup._groups import control_groups, lines
 
-__all__ = ["available", "budget", "refuse_memory"]
+__all__ = ["available", "budget", "machine", "refuse_memory", "share"]
 
-# The share of what is left that runs may take together: nothing else must starve.
+# The share of what is left that runs may take together.
 _SHARE = 0.9
 # A thread's stack where the system sets no limit, and the address space that glibc's malloc
 # reserves for it.
@@ -35,6 +35,12 @@ _NAMES = {
 }
 
 
+def machine() -> int | None:
+    """Bytes that all processes in this one's control groups may still take together."""
+    known = [left for left in (_system(), *_control_groups()) if left is not None]
+    return max(0, min(known)) if known else None
+
+
 def available(threads: int = 2) -> int | None:
     """Bytes that this process may still take beside so many new threads; None if no limit is known.
 
@@ -43,7 +49,7 @@ def available(threads: int = 2) -> int | None:
     its data leave. One run has two threads on the native backend.
     """
     limits = (limit.left - threads * limit.thread for limit in _limits())
-    known = [left for left in (_system(), *_control_groups(), *limits) if left is not None]
+    known = [left for left in (machine(), *limits) if left is not None]
     return max(0, min(known)) if known else None
 
 
@@ -56,8 +62,12 @@ def budget(n_jobs: int, largest: int) -> tuple[int, int]:
     for limit in _limits():
         n_jobs = min(n_jobs, (limit.left - limit.thread) // (limit.thread + largest))
     n_jobs = max(1, n_jobs)
-    left = available(n_jobs + 1)
-    return n_jobs, sys.maxsize if left is None else int(_SHARE * left)
+    return n_jobs, share(available(n_jobs + 1))
+
+
+def share(left: int | None) -> int:
+    """What runs may take of what is left: nothing else must starve."""
+    return sys.maxsize if left is None else int(_SHARE * left)
 
 
 def refuse_memory(needed: int, what: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import secrets
@@ -15,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from toysup._files import opened, parse_json, replace_file
+from toysup._processes import host, is_there, started, system
 from toysup._version import __version__
 from toysup.config import TrainConfig
 from toysup.errors import StoreError, printable
@@ -75,10 +75,10 @@ class Pulse:
         self._due = time.monotonic() + _EVERY
         document = {
             "toysup": __version__,
-            "host": _host(),
+            "host": host(),
             "pid": os.getpid(),
-            "system": _system(),
-            "started": _started(os.getpid()),
+            "system": system(),
+            "started": started(os.getpid()),
             "began": self._began,
             "updated": time.time(),
             "runs": len(self._configs),
@@ -143,48 +143,14 @@ def _documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def _is_alive(document: Mapping[str, Any]) -> bool:
     """Whether a process is there, as far as can be seen from here, or else was heard lately."""
-    pid = document["pid"]
-    if (document["host"], document["system"]) == (_host(), _system()) and os.name == "posix":
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        except OSError:
-            pass  # of another user
-        started = _started(pid)
-        if started is not None and document["started"] is not None:
-            return bool(started == document["started"])  # or else its number was given again
-    return bool(abs(time.time() - document["updated"]) < _OLD)
-
-
-def _host() -> str:
-    return _printable(socket.gethostname())
-
-
-@functools.cache
-def _system() -> str | None:
-    """What tells apart where process numbers mean something else: boots, and containers."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return f"{file.read().strip()} {os.stat('/proc/self/ns/pid').st_ino}"
-    except (OSError, ValueError):
-        return None  # not Linux
-
-
-def _started(pid: int) -> str | None:
-    """When a process was started, in ticks of the system, "dead" if it is; None if unknown."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            words = file.read().rpartition(b")")[2].split()  # behind the program's name
-        return "dead" if words[0] in b"ZXx" else words[19].decode()
-    except (OSError, LookupError, ValueError):
-        return None
+    seen = is_there(*(document[name] for name in ("host", "system", "pid", "started")))
+    return abs(time.time() - document["updated"]) < _OLD if seen is None else seen
 
 
 def _checked(document: Any) -> dict[str, Any]:
     """The document with every value as it should be; ``ValueError`` and the like if one is not."""
     # Older versions did not say the last two.
-    left, system, started = document["seconds_left"], *map(document.get, ("system", "started"))
+    left, where, since = document["seconds_left"], *map(document.get, ("system", "started"))
     runs = [
         {"T": _size(run["T"]), **{k: _whole(run[k]) for k in ("m", "seed", "step", "steps")}}
         for run in document["running"][:_MAX_RUNS]
@@ -192,8 +158,8 @@ def _checked(document: Any) -> dict[str, Any]:
     return {
         "host": _printable(document["host"]),
         "pid": _whole(document["pid"], _MAX_PID) or _whole(None),  # 0 stands for all of a group
-        "system": None if system is None else _printable(system),
-        "started": None if started is None else _printable(started),
+        "system": None if where is None else _printable(where),
+        "started": None if since is None else _printable(since),
         "began": _real(document["began"]),
         "updated": _real(document["updated"]),
         **{k: _whole(document[k]) for k in ("runs", "done", "failed", "diverged")},

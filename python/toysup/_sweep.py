@@ -10,6 +10,7 @@ from typing import Any
 
 from toysup._backend import backend
 from toysup._checkpoint import as_interval
+from toysup._executors import works_here
 from toysup._grid import Grid, Index
 from toysup._interrupt import end_scripts
 from toysup._memory import refuse_memory
@@ -60,7 +61,8 @@ def sweep(
         worker, 1 if None.
     executor : concurrent.futures.Executor, optional
         Where to train instead of in this process: processes, loky, Dask, MPI. Results come back
-        here, so workers need no access to the store.
+        here, so workers need no access to the store. Of workers on other machines it is assumed
+        that there is memory for a run each.
     progress : bool or None
         Whether to show a progress bar; None shows it for long sweeps in a terminal.
     on_error : {"record", "raise"}
@@ -128,7 +130,7 @@ def sweep(
     asked = _Asked.make(config, store, shard, retry, fields, sweep)
     jobs = 1 if executor is not None and n_jobs is None else as_jobs(n_jobs)
     backend()  # an unusable one is refused before a folder is made
-    if executor is None:
+    if executor is None or works_here(executor):
         _refuse(asked)
     if asked.store is not None:
         asked.store.extend(asked.grid)
