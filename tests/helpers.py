@@ -159,6 +159,60 @@ def assert_same_gradient(actual: Gradient, expected: Gradient, tolerance: Gradie
         )
 
 
+# ------------------------------------------------------------------------------- other libraries
+
+
+class Tensor:
+    """An array as PyTorch has it: with a gradient, or on an accelerator, NumPy cannot read it."""
+
+    def __init__(self, data: Any, requires_grad: bool = False, device: str = "cpu") -> None:
+        self.data, self.requires_grad, self.device = np.asarray(data), requires_grad, device
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, i: int) -> Tensor:
+        return Tensor(self.data[i], self.requires_grad, self.device)
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return Tensor(self.data == other)
+
+    def __bool__(self) -> bool:
+        if self.data.size != 1:
+            raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+        return bool(self.data)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if self.requires_grad:
+            raise RuntimeError(
+                "Can't call numpy() on Tensor that requires grad. "
+                "Use tensor.detach().numpy() instead."
+            )
+        if self.device != "cpu":
+            raise TypeError(f"can't convert {self.device} device type tensor to numpy.")
+        return np.array(self.data, dtype)
+
+    def detach(self) -> Tensor:
+        return Tensor(self.data, False, self.device)
+
+    def cpu(self) -> Tensor:
+        return Tensor(self.data, self.requires_grad)
+
+
+class Module:
+    """A PyTorch module of this model, whose biases are a column on an accelerator."""
+
+    def __init__(self, W: Array, b: Array) -> None:
+        self.W, self.b = Tensor(W, True), Tensor(b[:, None], True, "cuda:0")
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"W": self.W.detach(), "b": self.b.detach()}
+
+
 # ------------------------------------------------------------------------------------------ bits
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import math
 import os
 import re
@@ -25,6 +26,7 @@ from toysup.data import SparseBatch, sample
 from toysup.errors import short
 
 SMALL = TrainConfig(n=12, m=2, T=6, sparsity=0.7, steps=2, test_size=0, record=1)
+GIVEN = (np.ones((2, 12)), np.zeros(12))
 
 
 # Where the size of the memory is not known, nothing is refused for it.
@@ -123,7 +125,7 @@ WRONG_SWEEP: list[tuple[dict[str, Any], type[Exception], list[str]]] = [
     ({"seed": [0, True]}, TypeError, ["seed must be an integer", "got True"]),
     ({"seed": [0, 1.0]}, TypeError, ["seed must be an integer", "got 1.0"]),
     ({"seed": {0, 1}}, TypeError, ["seed must be an integer", "got {0, 1}"]),
-    ({"seed": iter([0, 1])}, TypeError, ["seed must be an integer", "iterator"]),
+    ({"seed": itertools.count()}, ValueError, ["seed has more than 1,000,000 values", "count"]),
     ({"seed": "01"}, TypeError, ["seed must be an integer", "got '01'"]),
     ({"sparsity": [0.5, 1.0]}, ValueError, ["sparsity must be", "got 1.0"]),
     ({"optimizer": ["sgd", "adamv"]}, ValueError, ["optimizer must be", "got 'adamv'"]),
@@ -131,11 +133,27 @@ WRONG_SWEEP: list[tuple[dict[str, Any], type[Exception], list[str]]] = [
     ({"importance": [0.9, np.ones(11)]}, ValueError, ["importance must have shape (12,)", "(11,)"]),
     ({"importance": np.ones((2, 11))}, ValueError, ["importance must have shape (12,)", "(11,)"]),
     ({"batch_size": [3, 0], "T": math.inf}, ValueError, ["batch_size must be", "got 0"]),
-    # A batch size does not count here, but it is not one either.
     ({"batch_size": 0, "T": [5]}, ValueError, ["batch_size must be", "got 0"]),
-    ({"batch_size": -3, "T": [5]}, ValueError, ["batch_size must be", "got -3"]),
     ({"batch_size": "x", "T": [5]}, TypeError, ["batch_size must be", "got 'x'"]),
     ({"batch_size": [3, "x"], "T": [5]}, TypeError, ["batch_size must be", "got 'x'"]),
+    ({"batch_size": 3, "T": [5, 6]}, ValueError, ["batch_size must be None", "T = 5", "got 3"]),
+    ({"batch_size": [3, 4], "T": [5, 6]}, ValueError, ["batch_size must be None", "got [3, 4]"]),
+    ({"batch_size": [3], "T": [math.inf, 6]}, ValueError, ["must be None", "T = 6", "got [3]"]),
+    # What changes nothing in any run.
+    ({"momentum": [0.0, 0.5]}, ValueError, ["momentum must not be an axis", "is 'adamw'", "0.5]"]),
+    ({"betas": [(0, 0), (0.5, 0.5)], "optimizer": "sgd"}, ValueError, ["betas must not", "'sgd'"]),
+    ({"eps": [1e-8, 1e-6], "optimizer": ["sgd"]}, ValueError, ["eps must not be an axis", "'sgd'"]),
+    ({"decay_bias": [True, False], "weight_decay": 0}, ValueError, ["decay_bias", "decay is 0"]),
+    ({"init_seed": [0, 1], "init": "polygon"}, ValueError, ["init_seed must not", "'polygon'"]),
+    ({"init_seed": [0, 1], "init": GIVEN}, ValueError, ["init_seed must not", "init is Weights("]),
+    ({"warmup": [0.3, 0.31], "steps": 10}, ValueError, ["warmup must not", "in whole steps"]),
+    ({"learning_rate": [0.1, 0.2], "steps": 0}, ValueError, ["learning_rate must", "steps is 0"]),
+    # One value or an axis?
+    ({"importance": [0.5] * 12}, ValueError, ["a list of 12 numbers for n = 12", "np.array(imp"]),
+    ({"importance": tuple(range(12))}, ValueError, ["a list of 12 numbers", "** np.arange(12)"]),
+    ({"importance": [0.5] * 3, "n": [12, 3]}, ValueError, ["a list of 3 numbers for n = 12, 3"]),
+    ({"importance": np.ones(3), "n": [12, 3]}, ValueError, ["an array of 3", "no value for n = 1"]),
+    ({"importance": np.ones(5)}, ValueError, ["array of 5", "no value for n = 12", "tolist()"]),
     ({"weight_decya": [0.1]}, TypeError, ["'weight_decya'", "did you mean 'weight_decay'?"]),
     ({"n_jobs": 0}, ValueError, ["n_jobs must not be 0"]),
     ({"n_jobs": 2.0}, TypeError, ["n_jobs must be an integer", "got 2.0"]),

@@ -13,9 +13,12 @@ from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 from hypothesis import given
 
+from helpers import Tensor
 from toysup import TrainConfig
 from toysup._weights import Weights
 from toysup.config import FIELDS
@@ -172,6 +175,18 @@ KEY_FULL = "90c02231895895b40427"
         ({"sparsity": 0.0}, {"sparsity": -0.0}),
         ({"betas": (0.0, 0.5)}, {"betas": (-0.0, 0.5)}),
         ({"n": 2, "importance": (0.0, 1.0)}, {"n": 2, "importance": (-0.0, 1.0)}),
+        ({"T": 5}, {"T": np.array(5)}),
+        ({"T": 5}, {"T": xr.DataArray(5.0)}),
+        ({"m": 3}, {"m": Tensor(3)}),
+        ({"normalize": False}, {"normalize": np.array(False)}),
+        ({"optimizer": "sgd"}, {"optimizer": np.array(["sgd"])[0]}),
+        ({"learning_rate": 0.25}, {"learning_rate": Tensor(0.25, requires_grad=True)}),
+        ({"betas": (0.5, 0.75)}, {"betas": Tensor([0.5, 0.75])}),
+        ({"betas": (0.5, 0.75)}, {"betas": (Tensor(0.5), np.array(0.75))}),
+        ({"n": 2, "importance": (1.0, 0.5)}, {"n": 2, "importance": pd.Series([1.0, 0.5])}),
+        ({"n": 2, "importance": (1.0, 0.5)}, {"n": 2, "importance": (0.5**i for i in range(2))}),
+        ({"repeats": ((1, 3),)}, {"repeats": pd.DataFrame({"t": [1], "R": [3]})}),
+        ({"repeats": ((1, 3),)}, {"repeats": Tensor([[1, 3]])}),
     ],
 )
 def test_the_same_values_written_differently_are_the_same_config(one, other):

@@ -296,6 +296,7 @@ def test_without_test_examples_there_is_no_test_loss_to_draw():
     plot.vectors(untested)
 
 
+@pytest.mark.filterwarnings("ignore:with n = 40 features and sparsity = 0.9999")
 def test_vectors_of_length_zero_are_drawn():
     dead = toysup.train(**{**SMALL, "sparsity": 0.9999}, T=3)
     dead.W[:] = 0
@@ -630,6 +631,7 @@ def test_figure3_has_the_panes_of_its_parts(result):
     assert np.allclose(tips(panels[2], "examples"), result.run(T=3, seed=1).hidden())
 
 
+@pytest.mark.filterwarnings("ignore:with n = 40 features and sparsity = 0.99,")
 def test_figure3_chooses_at_most_the_six_columns_of_the_paper(result):
     assert len(plot.figure3(result)) == 2 + 2 * 4
     fields = {**SMALL, "steps": 1, "sparsity": 0.99}

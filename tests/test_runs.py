@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import toysup
+from helpers import Tensor
 from toysup import StoreError, TrainConfig, paper
 from toysup._files import Damaged
 from toysup.store import Store
@@ -327,20 +329,20 @@ def test_memory_that_no_machine_has_is_refused_with_figures() -> None:
 def test_any_field_may_be_an_axis(backend: object) -> None:
     result = toysup.sweep(
         TrainConfig(**TINY),
-        seed=range(2), optimizer=["adamw", "sgd"], betas=[(0.9, 0.999), (0.8, 0.99)],
+        seed=range(2), optimizer=["adamw", "adam"], betas=[(0.9, 0.999), (0.8, 0.99)],
         m=[1, 3], T=[3, math.inf], batch_size=8,
     )  # fmt: skip
     assert result.dims == ("T", "m", "seed", "optimizer", "betas") and len(result) == 32
     data = result.dataset
     assert data.train_loss.dims == result.dims and np.isfinite(data.train_loss).all()
     assert (data.status == "ok").all()
-    run = result.run(T=3.0, m=3, seed=1, optimizer="sgd", betas=(0.8, 0.99))
-    point = dict(T=3, m=3, seed=1, optimizer="sgd", betas="0.8, 0.99")
+    run = result.run(T=3.0, m=3, seed=1, optimizer="adam", betas=(0.8, 0.99))
+    point = dict(T=3, m=3, seed=1, optimizer="adam", betas="0.8, 0.99")
     assert float(data.train_loss.sel(point)) == run.train_loss
     assert (
         run.config.batch_size is None
         and result.run(
-            T=math.inf, m=3, seed=1, optimizer="sgd", betas=(0.8, 0.99)
+            T=math.inf, m=3, seed=1, optimizer="adam", betas=(0.8, 0.99)
         ).config.batch_size
         == 8
     )
@@ -385,7 +387,7 @@ def test_a_bad_sweep_is_refused_before_anything_happens(
 
 def test_a_point_that_is_not_there_is_named(backend: object) -> None:
     result = toysup.sweep(**TINY, T=[3, 4], seed=[0])
-    with pytest.raises(ValueError, match="T must be one of"):
+    with pytest.raises(ValueError, match="T = 5 is not in the sweep, which has 3, 4"):
         result.run(T=5)
     with pytest.raises(ValueError, match="give a value for the axis T"):
         result.run()
@@ -680,11 +682,17 @@ def test_wrong_arrays_are_refused_by_name(
         toysup.loss_and_grad(**{**good, **change})
 
 
-def test_the_order_of_arrays_does_not_matter(backend: object) -> None:
+def test_order_and_library_of_arrays_do_not_matter(backend: object) -> None:
     W, b = np.random.default_rng(0).normal(size=(3, 8)), np.zeros(16)[::2]
     X = np.eye(8)[::-1]
     plain = toysup.loss_and_grad(W, b.copy(), X.copy())
-    other = toysup.loss_and_grad(np.asfortranarray(W), b, np.asfortranarray(X))
-    assert plain[0] == other[0] and all(
-        np.array_equal(p, o) for p, o in zip(plain, other, strict=True)
+    for way in (
+        (np.asfortranarray(W), b, np.asfortranarray(X)),
+        (Tensor(W, requires_grad=True), Tensor(b, device="cuda:0"), pd.DataFrame(X)),
+    ):
+        other = toysup.loss_and_grad(*way)
+        assert all(np.array_equal(p, o) for p, o in zip(plain, other, strict=True))
+    np.testing.assert_array_equal(
+        toysup.metrics.dimensionality(Tensor(W.T, requires_grad=True)),
+        toysup.metrics.dimensionality(W.T),
     )

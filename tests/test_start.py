@@ -8,12 +8,14 @@ import pickle
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
 import toysup
-from helpers import on, run_bits
+from helpers import Module, Tensor, on, run_bits
 from strategies import Problem, problems
 from toysup import TrainConfig, sweep, train
 from toysup._start import polygon
@@ -258,10 +260,46 @@ def test_given_weights_are_frozen_and_compared_by_value() -> None:
         one.W = W  # type: ignore[misc]
 
 
+W, B = np.arange(120.0).reshape(2, 60), np.linspace(-1, 1, 60)
+
+
+@pytest.mark.parametrize(
+    "init",
+    [
+        [W, B],
+        (W, B[:, None]),
+        (W, B[None]),
+        (W.tolist(), B.tolist()),
+        {"W": W, "b": B},
+        xr.Dataset({"W": (("hidden", "feature"), W), "b": ("feature", B)}),
+        (pd.DataFrame(W), pd.Series(B)),
+        (Tensor(W, requires_grad=True), Tensor(B[:, None], requires_grad=True, device="cuda:0")),
+        Module(W, B),
+        Module(W, B).state_dict(),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+def test_weights_of_other_libraries_are_taken(init: Any) -> None:
+    expected = TrainConfig(**SMALL, init=(W, B))
+    assert TrainConfig(**SMALL, init=init) == expected
+    fields = {**SMALL, "steps": 0, "test_size": 0}
+    res = sweep(**fields, init=[init, "xavier_normal"])
+    assert sweep(**fields, init=init).dims == () and res.dims == ("init",)
+    assert res.configs[0].init == expected.init
+    assert res.run(init=init).config.init == expected.init
+
+
 @pytest.mark.parametrize(
     ("init", "error", "message"),
     [
         (5, TypeError, "init must be a name, a Run or a pair"),
+        (
+            W,
+            TypeError,
+            r"init must be a name, a Run or a pair \(W, b\) of arrays, got array.* [^\n]*$",
+        ),
+        ((W.T, B), ValueError, r"shapes \(60, 2\) and \(60,\); give W.T if W has a row for each"),
+        ({"lin.weight": W}, ValueError, r"must hold 'W' and 'b' .*got the keys \['lin.weight'\]"),
         ("xavier", ValueError, "init must be one of .*did you mean"),
         ((np.zeros((2, 5)), np.zeros(5)), ValueError, r"of shape \(m, n\) = \(2, 60\)"),
         ((np.zeros((2, 60)), np.zeros(59)), ValueError, r"got shapes \(2, 60\) and \(59,\)"),

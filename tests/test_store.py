@@ -111,7 +111,6 @@ ARRAY = (1.0, 0.25, *[0.5] * 10)
         ({"T": math.inf, "batch_size": 3}, {"T": [math.inf, 4]}),
         ({"T": math.inf, "batch_size": 3}, {"T": [4, math.inf]}),
         ({"T": math.inf}, {"batch_size": [3, 4]}),
-        ({}, {"batch_size": [3, 4], "T": [4, math.inf]}),
         ({"init_seed": 3}, {"optimizer": ["sgd", "adam"]}),
         ({}, {"dtype": ["float64"], "normalize": [False, True], "m": [3, 1]}),
     ],

@@ -7,17 +7,30 @@ import hashlib
 import itertools
 import math
 import numbers
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from toysup._values import as_value
 from toysup._weights import Weights, as_weights, is_pair
-from toysup.config import FIELDS, MAX_EXAMPLES, TrainConfig, as_int
+from toysup.config import FIELDS, MAX_EXAMPLES, OF_UPDATES, TrainConfig, as_int, needs_full_batches
 from toysup.errors import nearest, short
 
-__all__ = ["MAX_CELLS", "Grid", "Index", "as_label", "is_axis", "legible", "plain"]
+__all__ = [
+    "MAX_CELLS",
+    "Axis",
+    "Grid",
+    "Index",
+    "as_label",
+    "is_axis",
+    "labels_of",
+    "legible",
+    "place_of",
+    "places_of",
+    "plain",
+]
 
 Index = tuple[int, ...]
 
@@ -31,19 +44,57 @@ _MOST = 6
 _FIRST = ("T", "m", "seed")
 
 
-def is_axis(name: str, value: object) -> bool:
-    """Whether a field was given as a sequence of values rather than as one value."""
-    if isinstance(value, (str, bytes)):
+class Axis(list[Any]):
+    """A list that is an axis, even where a list of that length could be one value."""
+
+
+def is_axis(name: str, value: object, sizes: Collection[int] = ()) -> bool:
+    """Whether a field was given as a sequence of values rather than as one value.
+
+    ``sizes`` are the values of n, which importances are read by.
+
+    Raises
+    ------
+    ValueError
+        For importances that may be either, or neither.
+    """
+    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
         return False
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        return False
-    if not isinstance(value, (Sequence, np.ndarray)):
-        return False
+    if isinstance(value, Axis):
+        return True
     if name == "betas":  # a pair is one value
-        return len(value) == 0 or isinstance(value[0], (Sequence, np.ndarray))
+        return len(value) == 0 or isinstance(as_value(name, value[0]), (Sequence, np.ndarray))
     if name == "repeats":  # so are pairs
-        return len(value) > 0 and not _is_int_pair(value[0])
+        return len(value) > 0 and not _is_int_pair(as_value(name, value[0]))
+    if name == "importance":
+        return _is_axis_of_importances(value, sizes)
     return name != "init" or not is_pair(value)
+
+
+def _is_axis_of_importances(value: Any, sizes: Collection[int]) -> bool:
+    """An array of n numbers is one value; a list of arrays is an axis, and so is one of numbers."""
+    count, is_array = len(value), isinstance(value, np.ndarray)
+    if count == 0 or (value.ndim > 1 if is_array else not all(map(_is_number, value))):
+        return True
+    if is_array and set(sizes) == {count}:
+        return False
+    if not is_array and count not in sizes:
+        return True
+    n = f"n = {', '.join(map(str, sizes))}"
+    if is_array:
+        raise ValueError(
+            f"importance is an array of {count} numbers, which is no value for {n}: give its "
+            f"tolist() for an axis of {count} bases, or an array of n numbers for one value"
+        )
+    raise ValueError(
+        f"importance is a list of {count} numbers for {n}, which may be one value or an axis of "
+        f"bases: give np.array(importance) for one value, or [r ** np.arange({count}) for r in "
+        f"importance] for an axis"
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(as_value("importance", value), numbers.Real)
 
 
 def _is_int_pair(value: object) -> bool:
@@ -113,15 +164,72 @@ def plain(value: Any) -> Any:
     return plain(str(value)) if weights is None else as_label(weights)
 
 
+def labels_of(name: str, values: Sequence[Any]) -> list[Any]:
+    """Coordinates of an axis; numbers from 0 where its values are arrays."""
+    if name == "importance" and any(isinstance(value, tuple) for value in values):
+        return list(range(len(values)))
+    return [as_label(value) for value in values]
+
+
+def place_of(name: str, value: Any, values: Sequence[Any], labels: Sequence[Any]) -> int:
+    """Where a value of an axis stands, given as itself or as its label in data sets or tables.
+
+    Raises
+    ------
+    ValueError
+        If it is nowhere, or is a value of the axis and the label of another one.
+    """
+    held = _held(name, value)
+    label = as_label(held)
+    found = next((i for i, known in enumerate(values) if known == held), None)
+    labelled = next((i for i, known in enumerate(labels) if known == label), None)
+    if labelled is None and isinstance(label, str):  # as tables have it
+        labelled = next((i for i, known in enumerate(values) if legible(known) == label), None)
+    if found is None and labelled is None:
+        known = ", ".join(f"{k:.12g}" if isinstance(k, float) else str(k) for k in labels)
+        known = known if len(known) <= 400 else f"{known[:400]}..."
+        raise ValueError(f"{name} = {short(value)} is not in the sweep, which has {known}")
+    if found is None or labelled is None or found == labelled:
+        return labelled if found is None else found  # type: ignore[return-value]
+    raise ValueError(
+        f"{name} = {short(value)} is a value with the label {labels[found]!r}, and the label of "
+        f"another value: give {labels[found]!r}, or that other value itself"
+    )
+
+
+def places_of(
+    name: str, value: Any, values: Sequence[Any], labels: Sequence[Any]
+) -> int | list[int]:
+    """The place of one value of an axis, or those of a sequence of values.
+
+    Raises
+    ------
+    ValueError
+        As :func:`place_of`, or if an empty sequence was given.
+    """
+    value = as_value(name, value)
+    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
+        return place_of(name, value, values, labels)
+    try:
+        return place_of(name, value, values, labels)  # a pair, or an array of importances
+    except ValueError:
+        if len(value) == 0:
+            raise ValueError(f"{name} must name at least one value, got {short(value)}") from None
+        return [place_of(name, item, values, labels) for item in value]
+
+
 def _held(name: str, value: Any) -> Any:
     """A value of an axis as configs hold it, if there can be one."""
+    value = as_value(name, value)
     if name == "init":
         return as_weights(value) or value
     if name == "repeats" and isinstance(value, Mapping):
         value = sorted(value.items())
-    value = value.tolist() if isinstance(value, np.ndarray) else value
+    value = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
     if isinstance(value, (list, tuple)):
-        return tuple(tuple(v) if isinstance(v, list) else v for v in value)
+        parts = (as_value(name, part) for part in value)
+        parts = (part.tolist() if isinstance(part, np.ndarray) else part for part in parts)
+        return tuple(tuple(part) if isinstance(part, list) else part for part in parts)
     return value
 
 
@@ -144,11 +252,74 @@ class Grid:
         for name in changes:
             if name not in FIELDS:
                 raise TypeError(f"unknown parameter {name!r}{nearest(name, FIELDS)}")
+        given = {name: as_value(name, value) for name, value in changes.items()}
         fixed = {} if config is None else config.to_dict()
-        axes = {k: v for k, v in changes.items() if is_axis(k, v)}
-        fixed.update((k, v) for k, v in changes.items() if k not in axes)
+        n = given.get("n", fixed.get("n", TrainConfig.__dataclass_fields__["n"].default))
+        sizes = list(n) if is_axis("n", n) else [n]
+        axes = {k: v for k, v in given.items() if is_axis(k, v, sizes)}
+        fixed.update((k, v) for k, v in given.items() if k not in axes)
         _refuse_size(axes)
-        return cls._build(fixed, {k: list(v) for k, v in axes.items()})
+        grid = cls._build(fixed, {k: list(v) for k, v in axes.items()})
+        grid._refuse_batch_size()
+        grid._refuse_idle_axis()
+        return grid
+
+    def _refuse_batch_size(self) -> None:
+        """As a config does, but for one batch size where some T are infinite."""
+        axis = self.axes.get("batch_size")
+        T = self._values("T")
+        finite = [value for value in T if value != math.inf]
+        if axis and finite:
+            raise ValueError(needs_full_batches(finite[0], axis))
+        if not axis and self.fixed["batch_size"] is not None and len(finite) == len(T):
+            raise ValueError(needs_full_batches(finite[0], self.fixed["batch_size"]))
+
+    def _refuse_idle_axis(self) -> None:
+        """Refuse an axis along which the runs are all the same."""
+        effects = self._effects()
+        for at, (name, values) in enumerate(self.axes.items()):
+            lines: dict[Index, set[Index]] = {}
+            for index, effect in effects.items() if len(values) > 1 else ():
+                lines.setdefault((*index[:at], *index[at + 1 :]), set()).add(effect)
+            if lines and all(len(line) == 1 for line in lines.values()):
+                why = self._why_idle([name])
+                raise ValueError(f"{name} must not be an axis here, as {why}: got {short(values)}")
+
+    def repeats(self) -> str | None:
+        """What to say of runs that repeat others, as a field changes nothing in some of them."""
+        effects = self._effects()
+        spare = len(effects) - len(set(effects.values()))
+        if not spare:
+            return None
+        return f"{spare} of {len(effects)} runs repeat others, as {self._why_idle(self.axes)}"
+
+    def _effects(self) -> dict[Index, Index]:
+        """Where every cell stands on the axes; -1 on an axis that changes nothing in it.
+
+        Empty if there is no axis that could be so.
+        """
+        if not self.axes.keys() & {"init_seed", *OF_UPDATES}:
+            return {}
+
+        def place(name: str, i: int, config: TrainConfig, idle: Collection[str]) -> int:
+            if name in idle:
+                return -1
+            return config.warmup_steps if name == "warmup" else i  # whole steps count
+
+        effects = {}
+        for index, config in self._configs.items():
+            named = zip(self.axes, index, strict=True)
+            idle = config.idle()
+            effects[index] = tuple(place(name, i, config, idle) for name, i in named)
+        return effects
+
+    def _why_idle(self, names: Iterable[str]) -> str:
+        """Why one of these fields changes nothing, in the first cell in which it does not."""
+        for config in self._configs.values():
+            for name, setting in config.idle().items():
+                if name in names:
+                    return f"{name} changes nothing where {setting}"
+        return "warmup counts in whole steps"
 
     @classmethod
     def of(cls, configs: Sequence[TrainConfig]) -> Grid:
@@ -228,14 +399,6 @@ class Grid:
     @functools.cached_property
     def _configs(self) -> dict[Index, TrainConfig]:
         return {index: self.config(index) for index in self.indices()}
-
-    def position(self, name: str, value: Any) -> int:
-        """Where a value stands on an axis; -1 if it does not."""
-        value = _held(name, value)
-        for i, known in enumerate(self.axes[name]):
-            if known == value or (isinstance(value, str) and as_label(known) == value):
-                return i
-        return -1
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, with all that is needed to make the grid again."""

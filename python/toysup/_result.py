@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toysup._grid import Grid, Index, as_label, plain
+from toysup._grid import Axis, Grid, Index, labels_of, place_of, places_of, plain
 from toysup._paths import as_path
 from toysup.config import TrainConfig
 from toysup.errors import nearest, printable, short, unknown
@@ -137,8 +138,10 @@ class SweepResult:
         *,
         interrupted: bool = False,
         chosen: Mapping[str, Mapping[Index, Any]] | None = None,
+        labels: Mapping[str, list[Any]] | None = None,
     ) -> None:
         self._grid = grid
+        self._labels = dict(labels or {name: labels_of(name, v) for name, v in grid.axes.items()})
         self._cells = dict(cells)
         self._chosen = dict(chosen or {})
         self.interrupted = interrupted
@@ -151,7 +154,7 @@ class SweepResult:
     @property
     def coords(self) -> dict[str, list[Any]]:
         """Values of the axes."""
-        return {name: list(values) for name, values in self._grid.axes.items()}
+        return {name: Axis(values) for name, values in self._grid.axes.items()}
 
     @property
     def configs(self) -> list[TrainConfig]:
@@ -239,7 +242,8 @@ class SweepResult:
         Parameters
         ----------
         **where
-            A value for each axis; axes of length 1 may be left out.
+            A value for each axis, or its label in :attr:`dataset`; axes of length 1 may be left
+            out.
 
         Raises
         ------
@@ -255,24 +259,75 @@ class SweepResult:
         >>> res.run(T=5, seed=1).config.T
         5
         """
-        for name in where:
-            if name not in self.dims:
-                hint = nearest(name, self.dims)
-                raise TypeError(f"{name!r} is not an axis of this sweep; axes: {self.dims}{hint}")
+        self._check_axes(where)
         index = []
         for name, values in self._grid.axes.items():
             if name not in where and len(values) > 1:
                 raise ValueError(f"give a value for the axis {name}: one of {short(values)}")
-            i = self._grid.position(name, where[name]) if name in where else 0
-            if i < 0:
-                raise ValueError(f"{name} must be one of {short(values)}, got {short(where[name])}")
-            index.append(i)
-        cell = self._cells[tuple(index)]
+            labels = self._labels[name]
+            index.append(place_of(name, where[name], values, labels) if name in where else 0)
+        return self.run_at(tuple(index))
+
+    def run_at(self, index: Index) -> Run:
+        """The run of a cell, given its place along each axis.
+
+        Raises
+        ------
+        ValueError
+            If the run is not there.
+        """
+        cell = self._cells[index]
         run = cell.run()
         if run is None:
-            point = ", ".join(f"{k}={v}" for k, v in self._grid.values(tuple(index)).items())
+            point = ", ".join(f"{k}={v}" for k, v in self._grid.values(index).items())
             raise ValueError(f"the run at {point} is {cell.status}")
         return run
+
+    def sel(self, **where: Any) -> SweepResult:
+        """The cells at some values of some axes.
+
+        Parameters
+        ----------
+        **where
+            For each of these axes a value, which takes the axis away, or a sequence of values,
+            which keeps it. A label of :attr:`dataset` does for a value.
+
+        Raises
+        ------
+        TypeError
+            For a name that is not an axis.
+        ValueError
+            For a value that is not on its axis, or a value twice.
+
+        Examples
+        --------
+        >>> from toysup import sweep
+        >>> res = sweep(n=20, T=[3, 5], seed=range(2), sparsity=0.8, steps=50, test_size=10)
+        >>> res.sel(T=5)
+        <toysup.SweepResult (seed: 2): 2 runs, 2 ok>
+        """
+        self._check_axes(where)
+        axes, labels, fixed = dict(self._grid.axes), dict(self._labels), dict(self._grid.fixed)
+        places: dict[str, int | list[int]] = {k: list(range(len(v))) for k, v in axes.items()}
+        for name, value in where.items():
+            places[name] = found = places_of(name, value, axes[name], labels[name])
+            if isinstance(found, int):
+                fixed[name] = axes.pop(name)[found]
+                continue
+            if len(set(found)) < len(found):
+                raise ValueError(f"{name} has a value twice in {short(value)}")
+            axes[name] = [axes[name][i] for i in found]
+            labels[name] = [labels[name][i] for i in found]
+        grid = Grid(axes, fixed)
+        spots = [p if isinstance(p, list) else [p] for p in places.values()]
+        source = dict(zip(grid.indices(), itertools.product(*spots), strict=True))
+        return self._part(grid, source, {}, labels)
+
+    def _check_axes(self, where: Mapping[str, Any]) -> None:
+        for name in where:
+            if name not in self.dims:
+                hint = nearest(name, self.dims)
+                raise TypeError(f"{name!r} is not an axis of this sweep; axes: {self.dims}{hint}")
 
     def best(self, axis: str) -> SweepResult:
         """For each cell of the other axes, the run of lowest train loss along one axis.
@@ -294,12 +349,27 @@ class SweepResult:
         for index in grid.indices():
             line = [(*index[:at], i, *index[at:]) for i in range(len(self._grid.axes[axis]))]
             source[index] = min(line, key=lambda full: _rank(self._cells[full]))
-        labels = self._labels(axis)
+        labels = self._labels[axis]
         chosen = {axis: {index: labels[full[at]] for index, full in source.items()}}
-        for name, values in self._chosen.items():
-            chosen[name] = {index: values[full] for index, full in source.items()}
+        return self._part(grid, source, chosen, self._labels)
+
+    def _part(
+        self,
+        grid: Grid,
+        source: Mapping[Index, Index],
+        chosen: Mapping[str, Mapping[Index, Any]],
+        labels: Mapping[str, list[Any]],
+    ) -> SweepResult:
+        """Some of the cells, given for each index of another grid where they stand in this one."""
+        kept = {k: {i: v[full] for i, full in source.items()} for k, v in self._chosen.items()}
         cells = {index: self._cells[full] for index, full in source.items()}
-        return SweepResult(grid, cells, interrupted=self.interrupted, chosen=chosen)
+        return SweepResult(
+            grid,
+            cells,
+            interrupted=self.interrupted,
+            chosen={**chosen, **kept},
+            labels={name: labels[name] for name in grid.dims},
+        )
 
     @property
     def dataset(self) -> xarray.Dataset:
@@ -326,20 +396,13 @@ class SweepResult:
             for index, value in kept.items():
                 array[index] = value
             variables[name] = (dims, array)
-        coords = {name: (name, self._labels(name)) for name in dims}
+        coords = {name: (name, self._labels[name]) for name in dims}
         scalars = {k: self._grid.fixed[k] for k in ("T", "m", "seed") if k in self._grid.fixed}
         return xarray.Dataset(
             {**variables, "status": (dims, status)},
             coords={**coords, **scalars},
             attrs=self._attrs(),
         )
-
-    def _labels(self, name: str) -> list[Any]:
-        """Coordinates of an axis; numbers from 0 where its values are arrays."""
-        values = self._grid.axes[name]
-        if name == "importance" and any(isinstance(v, tuple) for v in values):
-            return list(range(len(values)))
-        return [as_label(value) for value in values]
 
     def _attrs(self) -> dict[str, Any]:
         """The sweep's settings, and what its runs were made with (each value that occurs)."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from toysup._advice import warn_of
 from toysup._backend import backend
 from toysup._checkpoint import as_interval
 from toysup._executors import works_here
@@ -84,9 +85,10 @@ def sweep(
         Seconds after which a run under way writes its state to the store, from where it goes on
         after an interruption. The result is the same to the bit.
     **fields
-        Fields of :class:`TrainConfig`, or sequences of their values. A pair is one value of
-        ``betas``; an array of importances is given in ``config``, or as an element of a list. A
-        batch size counts for the cells with infinite T.
+        Fields of :class:`TrainConfig`, or sequences of their values: lists, ranges, arrays of any
+        library, generators. A pair is one value of ``betas`` and of ``init``, and so is an array
+        of n importances; lists of these are axes. One batch size may be given where some T are
+        infinite, and counts for these.
 
     Returns
     -------
@@ -95,7 +97,8 @@ def sweep(
     Raises
     ------
     TypeError, ValueError
-        For a bad field, an empty axis or a value twice; then nothing was trained or written.
+        For a bad field, an empty axis, a value twice, an axis that changes nothing in any run, or
+        importances that may be one value or an axis; then nothing was trained or written.
     MemoryError
         If the largest run, or without a store the results of all, cannot fit in the memory that is
         free.
@@ -132,6 +135,7 @@ def sweep(
     backend()  # an unusable one is refused before a folder is made
     if executor is None or works_here(executor):
         _refuse(asked)
+    warn_of(asked.mine.values(), asked.grid.repeats())
     if asked.store is not None:
         asked.store.extend(asked.grid)
     work = asked.work(on_error)
@@ -213,6 +217,7 @@ def plan(
         As :func:`sweep`.
     """
     asked = _Asked.make(config, store, shard, retry, fields, plan)
+    warn_of(asked.mine.values(), asked.grid.repeats())
     jobs = as_jobs(n_jobs)
     summaries = {} if asked.store is None else _statuses(asked.store, asked.grid, asked.mine)
     again = {"damaged", *RETRY[retry]}

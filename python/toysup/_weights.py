@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from toysup._values import as_array
 from toysup.errors import short
 
 __all__ = ["Weights", "as_weights", "is_pair"]
@@ -38,10 +39,13 @@ class Weights:
         single = all(array.dtype == np.float32 for array in arrays)
         dtype = np.float32 if single else np.float64
         W, b = (np.array(array, dtype=dtype, order="C") for array in arrays)
+        if b.ndim == 2 and 1 in b.shape:  # a column, as W x + b is often written
+            b = b.ravel()
         if W.ndim != 2 or b.shape != W.shape[1:]:
+            turned = "; give W.T if W has a row for each feature" if b.shape == W.shape[:1] else ""
             raise ValueError(
                 f"init must hold W of shape (m, n) and b of shape (n,), "
-                f"got shapes {W.shape} and {b.shape}"
+                f"got shapes {W.shape} and {b.shape}{turned}"
             )
         for array in (W, b):
             if not np.all(np.isfinite(array)):
@@ -101,17 +105,22 @@ class Weights:
 
 
 def as_weights(value: object) -> Weights | None:
-    """The weights of a run, of a pair (W, b), or of JSON; None if ``value`` is none of these.
+    """The weights of a run, of a pair or a mapping of W and b, or of JSON; or None.
 
     Raises
     ------
     TypeError, ValueError
-        If it is one of these, but not of real finite numbers of fitting shapes.
+        If ``value`` is one of these, but not of real finite numbers of fitting shapes.
     """
     if isinstance(value, Weights):
         return value
     if isinstance(value, Mapping):
-        return Weights.from_json(value)
+        if "data" in value:
+            return Weights.from_json(value)
+        if "W" not in value or "b" not in value:
+            keys = short(list(value))
+            raise ValueError(f"init must hold 'W' and 'b' if it is a mapping, got the keys {keys}")
+        return Weights(value["W"], value["b"])
     if is_pair(value):
         return Weights(*value)  # type: ignore[misc]
     if hasattr(value, "W") and hasattr(value, "b"):
@@ -120,17 +129,18 @@ def as_weights(value: object) -> Weights | None:
 
 
 def is_pair(value: object) -> bool:
-    """Whether this is a pair (W, b): a matrix and a vector."""
+    """Whether this is a pair (W, b): a matrix, and a vector or a column."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         return False
     try:
-        return [np.ndim(part) for part in value] == [2, 1]
-    except ValueError:  # ragged
+        W, b = (np.shape(part) for part in value)
+    except (ValueError, TypeError, RuntimeError):  # rows that differ, or no array
         return False
+    return len(W) == 2 and (len(b) == 1 or (len(b) == 2 and 1 in b))
 
 
 def _numbers(value: npt.ArrayLike) -> npt.NDArray[Any]:
-    array = np.asarray(value)
+    array = as_array("init", value)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"init must hold real numbers, got {short(value)} ({array.dtype})")
     return array

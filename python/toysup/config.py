@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._floats import exact_floats
+from toysup._values import as_array, as_value
 from toysup._weights import Weights, as_weights
 from toysup.errors import nearest, short, unknown
 
@@ -86,7 +87,7 @@ def _as_choice(name: str, value: object) -> str:
         raise TypeError(f"{name} must be a string, got {short(value)} ({kind})")
     if value not in _CHOICES[name]:
         raise ValueError(unknown(name, value, _CHOICES[name]))
-    return value
+    return str(value)  # of NumPy's kind of text, too
 
 
 def _as_examples(value: object) -> int | float:
@@ -136,7 +137,7 @@ def _as_importance(value: object, n: int) -> float | tuple[float, ...]:
             f"importance must be a number or an array of n numbers, got {short(value)} ({kind})"
         )
     try:
-        array = np.asarray(value)
+        array = as_array("importance", value)
     except ValueError as error:  # ragged
         raise TypeError(f"importance must hold numbers, got {short(value)}") from error
     if array.size and array.dtype.kind not in "fiu":
@@ -157,6 +158,7 @@ def _as_betas(value: object) -> tuple[float, float]:
         raise TypeError(f"betas must be a pair of numbers, got {short(value)} ({kind})")
     if len(pair) != 2:
         raise ValueError(f"betas must be a pair of numbers, got {short(value)}")
+    pair = [as_value("betas", part) for part in pair]
     return _in_range("betas[0]", pair[0], 0, 1), _in_range("betas[1]", pair[1], 0, 1)
 
 
@@ -173,6 +175,14 @@ def _as_init(value: object) -> str | Weights:
     return _as_choice("init", value)
 
 
+def needs_full_batches(T: object, batch_size: object) -> str:
+    """The message for a batch size, or an axis of them, with a finite T."""
+    return (
+        f"batch_size must be None when T is finite (T = {T}): a finite training set is trained in "
+        f"full batches, got {short(batch_size)}"
+    )
+
+
 def _as_repeats(value: object, T: int | float) -> tuple[tuple[int, int], ...]:
     """Pairs (t, R) with R > 1, sorted by t."""
     pairs = list(value.items()) if isinstance(value, Mapping) else value
@@ -181,15 +191,16 @@ def _as_repeats(value: object, T: int | float) -> tuple[tuple[int, int], ...]:
         kind = type(value).__name__
         raise TypeError(f"repeats must be pairs (t, R), got {short(value)} ({kind})")
     counts: dict[int, int] = {}
-    for pair in pairs:  # type: ignore[attr-defined]
+    for pair in (as_value("repeats", pair) for pair in pairs):  # type: ignore[attr-defined]
         if not isinstance(pair, (Sequence, np.ndarray)) or len(pair) != 2:
             raise TypeError(f"repeats must be pairs (t, R), got {short(pair)} in {short(value)}")
         if T == math.inf:
             raise ValueError(f"repeats must be empty when T is infinite, got {short(value)}")
-        t = as_int("t in repeats", pair[0], 0, int(T) - 1)
+        t, R = (as_value("repeats", part) for part in pair)
+        t = as_int("t in repeats", t, 0, int(T) - 1)
         if t in counts:
             raise ValueError(f"repeats has the example {t} twice: {short(value)}")
-        counts[t] = as_int("R in repeats", pair[1], 1, MAX_REPEATS)
+        counts[t] = as_int("R in repeats", R, 1, MAX_REPEATS)
     return tuple((t, R) for t, R in sorted(counts.items()) if R > 1)
 
 
@@ -254,7 +265,8 @@ class TrainConfig:
         solution that stores the examples: hidden vectors are the corners of a regular T-gon, and
         train loss is 0 if no two examples share a feature. From a :class:`Run`, or a pair (W, b) of
         shapes (m, n) and (n,), a run starts with those weights, and the moments of its optimizer
-        with 0.
+        with 0. A mapping with the keys W and b, such as a PyTorch module's ``state_dict``, does for
+        a pair.
     batch_size : int or None
         Examples per step when T is infinite; None means 1,000. A finite T is always trained in
         full batches, and then it must be None.
@@ -303,6 +315,11 @@ class TrainConfig:
     _key: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for name in FIELDS:
+            value = getattr(self, name)
+            plain = as_value(name, value)
+            if plain is not value:
+                object.__setattr__(self, name, plain)
         n = as_int("n", self.n, 1, MAX_FEATURES)
         values: dict[str, object] = {
             "n": n,
@@ -329,10 +346,7 @@ class TrainConfig:
         if self.batch_size is not None:
             values["batch_size"] = as_int("batch_size", self.batch_size, 1, MAX_EXAMPLES)
             if values["T"] != math.inf:
-                raise ValueError(
-                    f"batch_size must be None when T is finite (T = {self.T}): a finite training "
-                    f"set is trained in full batches, got {self.batch_size}"
-                )
+                raise ValueError(needs_full_batches(self.T, self.batch_size))
         for name in ("normalize", "decay_bias"):
             flag = getattr(self, name)
             if not isinstance(flag, (bool, np.bool_)):
@@ -495,6 +509,21 @@ class TrainConfig:
         """The seed of the initial W: ``init_seed``, or ``seed`` when that is None."""
         return self.seed if self.init_seed is None else self.init_seed
 
+    def idle(self) -> dict[str, str]:
+        """Fields that change nothing in this run, each with the setting that leaves it so."""
+        found: dict[str, str] = {}
+        if self.steps == 0:
+            found |= dict.fromkeys(OF_UPDATES, "steps is 0")
+        if self.optimizer != "sgd":
+            found["momentum"] = f"optimizer is {self.optimizer!r}"
+        else:
+            found |= dict.fromkeys(("betas", "eps"), "optimizer is 'sgd'")
+        if self.weight_decay == 0:
+            found["decay_bias"] = "weight_decay is 0"
+        if self.init == "polygon" or isinstance(self.init, Weights):
+            found["init_seed"] = f"init is {self.init!r}"
+        return found
+
     @property
     def warmup_steps(self) -> int:
         """Number of updates over which the learning rate rises."""
@@ -617,6 +646,12 @@ def _named(init: Callable[..., None]) -> Callable[..., None]:
 
     return checked
 
+
+# Fields that only updates make use of.
+OF_UPDATES = (
+    *("learning_rate", "warmup", "schedule", "optimizer", "betas", "momentum", "eps"),
+    *("weight_decay", "decay_bias", "loss_reduction"),
+)
 
 # Fields that configs did not have at first.
 _LATER = {"repeats": (), "activation": "relu"}

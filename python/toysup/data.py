@@ -14,6 +14,7 @@ from toysup._floats import exact_floats
 from toysup._memory import refuse_memory
 from toysup._stream import ROLES
 from toysup._types import CSR
+from toysup._values import as_array
 from toysup.config import MAX_EXAMPLES, MAX_FEATURES, MAX_SEED, as_float, as_int
 from toysup.errors import short, unknown
 
@@ -224,7 +225,7 @@ def _from_scipy(X: Any) -> SparseBatch:
 def _from_dense(X: object) -> SparseBatch:
     kind = type(X).__name__
     try:
-        array = np.asarray(X)
+        array = as_array("X", X)
     except ValueError as error:
         raise ValueError(f"X must have shape (T, n), got rows that differ ({error})") from error
     if array.dtype.kind not in "fiub":

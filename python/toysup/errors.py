@@ -7,6 +7,7 @@ the classes here are for what can go wrong although the arguments were right.
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable
 from typing import Any
@@ -75,8 +76,8 @@ class SurroundingsError(ToysupError, RuntimeError):
 
 
 def short(value: object, limit: int = 80) -> str:
-    """``repr`` of a value, cut to a length that fits an error message."""
-    text = repr(value)
+    """``repr`` of a value, on one line, and cut to a length that fits an error message."""
+    text = re.sub(r"\s*\n\s*", " ", repr(value))
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

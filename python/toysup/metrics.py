@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from toysup._floats import exact_floats
+from toysup._values import as_array
 from toysup.config import as_float
 from toysup.errors import short, unknown
 
@@ -30,7 +29,7 @@ _LONGEST = 64
 
 def _real(name: str, value: npt.ArrayLike, ndim: int) -> Floats:
     """An array of so many dimensions, as finite doubles."""
-    array: npt.NDArray[Any] = np.asarray(value)
+    array = as_array(name, value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be a real array, got dtype {array.dtype}")
     if array.ndim != ndim:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup import metrics
+from toysup._advice import warn_of
 from toysup._archive import is_of, largest, read, read_config, read_meta, write
 from toysup._backend import backend
 from toysup._checkpoint import Checkpoint, as_interval
@@ -29,6 +30,7 @@ from toysup._processors import as_jobs
 from toysup._progress import Progress
 from toysup._stream import repeated
 from toysup._types import HISTORY, HISTORY_TEST, Array, Backend, Options, RawRun
+from toysup._values import as_array
 from toysup._version import __version__
 from toysup.config import FIELDS, TrainConfig, as_int
 from toysup.data import SparseBatch, as_csr, sample
@@ -440,6 +442,7 @@ def train(
     interval = as_interval(checkpoint_every)
     refuse_memory(config.memory(), "this run")
     jobs, _ = budget(jobs, config.memory())
+    warn_of([config])
     options = Options()
     if checkpoint is not None:
         keeper = Checkpoint(as_path("checkpoint", checkpoint), config)
@@ -471,7 +474,7 @@ def train(
 
 
 def _parameter(name: str, value: npt.ArrayLike, ndim: int) -> Array:
-    array = np.asarray(value)
+    array = as_array(name, value)
     if array.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name} must be a float32 or float64 array, got dtype {array.dtype}")
     if array.ndim != ndim:

@@ -242,7 +242,7 @@ def _show_warnings() -> None:
     usual = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
-        if issubclass(category, RuntimeWarning):
+        if issubclass(category, (RuntimeWarning, UserWarning)):
             complain("warning", message)
         else:
             with contextlib.suppress(*UNSAID):

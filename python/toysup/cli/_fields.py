@@ -18,6 +18,7 @@ def parse_field(name: str, text: str) -> Any:
     ValueError
         Naming the field and the part of the text that is wrong.
     """
+    from toysup._grid import Axis
     from toysup.config import TrainConfig
 
     kind = str(TrainConfig.__dataclass_fields__[name].type)
@@ -33,7 +34,7 @@ def parse_field(name: str, text: str) -> Any:
     values: list[Any] = []
     for part in parts(name, text, ","):
         values += _range(name, kind, part) if ":" in part else [item(name, kind, part)]
-    return values if "," in text or ":" in text else values[0]
+    return Axis(values) if "," in text or ":" in text else values[0]
 
 
 def option_value(value: Any) -> str:

@@ -111,6 +111,9 @@ class Preset:
             for fields in there:
                 fields[name] = value
         for fields in found.values():
+            values = fields.get("T")
+            if math.inf not in (list(values) if is_axis("T", values) else [values]):  # type: ignore[arg-type]
+                fields.pop("batch_size", None)  # it is for infinite T alone
             Grid.make(None, fields)
         return found
 

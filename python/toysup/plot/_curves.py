@@ -42,11 +42,11 @@ def hues(cells: Cells, hue: str | None) -> Iterator[tuple[Cells, str, Any, str]]
     if hue is None:
         yield cells, _over_seeds(cells), paint("ink"), "o"
         return
-    values = cells.coords[hue]
+    values = cells.labels[hue]
     for k, (value, color) in enumerate(zip(values, hue_colors(len(values)), strict=True)):
         text = f"{value:g}" if isinstance(value, float) else str(value)
         text = f"{value:,}" if isinstance(value, int) else text
-        yield cells.select({hue: value}), text, color, MARKERS[k % len(MARKERS)]
+        yield cells.take({hue: [k]}), text, color, MARKERS[k % len(MARKERS)]
 
 
 def _over_seeds(cells: Cells) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from toysup._grid import places_of
 from toysup._paths import as_path
 from toysup.errors import short, unknown
 
@@ -44,6 +45,8 @@ class Cells:
     ----------
     coords : dict of str to list
         The values of every axis; T and m are always there, with one value where they do not vary.
+    labels : dict of str to list
+        What the sweep's data set calls these values.
     data : xarray.Dataset
         The results, over the axes of ``coords`` and without coordinates; NaN where a run is
         missing, failed or diverged. ``status`` says which.
@@ -54,6 +57,7 @@ class Cells:
     """
 
     coords: dict[str, list[Any]]
+    labels: dict[str, list[Any]]
     data: xr.Dataset
     open_run: Callable[[dict[str, Any]], Run]
     is_run: bool = False
@@ -62,23 +66,33 @@ class Cells:
     def select(self, wanted: Mapping[str, Any]) -> Cells:
         """The cells at some values of some axes: one value or a sequence of values for each.
 
+        A value may be given as its label in the sweep's data set.
+
         Raises
         ------
         ValueError
             For a name that is no axis, and for a value that the axis does not have.
         """
-        coords = dict(self.coords)
         places: dict[str, list[int]] = {}
         for name, value in wanted.items():
-            if name not in coords:
-                raise ValueError(unknown("axis of the sweep", name, coords))
-            places[name] = [_place(name, v, coords[name]) for v in _many(value, coords[name])]
-            coords[name] = [coords[name][i] for i in places[name]]
-        return Cells(coords, self.data.isel(places), self.open_run, self.is_run)
+            if name not in self.coords:
+                raise ValueError(unknown("axis of the sweep", name, self.coords))
+            found = places_of(name, value, self.coords[name], self.labels[name])
+            places[name] = [found] if isinstance(found, int) else found
+        return self.take(places)
+
+    def take(self, places: Mapping[str, Sequence[int]]) -> Cells:
+        """The cells at these places of some axes."""
+        coords, labels = (
+            {k: [v[i] for i in places[k]] if k in places else v for k, v in known.items()}
+            for known in (self.coords, self.labels)
+        )
+        return Cells(coords, labels, self.data.isel(places), self.open_run, self.is_run)
 
     def sort(self, *names: str) -> Cells:
         """The same cells with the values of these axes in rising order."""
-        return self.select({name: sorted(self.coords[name]) for name in names})
+        ordered = ((k, sorted(range(len(v)), key=v.__getitem__)) for k, v in self.coords.items())
+        return self.take({name: order for name, order in ordered if name in names})
 
     def varied(self, *known: str) -> list[str]:
         """Axes with more than one value, apart from the known ones."""
@@ -93,7 +107,9 @@ class Cells:
             For the first such axis.
         """
         for name in self.varied(*known):
-            raise UnchosenAxis(name, self.coords[name], hint)
+            pairs = zip(self.coords[name], self.labels[name], strict=True)
+            values = [v if len(repr(v)) < 40 else label for v, label in pairs]
+            raise UnchosenAxis(name, values, hint)
 
     def values(self, variable: str, *dims: str) -> Floats:
         """A variable over ``dims``, which must hold every axis with more than one value.
@@ -204,14 +220,14 @@ def _cells_of_run(run: Run) -> Cells:
         "seed": [run.config.seed],
     }
     scalars = {name: (tuple(coords), [[[value]]]) for name, value in run.summary().items()}
-    return Cells(coords, _mask(xr.Dataset(scalars)), lambda cell: run, is_run=True)
+    return Cells(coords, coords, _mask(xr.Dataset(scalars)), lambda cell: run, is_run=True)
 
 
 def _cells_of_sweep(result: SweepResult) -> Cells:
     axes = {name: list(result.coords[name]) for name in result.dims}
 
     def open_run(cell: dict[str, Any]) -> Run:
-        return result.run(**{name: cell[name] for name in result.dims})
+        return result.run_at(tuple(axes[name].index(cell[name]) for name in result.dims))
 
     return _cells_of(result.dataset, axes, open_run)
 
@@ -246,14 +262,15 @@ def _cells_of(
     data: xr.Dataset, axes: dict[str, list[Any]], open_run: Callable[[dict[str, Any]], Run]
 ) -> Cells:
     """Cells over these axes, and over T and m."""
+    labels = {name: data[name].to_numpy().tolist() for name in axes}
     for name in ("T", "m"):
         if name not in axes:
             if name not in data.coords:
                 raise ValueError(f"{name} is neither an axis nor the same in all cells")
-            axes[name] = [data[name].item()]
+            axes[name] = labels[name] = [data[name].item()]
             data = data.drop_vars(name).expand_dims(name)
     data = _mask(data.drop_vars(list(data.coords)))
-    return Cells(axes, data.transpose(*axes), open_run)
+    return Cells(axes, labels, data.transpose(*axes), open_run)
 
 
 def _mask(data: xr.Dataset) -> xr.Dataset:
@@ -265,24 +282,3 @@ def _mask(data: xr.Dataset) -> xr.Dataset:
         if np.issubdtype(values.dtype, np.number)
     }
     return data.assign(masked)
-
-
-def _many(value: Any, known: list[Any]) -> list[Any]:
-    """One value as a list of one; a value may itself be a tuple (betas, importance)."""
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, tuple) and value in known:
-        return [value]
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        if not value:
-            raise ValueError("a selection must name at least one value, got an empty sequence")
-        return list(value)
-    return [value]
-
-
-def _place(name: str, value: Any, known: list[Any]) -> int:
-    if value not in known:
-        # T is a float where one of its values is infinite: 3, and not 3.0.
-        choices = ", ".join(f"{k:.12g}" if isinstance(k, float) else str(k) for k in known)
-        raise ValueError(f"{name} = {short(value)} is not in the sweep, which has {choices}")
-    return known.index(value)

@@ -113,9 +113,8 @@ def _grid(cells: Cells) -> tuple[Cells, Floats]:
     values = cells.coords["importance"]
     if not all(isinstance(value, tuple) and value[0] > 0 for value in values):
         raise ValueError(f"importance must hold arrays that begin above 0, got {values[0]}")
-    cells = cells.sort("sparsity").select(
-        {"importance": sorted(values, key=lambda value: value[-1] / value[0])}
-    )
+    rising = sorted(range(len(values)), key=lambda k: float(values[k][-1] / values[k][0]))
+    cells = cells.sort("sparsity").take({"importance": rising})
     ratio = [value[-1] / value[0] for value in cells.coords["importance"]]
     return cells, np.array(ratio, dtype=np.float64)
 
