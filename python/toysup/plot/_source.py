@@ -108,8 +108,8 @@ class Cells:
         """
         for name in self.varied(*known):
             pairs = zip(self.coords[name], self.labels[name], strict=True)
-            values = [v if len(repr(v)) < 40 else label for v, label in pairs]
-            raise UnchosenAxis(name, values, hint)
+            shown = [v if len(repr(v)) < 40 else label for v, label in pairs]
+            raise UnchosenAxis(name, shown, hint)
 
     def values(self, variable: str, *dims: str) -> Floats:
         """A variable over ``dims``, which must hold every axis with more than one value.
