@@ -24,6 +24,7 @@ from toysup import StoreError, SweepResult, TrainConfig, open_sweep, sweep
 from toysup._extras import need
 from toysup._grid import Grid
 from toysup._result import Cell
+from toysup.config import FIELDS
 from toysup.store import Store
 
 SMALL = TrainConfig(n=16, m=2, T=4, sparsity=0.8, steps=20, test_size=20, record=3)
@@ -267,7 +268,7 @@ def test_tables_of_different_sweeps_can_be_put_together(tmp_path, suffix):
     tables = [read(result.export(tmp_path / f"{k}{suffix}")) for k, result in enumerate(sweeps)]
     whole = pandas.concat(tables, ignore_index=True)
     assert len(whole) == sum(map(len, sweeps)) and set(tables[0].columns) == set(whole.columns)
-    fields = list(TrainConfig.__dataclass_fields__)
+    fields = list(FIELDS)
     assert set(fields) < set(whole.columns)
     configs = [config for result in sweeps for config in result.configs]
     for name in (

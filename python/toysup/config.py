@@ -400,6 +400,7 @@ class TrainConfig:
         config = object.__new__(cls)
         for name in FIELDS:
             object.__setattr__(config, name, values[name])
+        object.__setattr__(config, "_key", "")
         return config
 
     @classmethod
