@@ -292,18 +292,20 @@ class _Run:
     def _loss(self, X: CSR) -> float:
         return loss(self.W, self.b, X, self.importance, self.linear, self.stop)
 
-    def measure(self, step: int) -> None:
-        """Append a point of the history."""
+    def measure(self, step: int) -> bool:
+        """Append a point of the history; False if something is not finite."""
         norms = [float(np.linalg.norm(p.astype(np.float64))) for p in (self.W, self.b)]
         if not np.all(np.isfinite(norms)):
             self.history.append((math.nan, math.nan, *norms, math.nan))
-            return
+            return False
         train = self._loss(self.batch(step))
         test = math.nan
         if self.config.test_size:
             test = self._loss(self.test_set)
         largest = float(np.max(dimensionality(self.W.T)))
         self.history.append((train, test, *norms, largest))
+        tested = math.isfinite(test) or not self.config.test_size
+        return tested and all(map(math.isfinite, (train, *norms, largest)))
 
     def test_loss(self) -> float:
         """The loss on the whole test set, which passes through in parts."""
@@ -323,8 +325,7 @@ class _Run:
             progress(step)
             # What has been measured at this step before an interruption is there already.
             if step in records[len(self.history) :][:1]:
-                self.measure(step)
-                if not math.isfinite(self.history[-1][0]):
+                if not self.measure(step):
                     return "diverged"
             if step in snapshots[len(self.snapshots) :][:1]:
                 self.snapshots.append((self.W.copy(), self.b.copy()))
@@ -407,6 +408,8 @@ def train_one(
         try:
             status = run.train(tick)
             test = run.test_loss() if status == "ok" else math.nan
+            if config.test_size and not math.isfinite(test):
+                status = "diverged"
         except Stopped:
             if run.step > 0:
                 show()

@@ -30,6 +30,11 @@ unsafe fn total<V: Vector>(
     cancel: &AtomicBool,
 ) -> Option<f64> {
     let (stride, packed) = pack(params);
+    // No |z| is larger than this times the sum of all |h|, or than what b adds.
+    let largest = packed
+        .iter()
+        .map(|w| 2.0 * w.to_f64().abs())
+        .fold(1.0, f64::max);
     let room = if importance.is_empty() { 0 } else { stride };
     let weights = importance.iter().map(|&i| V::Scalar::from_f64(i));
     let padding = std::iter::repeat(V::Scalar::default());
@@ -44,6 +49,10 @@ unsafe fn total<V: Vector>(
         let rows = first..x.rows().min(first + EXAMPLES);
         let count = rows.len();
         encode(&mut h, params, x, rows.clone());
+        let size: f64 = h[..count * params.m].iter().map(|h| h.to_f64().abs()).sum();
+        if !(size * largest).is_finite() && any_nan(params, &h[..count * params.m]) {
+            return Some(f64::NAN); // the kernel would take it for 0
+        }
         lanes.fill(V::Scalar::default());
         for j0 in (0..stride).step_by(FEATURES) {
             let block = Block {
@@ -115,6 +124,12 @@ fn preactivation<T: Real>(p: &Params<T>, h: &[T], i: usize) -> T {
         z = w.fma(h, z);
     }
     z
+}
+
+/// Whether any z of the examples with hidden vectors `h` is not a number.
+fn any_nan<T: Real>(p: &Params<T>, h: &[T]) -> bool {
+    let mut rows = h.chunks_exact(p.m);
+    rows.any(|h| (0..p.n).any(|i| preactivation(p, h, i).to_f64().is_nan()))
 }
 
 /// What the non-zeros of example `t` add to `sum_j I_j y_tj^2`: `I (x - y)^2 - I y^2`.

@@ -30,7 +30,7 @@ use crate::isa::Isa;
 use crate::linear::{self, Activation};
 use crate::lists::{Features, LOOK, Lists, Work};
 use crate::memory;
-use crate::model::{Params, SMALL, row_length};
+use crate::model::{Params, SMALL, clear_padding, row_length};
 use crate::moments::Moments;
 use crate::nonzeros;
 use crate::rows::Room;
@@ -653,6 +653,10 @@ impl<T: Real> Gradient<T> {
             self.sums.fill(0.0);
             self.encode(p, x, cancel, threads)?;
             return self.all_pairs(p, x, cancel, threads);
+        }
+        if let Plan::ByGroup(_) = plan {
+            // Lanes without a feature get 0 times what may not be finite.
+            clear_padding(p.n, p.m, p.bias, &mut self.sums);
         }
         self.lists = Some(plan);
         Ok(())

@@ -127,7 +127,7 @@ impl<T: Real> Features<T> {
             // SAFETY: the caller's promise.
             unsafe {
                 self.look_at_rows::<V>(p);
-                self.look_at_biases::<V>(&p.data[p.bias..]);
+                self.look_at_biases::<V>(&p.data[p.bias..], p.n);
             }
             let part = (pace.step % PARTS) as usize;
             for j in (part..p.n).step_by(PARTS as usize) {
@@ -186,15 +186,15 @@ impl<T: Real> Features<T> {
 
     /// |b - b'|^2.
     #[inline(always)]
-    unsafe fn look_at_biases<V: Vector<Scalar = T>>(&mut self, b: &[T]) {
+    unsafe fn look_at_biases<V: Vector<Scalar = T>>(&mut self, b: &[T], n: usize) {
         assert!(b.len() == self.b.len() && b.len() == self.limit_b.len());
         assert!(b.len().is_multiple_of(V::LANES));
-        for j0 in (0..b.len()).step_by(V::LANES) {
-            // SAFETY: whole vectors. What pads b is 0 and stays 0.
+        for j0 in (0..n).step_by(V::LANES) {
+            // SAFETY: whole vectors.
             let mut mask = unsafe {
                 let d = V::load(b.as_ptr().add(j0)).sub(V::load(self.b.as_ptr().add(j0)));
                 let limit = V::load(self.limit_b.as_ptr().add(j0));
-                d.mul(d).sub(limit).positive()
+                d.mul(d).sub(limit).positive() & low_bits(V::LANES.min(n - j0))
             };
             while mask != 0 {
                 self.rebuilt.push(j0 as u32 + mask.trailing_zeros());

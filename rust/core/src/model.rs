@@ -5,7 +5,8 @@ use crate::memory;
 use crate::simd::Real;
 
 /// The two parts of the parameters are padded with zeros to a multiple of this, so that elementwise
-/// passes need no remainder: a padded parameter has gradient 0 and stays 0.
+/// passes need no remainder: a padded parameter has gradient 0 and stays 0. Where numbers are not finite
+/// it would not by itself, as 0 times them is not 0: there [`clear_padding`] sees to it.
 const PAD: usize = 64;
 /// Up to this m the kernels are compiled for each m, and hidden vectors are not padded.
 pub const SMALL: usize = 6;
@@ -170,6 +171,22 @@ impl<T: Real> Params<T> {
     pub fn b_norm(&self) -> f64 {
         norm(self.b())
     }
+}
+
+/// Set what pads `data`, laid out like the parameters of n features and m hidden dimensions with b from
+/// `bias` on, to 0.
+pub fn clear_padding<T: Real>(n: usize, m: usize, bias: usize, data: &mut [T]) {
+    let mut end = n * m;
+    if m <= SMALL {
+        end = n.next_multiple_of(TILE) * m;
+        if !n.is_multiple_of(TILE) {
+            let last = &mut data[n / TILE * TILE * m..end];
+            let rows = last.chunks_exact_mut(TILE);
+            rows.for_each(|row| row[n % TILE..].fill(T::default()));
+        }
+    }
+    data[end..bias].fill(T::default());
+    data[bias + n..].fill(T::default());
 }
 
 #[inline(always)]

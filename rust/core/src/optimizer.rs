@@ -4,7 +4,7 @@ use crate::aligned::Aligned;
 use crate::dispatch::multiversion;
 use crate::isa::Isa;
 use crate::math::cospi;
-use crate::model::Params;
+use crate::model::{Params, clear_padding};
 use crate::simd::{Real, Vector};
 
 /// What the learning rate does after the warm-up.
@@ -153,6 +153,7 @@ impl<T: Real> Optimizer<T> {
         self.powers = (self.powers.0 * s.betas.0, self.powers.1 * s.betas.1);
         let weights = params.bias;
         let total = params.data.len();
+        let mut finite = true;
         for (range, decays) in [(0..weights, true), (weights..total, s.decay_bias)] {
             let decay = if decays { s.weight_decay } else { 0.0 };
             let pass = Pass {
@@ -167,6 +168,7 @@ impl<T: Real> Optimizer<T> {
                 eps: T::from_f64(s.eps),
                 rate: T::from_f64(rate / (1.0 - self.powers.0)),
             };
+            finite &= pass.is_finite();
             let p = &mut params.data[range.clone()];
             let m = &mut self.first[range.clone()];
             let g = &mut sums[range.clone()];
@@ -181,6 +183,14 @@ impl<T: Real> Optimizer<T> {
                 }
                 Kind::AdamW => adam(isa, p, m, &mut self.second[range], g, &pass, true),
                 Kind::Adam => adam(isa, p, m, &mut self.second[range], g, &pass, false),
+            }
+        }
+        if !finite {
+            let Params { n, m, bias, .. } = *params;
+            for data in [&mut params.data, &mut self.first, &mut self.second] {
+                if !data.is_empty() {
+                    clear_padding(n, m, bias, data);
+                }
             }
         }
     }
@@ -198,6 +208,14 @@ pub(crate) struct Pass<T> {
     root: T,
     eps: T,
     rate: T,
+}
+
+impl<T: Real> Pass<T> {
+    /// Whether parameters that are 0, and have always had the gradient 0, stay 0.
+    fn is_finite(&self) -> bool {
+        let constants = [self.keep, self.decay, self.rate];
+        constants.iter().all(|x| x.to_f64().is_finite())
+    }
 }
 
 multiversion! {
@@ -232,7 +250,8 @@ unsafe fn adam_body<V: Vector>(
         } else {
             V::Scalar::from_f64(1.0)
         });
-        let sleeps = decoupled || c.decay == V::Scalar::default();
+        let moves = !c.rate.to_f64().is_finite(); // no moment at all, times that
+        let sleeps = !moves && (decoupled || c.decay == V::Scalar::default());
         let decay = V::splat(if decoupled {
             V::Scalar::default()
         } else {

@@ -169,7 +169,7 @@ pub struct Snapshot<T> {
 /// What a run gives back.
 #[derive(Debug, Clone)]
 pub struct Outcome<T> {
-    /// Whether a loss or a norm stopped being finite; the run ends there.
+    /// Whether a number that is measured stopped being finite; the run ends there.
     pub diverged: bool,
     /// The final state.
     pub last: Snapshot<T>,
@@ -269,8 +269,9 @@ pub(crate) fn watched<T: Real>(
         state.check(spec)?;
     }
     let (mut run, batch) = Run::<T>::new(spec, choice, state, cancel)?;
-    let diverged = run.updates(batch, state, watch, keep)?;
+    let mut diverged = run.updates(batch, state, watch, keep)?;
     let test_loss = if diverged { f64::NAN } else { run.test_loss()? };
+    diverged |= spec.test_size > 0 && !test_loss.is_finite();
     Ok(Outcome {
         diverged,
         last: run.snapshot(run.history.last().map_or(0, |p| p.step)),
@@ -450,7 +451,14 @@ impl<'a, T: Real> Run<'a, T> {
                 max_feature_dimensionality(&params, self.cancel).ok_or(Error::Cancelled)?;
         }
         self.history.push(point);
-        Ok(point.train_loss.is_finite())
+        let tested = self.history_test.rows() == 0 || point.test_loss.is_finite();
+        let numbers = [
+            point.train_loss,
+            point.w_norm,
+            point.b_norm,
+            point.max_feature_dimensionality,
+        ];
+        Ok(tested && numbers.iter().all(|x| x.is_finite()))
     }
 
     fn loss(&self, params: &Params<f64>, x: &Csr) -> Result<f64> {
