@@ -324,9 +324,8 @@ class _Run:
         for step in range(self.step, c.steps + 1):
             progress(step)
             # What has been measured at this step before an interruption is there already.
-            if step in records[len(self.history) :][:1]:
-                if not self.measure(step):
-                    return "diverged"
+            if step in records[len(self.history) :][:1] and not self.measure(step):
+                return "diverged"
             if step in snapshots[len(self.snapshots) :][:1]:
                 self.snapshots.append((self.W.copy(), self.b.copy()))
             if step < c.steps:
