@@ -422,3 +422,24 @@ def test_nothing_is_as_large_as_T_times_n(backend):
     name, grown = result.stdout.split()
     assert name == backend.name
     assert float(grown) < 60, "MiB; a dense array of T x n would be 400 to 800"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        dict(n=100, m=64, T=1, sparsity=0.99, learning_rate=1e39),
+        dict(n=100, m=64, T=1, sparsity=0.99, learning_rate=1e39, dtype="float64"),
+        dict(n=33, m=7, T=5, sparsity=0.9, learning_rate=1e30, optimizer="sgd", test_size=50),
+        dict(n=20, m=3, T=4, sparsity=0.8, learning_rate=1e38, weight_decay=1e6, test_size=50),
+    ],
+    ids=["m 64", "float64", "sgd", "decay"],
+)
+def test_numbers_that_are_not_finite_end_a_run_as_diverged(backend, fields):
+    with pytest.warns(RuntimeWarning, match="diverged"):
+        run = toysup.train(**{"steps": 40, "record": 1, "test_size": 0, **fields})
+    summary = run.summary()
+    finite = [math.isfinite(summary[k]) for k in ("train_loss", "W_norm", "b_norm")]
+    if fields.get("test_size"):
+        finite.append(math.isfinite(summary["test_loss"]))
+    assert (run.status == "ok") == all(finite)
+    assert run.status == "diverged"
