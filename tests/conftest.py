@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -44,6 +46,15 @@ def need_native(config: pytest.Config) -> None:
         if config.getoption("--require-native"):
             pytest.fail("the Rust extension is missing, and --require-native was given")
         pytest.skip("the Rust extension is not installed")
+
+
+@pytest.fixture(autouse=True)
+def figures() -> Iterator[None]:
+    """What a test draws is gone after it, so that others can count figures."""
+    yield
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close("all")
 
 
 @pytest.fixture(params=["native", "numpy"])
