@@ -50,10 +50,10 @@ def alike(a: Any, b: Any) -> bool:
         return a.keys() == b.keys() and all(alike(a[k], b[k]) for k in a)
     if isinstance(a, BaseException) and not alike(a.args, b.args):
         return False
-    if hasattr(a, "__dict__") and not callable(a):
-        return alike(vars(a), vars(b))
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(alike, a, b))
+    if hasattr(a, "__dict__") and not callable(a):
+        return alike(vars(a), vars(b))
     return bool(a == b or (a != a and b != b))
 
 
