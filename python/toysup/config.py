@@ -397,6 +397,9 @@ class TrainConfig:
         """
         if not _fit(values):
             return cls(**values)  # which says what is wrong
+        importance = values["importance"]
+        if isinstance(importance, tuple) and not isinstance(importance, Importances):
+            values = {**values, "importance": Importances(importance)}
         config = object.__new__(cls)
         for name in FIELDS:
             object.__setattr__(config, name, values[name])
