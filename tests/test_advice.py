@@ -37,6 +37,7 @@ def test_the_runs_are_counted(axes: dict[str, Any], where: str) -> None:
         toysup.sweep(**{**EMPTY, **axes})
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     "fields",
     [
@@ -50,6 +51,7 @@ def test_what_is_meant_is_trained_in_silence(fields: dict[str, Any]) -> None:
     toysup.sweep(**{**EMPTY, **fields})
 
 
+@pytest.mark.filterwarnings("error")
 def test_what_is_made_already_is_read_in_silence(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=WORDS):
         toysup.sweep(**EMPTY, store=tmp_path / "s")

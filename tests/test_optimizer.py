@@ -13,9 +13,6 @@ from hypothesis import example, given
 import toysup
 from helpers import initial, on, plain_gradient, plain_rates, plain_train
 
-# Configs are drawn, at the edges too.
-pytestmark = pytest.mark.filterwarnings("ignore:with n = .* an example has:UserWarning")
-
 OPTIMIZERS = ("adamw", "adam", "sgd")
 
 

@@ -18,9 +18,6 @@ from helpers import run_bits
 from toysup import Run, RunFailedError, TrainConfig, load_run, train
 from toysup._types import failed_run
 
-# Configs are drawn, at the edges too.
-pytestmark = pytest.mark.filterwarnings("ignore:with n = .* an example has:UserWarning")
-
 SMALL = TrainConfig(n=12, m=2, T=6, sparsity=0.7, steps=40, learning_rate=0.01, test_size=30)
 
 
