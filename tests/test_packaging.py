@@ -108,7 +108,7 @@ def test_type_information_is_installed(name: str) -> None:
 
 def test_command_is_installed() -> None:
     scripts = metadata.entry_points(group="console_scripts", name="toysup")
-    assert [s.value for s in scripts] == ["toysup.cli:main"]
+    assert [s.value for s in scripts] == ["toysup.cli:program"]
     assert callable(next(iter(scripts)).load())
 
 
