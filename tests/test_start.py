@@ -339,7 +339,7 @@ def disjoint(T: int) -> SparseBatch:
 @pytest.mark.parametrize("T", [1, 2, 3, 4, 5, 8, 30])
 def test_the_polygon_is_the_analytic_solution(backend: Backend, T: int) -> None:
     X = disjoint(T)
-    given_weights = polygon(X.n, X.csr())
+    given_weights = polygon(X.n, len(X), [X.csr()])
     W, b = given_weights.W, given_weights.b
     loss, dW, _ = toysup.loss_and_grad(W, b, X, reduction="sum")
     assert loss < 1e-15 * T**2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -28,12 +28,7 @@ def draw(
     check: Callable[[], None],
 ) -> CSR:
     """Examples of a stream by a backend's ``sample``, in parts, after which ``check`` may raise."""
-    c, part = config, max(1, (1 << 22) // config.n)
-    parts = []
-    for low in range(start, max(stop, start + 1), part):
-        high = min(stop, low + part)
-        parts.append(sample(c.n, low, high, c.sparsity, c.seed, ROLES[role], c.normalize))
-        check()
+    parts = list(_drawn(config, start, stop, role, sample, check))
     counts = np.concatenate([np.diff(indptr) for indptr, _, _ in parts])
     return (
         np.concatenate(([0], np.cumsum(counts))),
@@ -42,16 +37,33 @@ def draw(
     )
 
 
+def _drawn(
+    config: TrainConfig,
+    start: int,
+    stop: int,
+    role: str,
+    sample: Callable[..., CSR],
+    check: Callable[[], None],
+) -> Iterator[CSR]:
+    """The parts of :func:`draw`, at least one."""
+    c, part = config, max(1, (1 << 22) // config.n)
+    for low in range(start, max(stop, start + 1), part):
+        high = min(stop, low + part)
+        yield sample(c.n, low, high, c.sparsity, c.seed, ROLES[role], c.normalize)
+        check()
+
+
 def given_start(
     config: TrainConfig, sample: Callable[..., CSR], check: Callable[[], None]
 ) -> Weights | None:
     """The weights that a config gives to start from, if any; the rest as of :func:`draw`."""
     if config.init == "polygon":
-        return polygon(config.n, draw(config, 0, int(config.T), "train", sample, check))
+        T = int(config.T)
+        return polygon(config.n, T, _drawn(config, 0, T, "train", sample, check))
     return config.init if isinstance(config.init, Weights) else None
 
 
-def polygon(n: int, X: CSR) -> Weights:
+def polygon(n: int, T: int, parts: Iterable[CSR]) -> Weights:
     r"""The analytic solution that stores T examples as the corners of a regular T-gon (m = 2).
 
     .. math:: W = r \sum_t u_t x_t^T, \quad b = -r^2 \cos(2\pi/T) \sum_t x_t, \quad
@@ -61,16 +73,15 @@ def polygon(n: int, X: CSR) -> Weights:
     x' = x: at the example's own features z = r^2 x (1 - cos(2 pi / T)), and at those of the others
     z <= 0. Where examples share features it is an approximation. One example is stored with r = 1.
     """
-    indptr, indices, values = X
-    T = len(indptr) - 1
-    t = np.repeat(np.arange(T), np.diff(indptr))
-    angles = 2.0 * np.arange(T) / T
-    corners = np.stack((_cospi(angles), _cospi(angles - 0.5)), axis=1)
+    rows, first = np.zeros((3, n)), 0
+    for indptr, indices, values in parts:
+        t = np.arange(first, first := first + len(indptr) - 1)
+        corners = np.array([_cospi(2.0 * t / T), _cospi(2.0 * t / T - 0.5), np.ones(len(t))])
+        for row, factors in zip(rows, corners, strict=True):
+            np.add.at(row, indices, values * np.repeat(factors, np.diff(indptr)))
     neighbour = float(_cospi(np.array(2 / T))) if T > 1 else 0.0
     square = 1 / (1 - neighbour)
-    W = [np.bincount(indices, values * corners[t, k], n) * np.sqrt(square) for k in range(2)]
-    b = -square * neighbour * np.bincount(indices, values, n)
-    return Weights(np.array(W), b)
+    return Weights(rows[:2] * np.sqrt(square), -square * neighbour * rows[2])
 
 
 def _cospi(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
