@@ -8,6 +8,7 @@ went away.
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import io
 import os
@@ -196,9 +197,10 @@ def program() -> NoReturn:
             setattr(sys, name, None)  # Python would try once more at exit, and complain
     if code == 128 + signal.SIGINT:
         # As Python ends by itself after Ctrl-C: of SIGINT. Shells report that as 130, and only then
-        # end the script that called us, too.
-        sys.excepthook = lambda *_: None
-        raise KeyboardInterrupt
+        # end the script that called us, too. But at once: it would tear down all modules before.
+        atexit._run_exitfuncs()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
     sys.exit(code)
 
 
