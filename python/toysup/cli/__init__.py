@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import contextlib
+import importlib
 import io
 import os
 import re
@@ -17,7 +18,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -92,6 +93,16 @@ COMMANDS: dict[str, _Command] = {
     "merge": ("bring the stores of shards together", _arguments.merge, _stores.merge),
     "export": ("the table of a sweep as a file", _arguments.export, _stores.export),
     "info": ("versions, backend and machine", _arguments.info, _show.info),
+}
+# What takes long to import and is needed anyway.
+_USES: dict[str, tuple[str, ...]] = {
+    "reproduce": ("toysup.paper", "xarray", "matplotlib.figure"),
+    "sweep": ("toysup._sweep",),
+    "plot": ("toysup._sweep", "xarray", "matplotlib.figure"),
+    "status": ("toysup._sweep", "xarray"),
+    "merge": ("toysup._sweep",),
+    "export": ("toysup._sweep", "xarray"),
+    "info": ("toysup._backend",),
 }
 
 
@@ -169,6 +180,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except SystemExit as leaving:  # after --help or --version
             return end(leaving.code if isinstance(leaving.code, int) else 0)
         begin(args)
+        if argv is None:
+            _import(_USES[args.command])
         with warnings.catch_warnings(), _terminable(args):
             # It is said in our own words, with what to do.
             warnings.filterwarnings("ignore", "the sweep was interrupted", RuntimeWarning)
@@ -184,6 +197,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + getattr(args, "signal", signal.SIGINT)
     except Exception as error:  # noqa: BLE001  the boundary of the program
         return _fail(error)
+
+
+def _import(modules: Iterable[str]) -> None:
+    """Import modules. Ctrl-C ends the process at once meanwhile, as there is nothing to keep yet.
+
+    What is being imported may swallow a KeyboardInterrupt, or take it for an error of its own.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        for module in modules:
+            importlib.import_module(module)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def program() -> NoReturn:
