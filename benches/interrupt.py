@@ -32,8 +32,8 @@ from machine import announce
 
 # Of a process that does not answer at all.
 _GIVE_UP = 60.0
-_SMALL = "--n 40 --sparsity 0.9 --steps 200 --test-size 100".split()
-_LONG = "--n 10000 --sparsity 0.999 --steps 50000 --test-size 1000".split()
+_SMALL = ["--n", "40", "--sparsity", "0.9", "--steps", "200", "--test-size", "100"]
+_LONG = ["--n", "10000", "--sparsity", "0.999", "--steps", "50000", "--test-size", "1000"]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -339,3 +339,9 @@ def digests() -> dict[str, str]:
     )
     found["training T=inf"] = digest(run_bits(toysup.train(fresh)))
     return found
+
+
+def of_their_T(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a sweep, without a batch size where no T is infinite."""
+    T = fields["T"] if isinstance(fields["T"], (list, tuple)) else [fields["T"]]
+    return {k: v for k, v in fields.items() if k != "batch_size" or math.inf in T}

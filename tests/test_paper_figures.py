@@ -19,6 +19,7 @@ import matplotlib.pyplot as plt
 from matplotlib.collections import PathCollection, QuadMesh
 
 import toysup
+from helpers import of_their_T
 from toysup import plot
 from toysup._result import SweepResult
 from toysup._types import Backend
@@ -37,9 +38,8 @@ presets = pytest.mark.parametrize("preset", ALL, ids=lambda preset: preset.name)
 
 
 def swept(**fields: Any) -> SweepResult:
-    return toysup.sweep(
-        progress=False, **{**TINY, "T": T, "m": 2, "seed": range(2), "batch_size": 50, **fields}
-    )
+    given = {**TINY, "T": T, "m": 2, "seed": range(2), "batch_size": 50, **fields}
+    return toysup.sweep(progress=False, **of_their_T(given))
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 import toysup
+from helpers import of_their_T
 from toysup._result import SweepResult
 from toysup._types import Backend
 from toysup.paper import epochs, figure3, generalization, reduction, reference, weight_decay
@@ -51,7 +52,7 @@ def tiny(fields: Any) -> dict[str, Any]:
     few["T"] = list(fields["T"])[:4]
     several = not isinstance(fields.get("steps", 0), int)
     few["steps"] = (20, 40) if several else 40
-    return few
+    return of_their_T(few)
 
 
 @pytest.fixture(scope="module")
@@ -322,7 +323,7 @@ def test_reduction_figure_shows_losses_norms_and_the_paper(trained: dict[str, Re
 def test_paper_readings_stand_at_the_small_scales_T() -> None:
     """Beyond T = 50 a reading belongs to a tenth of its T."""
     parts = {
-        part: toysup.sweep(progress=False, **{**tiny(fields), "T": [50, 200], "seed": [0]})
+        part: toysup.sweep(progress=False, **{**tiny({**fields, "T": [50, 200]}), "seed": [0]})
         for part, fields in reduction.REDUCTION.scales["small"].items()
     }
     ((_, axes),) = reduction.drawings(parts, "small")
