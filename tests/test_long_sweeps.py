@@ -432,13 +432,14 @@ ALIVE: dict[str, dict[str, Any]] = {
     "elsewhere": NOWHERE,
     "in another container, of one name and number": {"system": "another boot", "pid": 1},
     "of an older version": {"system": None, "started": None},
-    "ahead a little elsewhere": {**NOWHERE, "updated": time.time() + 60},
+    "ahead a little elsewhere": {**NOWHERE, "ahead": 60},
 }
 
 
 @pytest.mark.parametrize("who", ALIVE)
 def test_who_is_alive_is_believed(tmp_path, who):
-    path = life(tmp_path / "r", **{"updated": time.time(), **ALIVE[who]})
+    about = dict(ALIVE[who])
+    path = life(tmp_path / "r", updated=time.time() + about.pop("ahead", 0), **about)
     assert len(running(tmp_path / "r")) == 1
     with Pulse(tmp_path / "r", [TINY]):
         assert path.exists()

@@ -658,7 +658,7 @@ def test_two_sweeps_at_once(backend, tmp_path):
 def test_progress_counts_the_runs(backend, capsys):
     sweep(SMALL, T=[4, 6], steps=500, n_jobs=1, progress=True)
     shown = capsys.readouterr()
-    assert "2 runs" in shown.err and not shown.out
+    assert "2 runs: 100%" in shown.err and "2/2 runs" in shown.err and not shown.out
     sweep(SMALL, T=[4, 6], progress=False)
     sweep(SMALL, T=[4, 6])
     assert not capsys.readouterr().err

@@ -78,6 +78,10 @@ class Progress:
                     self._bar.set_postfix_str(note, refresh=False)
                 self._bar.update(max(0.0, 100.0 * work / self._total - self._bar.n))
 
+    def finish(self, note: str = "") -> None:
+        """Move to the end: what is told of last may lie a moment before it."""
+        self.update(self._total, note)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

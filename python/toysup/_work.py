@@ -125,6 +125,8 @@ class Work:
                 backend().train_many(self.todo, jobs, self._on_result, poll, options)
             else:
                 dropped = train_on(executor, self.todo, jobs, self._finish, poll)
+            if self._counts["done"] == len(self.todo):
+                bar.finish(self._note(()))
             self._write_the_rest()
         if self._failed and self._on_error == "raise":
             point, error = self._failed[0]

@@ -457,6 +457,8 @@ def train(
             return interrupt.is_set()
 
         backend().train_many([config], jobs, lambda _, raw: results.append(raw), poll, options)
+        if results:
+            bar.finish()
     if interrupt.is_set() or not results:
         raise KeyboardInterrupt
     if results[0]["status"] == "failed":

@@ -49,8 +49,8 @@ _MIXES = {
     "wash": (0.051, 0.12),
     "paper": (0.0, 0.0),
 }
-# More than this is not asked of a paint on another ground than white, nor less of text.
-_CONTRAST, _LEGIBLE = 4.5, 3.0
+# More is not asked of a paint on another ground than white, nor of a mix; and no less of text.
+_CONTRAST, _MUTED, _LEGIBLE = 4.5, 1.6, 3.0
 KINDS = ("features", "examples")
 MARKERS = "osD^vPX*"
 
@@ -171,17 +171,20 @@ def paint(name: str) -> str:
     """A colour that fits the style in force, as "#rrggbb".
 
     "ink" is for what matters, "muted" for what goes with it, "rule" for frames and "wash" for
-    areas; "paper" is the ground. The others are as they are on white, or as much nearer to the text
-    as they need to stand out from the ground as well as there.
+    areas; "paper" is the ground. All are as they are in black and white, or as much nearer to the
+    text as they need to stand out from the ground as well as there.
     """
     ink, paper = _ink_and_paper()
+    black, white = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     if name in _MIXES:
-        return to_hex(_mix(ink, paper, _MIXES[name][on_dark()]))
-    color = to_rgb(_PAINTS[name])
-    wanted = min(_contrast(color, (1.0, 1.0, 1.0)), _CONTRAST)
-    shares = np.linspace(0.0, 1.0, 21)
-    mixes = (_mix(ink, color, share) for share in shares)
-    return to_hex(next((mix for mix in mixes if _contrast(mix, paper) >= wanted), ink))
+        share, most = _MIXES[name][on_dark()], _MUTED
+        plain = (white, black) if on_dark() else (black, white)
+        color, usual = _mix(ink, paper, share), _contrast(_mix(*plain, share), plain[1])
+    else:
+        color, most = to_rgb(_PAINTS[name]), _CONTRAST
+        usual = _contrast(color, white)
+    mixes = (_mix(ink, color, share) for share in np.linspace(0.0, 1.0, 21))
+    return to_hex(next((mix for mix in mixes if _contrast(mix, paper) >= min(usual, most)), ink))
 
 
 def on_dark() -> bool:
