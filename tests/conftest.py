@@ -49,6 +49,18 @@ def need_native(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
+def variables() -> Iterator[None]:
+    """No test leaves another backend or kernel to the next one."""
+    before = _variables()
+    yield
+    assert _variables() == before
+
+
+def _variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("TOYSUP_")}
+
+
+@pytest.fixture(autouse=True)
 def figures() -> Iterator[None]:
     """What a test draws is gone after it, so that others can count figures."""
     yield

@@ -109,10 +109,10 @@ def test_another_value_is_refused(choose, value, hint):
         assert str(caught.value) == expected
 
 
-def test_the_variable_is_read_at_every_call(native, choose):
+def test_the_variable_is_read_at_every_call(native, monkeypatch):
     names = []
     for value in ("numpy", "native", "numpy"):
-        os.environ["TOYSUP_BACKEND"] = value  # without clearing anything
+        monkeypatch.setenv("TOYSUP_BACKEND", value)  # without clearing anything
         names.append(train(SMALL).provenance["backend"])
     assert names == ["numpy", "native", "numpy"]
 

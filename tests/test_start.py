@@ -354,7 +354,7 @@ def test_the_polygon_is_the_analytic_solution(backend: Backend, T: int) -> None:
 def test_a_polygon_is_where_training_can_start(backend: Backend) -> None:
     run = train(**{**SMALL, "T": 5, "sparsity": 0.97, "steps": 0}, init="polygon", progress=False)
     X = run.training_set()
-    expected = polygon(60, X.csr())
+    expected = polygon(60, len(X), [X.csr()])
     np.testing.assert_allclose(run.W, expected.W, rtol=1e-6)
     np.testing.assert_allclose(run.b, expected.b, rtol=1e-6)
 
