@@ -125,6 +125,8 @@ WRONG_SWEEP: list[tuple[dict[str, Any], type[Exception], list[str]]] = [
     ({"seed": [0, True]}, TypeError, ["seed must be an integer", "got True"]),
     ({"seed": [0, 1.0]}, TypeError, ["seed must be an integer", "got 1.0"]),
     ({"seed": {0, 1}}, TypeError, ["seed must be an integer", "got {0, 1}"]),
+    ({"n": range(1, 10**30)}, ValueError, ["n has more than 1,000,000 values", "range(1, 10"]),
+    ({"seed": range(10**9)}, ValueError, ["seed has more than 1,000,000 values", "range(0, 10"]),
     ({"seed": itertools.count()}, ValueError, ["seed has more than 1,000,000 values", "count"]),
     ({"seed": "01"}, TypeError, ["seed must be an integer", "got '01'"]),
     ({"sparsity": [0.5, 1.0]}, ValueError, ["sparsity must be", "got 1.0"]),

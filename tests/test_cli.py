@@ -199,6 +199,7 @@ def test_ways_to_write_a_value(name: str, text: str, value: object) -> None:
         ("seed", "0:", "seed must be a range such as 0:4 or 0:100:10, got '0:'"),
         ("seed", "4:0", "seed has no value in the range '4:0'"),
         ("seed", "0:1:0", "seed must be a range .* got '0:1:0'"),
+        ("T", f"3:{10**40}", "T has more than 100,000 values in the range"),
         ("seed", "0:10000000000", "seed has more than 100,000 values in the range"),
         ("sparsity", "0:1", "sparsity has no ranges, got '0:1'"),
         ("normalize", "1", "normalize must be true or false, got '1'"),

@@ -13,7 +13,7 @@ from toysup.errors import short
 
 __all__ = ["MAX_VALUES", "as_array", "as_value"]
 
-# A generator with more values is taken for a mistake.
+# A range or a generator with more values is taken for a mistake.
 MAX_VALUES = 1_000_000
 
 
@@ -28,13 +28,15 @@ def as_value(name: str, value: Any) -> Any:
     TypeError
         If an array cannot be read.
     ValueError
-        If an iterator has too many values, or no end.
+        If a range or an iterator has too many values, or no end.
     """
     if isinstance(value, (str, bytes, int, float, tuple, list, np.generic, Mapping, type)):
         return value
     if isinstance(value, np.ndarray) or hasattr(value, "__array__"):
         array = as_array(name, value)
         return array.item() if array.ndim == 0 else array
+    if isinstance(value, range) and value[MAX_VALUES:]:  # its len need not be an index
+        raise ValueError(f"{name} has more than {MAX_VALUES:,} values: {short(value)}")
     ordered = isinstance(value, KeysView) or not isinstance(value, Set)
     if isinstance(value, Iterable) and ordered and not isinstance(value, Sequence):
         values = list(itertools.islice(value, MAX_VALUES + 1))

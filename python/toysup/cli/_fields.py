@@ -103,8 +103,8 @@ def _range(name: str, kind: str, text: str) -> range:
         values = range(*(int(part) for part in text.split(":")))
     except (ValueError, TypeError):
         raise ValueError(f"{name} must be a range such as 0:4 or 0:100:10, got {text!r}") from None
-    if not 0 < len(values) <= _MAX_RANGE:
-        size = "no value" if len(values) == 0 else f"more than {_MAX_RANGE:,} values"
+    if not values or values[_MAX_RANGE:]:  # its len need not be an index
+        size = "no value" if not values else f"more than {_MAX_RANGE:,} values"
         raise ValueError(f"{name} has {size} in the range {text!r}")
     return values
 
