@@ -71,8 +71,10 @@ def _in_store(name: str, data: bytes) -> None:
 
 
 def manifest(data: bytes) -> None:
-    """The manifest of a store."""
+    """The manifest of a store, and an extension of it."""
     _in_store("sweep.json", data)
+    _in_store("sweep.1.json", data)
+    (FOLDER / "store" / "sweep.1.json").unlink()
 
 
 def failure(data: bytes) -> None:

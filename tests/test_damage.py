@@ -709,6 +709,48 @@ def test_runs_that_make_no_grid_are_named(store: Store) -> None:
         store.grid()
 
 
+MANIFESTS: dict[str, Callable[[Path], object]] = {
+    "noise": lambda path: path.write_bytes(b"\0damaged"),
+    "huge": lambda path: sparse(path, 1 << 34),
+    "folder": lambda path: (path.unlink(), path.mkdir()),
+    "link": lambda path: (path.unlink(), put_link(path, "nowhere")),
+}
+
+
+@pytest.mark.parametrize("damage", MANIFESTS)
+@pytest.mark.parametrize("name", ["sweep.json", "sweep.1.json"])
+def test_one_damaged_manifest_costs_nothing(store: Store, damage: str, name: str) -> None:
+    store.extend(Grid.make(CONFIG, {"T": [5]}))
+    MANIFESTS[damage](store.path / name)
+    with pytest.warns(RuntimeWarning, match=f"{name}.*its runs and of another manifest"):
+        assert store.grid().axes == {"T": [4, 5, 6, 8]}
+    with pytest.warns(RuntimeWarning, match=f"{name}.*moved to.*made again"):
+        store.extend(Grid.make(CONFIG, {"T": [7]}))
+    assert store.grid().axes == {"T": [4, 5, 6, 7, 8]}
+    assert os.path.lexists(store.path / "damaged" / name)
+    assert sorted(path.name for path in store.path.glob("sweep*")) == ["sweep.2.json", "sweep.json"]
+
+
+def test_manifests_that_do_not_fit_together_are_named(store: Store) -> None:
+    store.extend(Grid.make(CONFIG, {"T": [5]}))
+    other = {"grid": Grid.make(CONFIG, {"steps": 7}).to_json()}
+    write_document(store.path / "sweep.json", other)
+    with pytest.warns(RuntimeWarning, match=r"sweep\.json: not a readable .*steps is 20.*not 7"):
+        assert store.grid().axes == {"T": [4, 5, 6, 8]}
+    shutil.copy(store.path / "sweep.1.json", store.path / "sweep.json")
+    write_document(store.path / "sweep.1.json", other)
+    with pytest.raises(StoreError, match=r"the runs do not make one grid \(steps is 7"):
+        store.grid()
+
+
+def test_no_extension_can_be_the_last(store: Store) -> None:
+    for number in (7, 999_999_999, 10**10):
+        shutil.copy(store.path / "sweep.json", store.path / f"sweep.{number}.json")
+    with pytest.raises(StoreError, match=r"sweep\.999999999\.json: is the last that can be"):
+        store.extend(Grid.make(CONFIG, {"T": [5]}))
+    assert store.grid().axes == {"T": [4, 6, 8]}
+
+
 # --------------------------------------------------------------------------------- whole sweeps
 
 
@@ -826,7 +868,7 @@ def test_a_manifest_that_could_not_be_read_is_not_written(
 ) -> None:
     monkeypatch.setattr("toysup._files._MAX_DOCUMENT", 3000)
     before = KINDS["manifest"](store).read_bytes()
-    with pytest.raises(StoreError, match=r"sweep\.json': .* bytes are too many to read"):
+    with pytest.raises(StoreError, match=r"sweep\.1\.json': .* bytes are too many to read"):
         store.extend(Grid.make(CONFIG, {"T": [4], "seed": range(1000)}))
     assert KINDS["manifest"](store).read_bytes() == before
 

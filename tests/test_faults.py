@@ -80,7 +80,8 @@ class FaultyFile:
 @pytest.fixture
 def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int | None], Any]:
     """Let the k-th call of the system fail with a code, or end the process if that is None."""
-    real = {name: getattr(os, name) for name in ("fsync", "replace", "open", "unlink", "mkdir")}
+    names = ("fsync", "replace", "open", "link", "unlink", "mkdir")
+    real = {name: getattr(os, name) for name in names}
 
     @contextlib.contextmanager
     def injecting(at: int, code: int | None) -> Iterator[Faulty]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
 import math
 import os
+import random
 import shutil
+import threading
 import time
 import zipfile
 from collections.abc import Callable
@@ -31,6 +34,7 @@ from toysup import (
     sweep,
     train,
 )
+from toysup._files import read_document, write_document
 from toysup._grid import Grid
 from toysup.store import Store
 
@@ -353,14 +357,14 @@ def test_a_full_disk_ends_the_sweep_and_what_was_written_stays(
     backend, store, monkeypatch, trained, name
 ):
     before = contents(store)
-    with monkeypatch.context() as patch:  # the manifest and one run fit
-        writes = {"replace": 2, "fsync": 4}[name]  # files and their folders
+    with monkeypatch.context() as patch:  # the manifest, its copy, and one run fit
+        writes = {"replace": 2, "fsync": 6}[name]  # files and their folders
         patch.setattr(os, name, fail_after(writes, getattr(os, name)))
         with pytest.raises(StoreError, match="No space left on device"):
             sweep(SMALL, T=[4, 6, 8, 10, 12], store=store, n_jobs=1)
     after = contents(store)
     assert not [path for path in after if ".tmp" in path]
-    assert len(after) == len(before) + 1
+    assert len(after) == len(before) + 2
     assert all(after[path] == before[path] for path in before if path != "sweep.json")
     del trained[:]
     res = sweep(SMALL, T=[4, 6, 8, 10, 12], store=store)
@@ -368,13 +372,150 @@ def test_a_full_disk_ends_the_sweep_and_what_was_written_stays(
     assert_same_sweep(res, sweep(SMALL, T=[4, 6, 8, 10, 12]))
 
 
-@pytest.mark.parametrize("name", ["replace", "fsync"])
-def test_a_full_disk_leaves_the_old_manifest(backend, store, monkeypatch, trained, name):
+@pytest.mark.parametrize("names", [("link", "rename"), ("fsync",)])
+def test_a_full_disk_leaves_the_old_manifest(backend, store, monkeypatch, trained, names):
     before = contents(store)
-    monkeypatch.setattr(os, name, no_space)
-    with pytest.raises(StoreError, match=r"cannot write.*sweep\.json.*No space left"):
+    for name in names:
+        monkeypatch.setattr(os, name, no_space)
+    with pytest.raises(StoreError, match=r"cannot write.*sweep\.1\.json.*No space left"):
         sweep(SMALL, T=[4, 8], store=store)
     assert contents(store) == before and not trained
+
+
+# ---------------------------------------- extended by several processes, with no locks
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Processes:
+    """Extensions of one store, a thread each, of which one at a time makes a step."""
+
+    STEPS = ("listdir", "link", "replace", "unlink", "rename")
+
+    def __init__(self, patch: pytest.MonkeyPatch, store: Path, grids: list[Grid]) -> None:
+        self.outcomes: dict[int, object] = {}
+        self._turns = [threading.Semaphore(0) for _ in grids]
+        self._back, self._mine, self._dead = threading.Semaphore(0), threading.local(), set[int]()
+        patch.setattr("toysup.store.locked", lambda path: contextlib.nullcontext())
+        for name in self.STEPS:
+            patch.setattr(os, name, self._step(getattr(os, name)))
+        patch.setattr("toysup.store.read_document", self._step(read_document))
+        self._threads = [
+            threading.Thread(target=self._extend, args=(i, store, grid), daemon=True)
+            for i, grid in enumerate(grids)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _wait(self) -> None:
+        self._turns[self._mine.i].acquire()
+        if self._mine.i in self._dead:
+            raise Killed
+
+    def _step(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*args: Any, **kwargs: Any) -> Any:
+            if hasattr(self._mine, "i"):
+                self._back.release()
+                self._wait()
+            return real(*args, **kwargs)
+
+        return step
+
+    def _extend(self, i: int, store: Path, grid: Grid) -> None:
+        self._mine.i = i
+        try:
+            self._wait()
+            Store(store).extend(grid)
+            self.outcomes[i] = "done"
+        except BaseException as error:  # noqa: BLE001
+            self.outcomes[i] = error
+        self._back.release()
+
+    def left(self) -> list[int]:
+        """Who has not ended."""
+        return [i for i in range(len(self._threads)) if i not in self.outcomes]
+
+    def step(self, i: int, *, kill: bool = False) -> None:
+        """Let one of them make its next step, or end at it."""
+        self._dead |= {i} if kill else set()
+        self._turns[i].release()
+        assert self._back.acquire(timeout=60)
+
+
+def no_locks(kind: str) -> Callable[..., None]:
+    def flock(*args: Any) -> None:
+        if kind == "fails":
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    return flock
+
+
+def test_no_order_of_steps_loses_a_value(tmp_path):
+    for seed in range(60):
+        draw, store = random.Random(seed), tmp_path / str(seed)
+        known, kills = [[], [8], [8, 9]][seed % 3], seed % 2
+        for T in known:
+            Store(store).extend(Grid.make(SMALL, {"T": [T]}))
+        with pytest.MonkeyPatch.context() as patch:
+            grids = [Grid.make(SMALL, {"T": [T, 7]}) for T in (4, 6, 5)]
+            processes, killed = Processes(patch, store, grids), 0
+            while left := processes.left():
+                # Some are slow: others do much in the meantime.
+                i = draw.choices(left, weights=[4.0 ** -(i * seed % 3) for i in left])[0]
+                kill = killed < kills and draw.random() < 0.1
+                killed += kill
+                processes.step(i, kill=kill)
+        done = {T for i, T in enumerate((4, 6, 5)) if processes.outcomes[i] == "done"}
+        assert len(done) >= 3 - killed, processes.outcomes
+        T = open_sweep(store).coords["T"]
+        assert T == sorted(T) and {*done, 7, *known} <= set(T) <= {4, 5, 6, 7, *known}
+        # What a killed one has left is mended by the next, and there is no more than two files.
+        Store(store).extend(Grid.make(SMALL, {"T": T}))
+        assert json.loads((store / "sweep.json").read_text())["grid"]["axes"]["T"] == T
+        assert len(list(store.glob("sweep*.json"))) <= 2
+        assert open_sweep(store).coords["T"] == T
+
+
+def test_of_two_sweeps_that_do_not_fit_one_is_refused(tmp_path):
+    for seed in range(15):
+        draw, store = random.Random(seed), tmp_path / str(seed)
+        with pytest.MonkeyPatch.context() as patch:
+            grids = [Grid.make(SMALL, {"T": [4], "steps": steps}) for steps in (20, 21)]
+            processes = Processes(patch, store, grids)
+            while left := processes.left():
+                processes.step(draw.choice(left))
+        done = [i for i in range(2) if processes.outcomes[i] == "done"]
+        assert len(done) == 1 and open_sweep(store).configs == list(
+            grids[done[0]].configs().values()
+        )
+        with pytest.raises(ValueError, match=r"steps is 2[01] in the sweep that is stored there"):
+            raise processes.outcomes[1 - done[0]]
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("locks", ["fails", "does nothing"])
+def test_a_call_for_every_seed_needs_no_locks_and_few_files(monkeypatch, tmp_path, locks, links):
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr(fcntl, "flock", no_locks(locks))
+    if not links:
+        monkeypatch.setattr(os, "link", no_locks("fails"))
+    store = Store(tmp_path)
+    for seed in range(30):
+        store.extend(Grid.make(SMALL, {"seed": [seed], "optimizer": ["sgd", "adam"][seed % 2 :]}))
+    assert open_sweep(tmp_path).coords == {"seed": list(range(30)), "optimizer": ["sgd", "adam"]}
+    assert sorted(contents(tmp_path)) == ["runs", "sweep.29.json", "sweep.json"]
+
+
+def test_what_an_older_version_adds_to_the_manifest_is_kept(store):
+    kept, old = Store(store), [Grid.make(SMALL, {"T": [T]}) for T in (5, 8, 9)]
+    kept.extend(old[0])
+    write_document(store / "sweep.json", {"grid": kept.grid().merged(old[1]).to_json()})
+    assert open_sweep(store).coords["T"] == [4, 5, 6, 8]
+    kept.extend(old[2])
+    assert open_sweep(store).coords["T"] == [4, 5, 6, 8, 9]
+    assert json.loads((store / "sweep.2.json").read_text())["grid"]["axes"]["T"] == [4, 5, 6, 8, 9]
 
 
 # ---------------------------------------- stores that are broken
@@ -505,7 +646,7 @@ def test_nothing_is_written_where_nothing_is_new(store, monkeypatch):
     """So a finished sweep may lie in a folder that cannot be written."""
     sweep(SMALL, T=[6, 4], store=store)
     before = contents(store)
-    for name in ("replace", "rename", "unlink", "mkdir", "fsync"):
+    for name in ("replace", "rename", "link", "unlink", "mkdir", "fsync"):
         monkeypatch.setattr(os, name, no_space)
     assert len(sweep(SMALL, T=[4, 6], store=store)) == 2
     assert len(sweep(SMALL, T=[6], store=store)) == 1

@@ -65,7 +65,9 @@ class Damaged(StoreError):
         return type(self), (self.path, self.defect), self.__dict__
 
 
-def replace_file(path: Path, write: Callable[[IO[bytes]], object], *, durable: bool = True) -> None:
+def replace_file(
+    path: Path, write: Callable[[IO[bytes]], object], *, durable: bool = True, new: bool = False
+) -> None:
     """Write a file beside ``path`` and rename it into place.
 
     Parameters
@@ -76,9 +78,13 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object], *, durable: b
         Is given the open file.
     durable : bool
         Whether file and folder are flushed to the disk, to outlast a power failure.
+    new : bool
+        Whether a file that is there already is left as it is.
 
     Raises
     ------
+    FileExistsError
+        If it was to be new, and is not.
     StoreError
         If that cannot be done; there is then the old file, or the new one, and no part of it.
     """
@@ -89,15 +95,30 @@ def replace_file(path: Path, write: Callable[[IO[bytes]], object], *, durable: b
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        os.replace(aside, path)
+        (_rename_to_new if new else os.replace)(aside, path)
         if durable:
             _flush_folder(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
             aside.unlink()
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and not (new and isinstance(error, FileExistsError)):
             raise StoreError(f"cannot write {str(path)!r}: {reason(error)}") from error
         raise
+
+
+def _rename_to_new(aside: Path, path: Path) -> None:
+    """Rename a file, unless the name is taken: of several processes that try, one succeeds."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        raise
+    except OSError as error:  # a file system without links; Windows refuses to rename to what is
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
+        os.rename(aside, path)
+    else:
+        with contextlib.suppress(OSError):
+            os.unlink(aside)
 
 
 def temporary(path: Path) -> Path:
@@ -222,15 +243,18 @@ def _seal(data: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_document(path: Path, data: Mapping[str, Any]) -> None:
-    """Write a JSON document with its schema, who wrote it, and its checksum."""
+def write_document(path: Path, data: Mapping[str, Any], *, new: bool = False) -> None:
+    """Write a JSON document with its schema, who wrote it, and its checksum.
+
+    As :func:`replace_file`.
+    """
     whole = {"schema_version": SCHEMA_VERSION, "toysup": __version__, **data}
     text = json.dumps({**whole, "sha256": _seal(whole)}, indent=1, allow_nan=False).encode()
     if len(text) > _MAX_DOCUMENT or _values(text) > _MAX_VALUES:
         raise StoreError(
             f"cannot write {str(path)!r}: its {len(text):,} bytes are too many to read"
         )
-    replace_file(path, lambda file: file.write(text))
+    replace_file(path, lambda file: file.write(text), new=new)
 
 
 def read_document(path: Path, most: int = _MAX_DOCUMENT) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from toysup._notes import log, warn
 from toysup.errors import StoreError
 
 __all__ = [
+    "EXTENSION",
     "FOLDERS",
     "STATE",
     "inside",
@@ -28,7 +29,9 @@ __all__ = [
 
 FOLDERS = ("runs", "checkpoints", "damaged", "running")
 # Names of files that a store holds, and what an interrupted writing left of them.
-_FILE = r"(sweep\.json|[0-9a-f]{20}(\.[0-9a-f]{8})?\.npz|[0-9a-f]{20}\.failed\.json)"
+_FILE = (
+    r"(sweep(\.[1-9]\d{0,8})?\.json|[0-9a-f]{20}(\.[0-9a-f]{8})?\.npz|[0-9a-f]{20}\.failed\.json)"
+)
 _LEFT = re.compile(rf"\.{_FILE}\.[0-9a-f]+\.tmp")
 _OURS = re.compile(rf"{_FILE}(\.\d+)?|{_LEFT.pattern}")
 # What version control, file managers, notebooks and file systems put into a folder by themselves.
@@ -38,6 +41,8 @@ _LITTER = {
 }
 # Of a state: the key of its run, and a hash of its maker, which older versions left out.
 STATE = re.compile(r"([0-9a-f]{20})(\.[0-9a-f]{8})?\.npz")
+# An extension of the grid, with its number.
+EXTENSION = re.compile(r"sweep\.([1-9][0-9]{0,8})\.json")
 # What another process may be about to rename is younger than this, in seconds.
 _OLD = 86_400.0
 # Held while a store is changed in more than one step.
@@ -125,6 +130,8 @@ def set_aside(store: Path, damage: Damaged, then: str) -> None:
     target = unused(folder / damage.path.name)
     try:
         os.rename(damage.path, target)
+    except FileNotFoundError:
+        return  # without locks: another process has moved it
     except OSError as error:
         words = f"{damage}; it cannot be moved to {str(folder)!r}: {reason(error)}"
         raise StoreError(words) from error

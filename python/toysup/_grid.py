@@ -427,6 +427,10 @@ class Grid:
         order = [*self.axes, *(name for name in other.axes if name not in self.axes)]
         return Grid._build(changes, {name: changes.pop(name) for name in order})
 
+    def joined(self, other: Grid) -> Grid:
+        """As :meth:`merged`; this grid itself if it holds the other one."""
+        return self if self.holds(other) else self.merged(other)
+
     def holds(self, other: Grid) -> bool:
         """Whether this has every axis and every value of the other one."""
         return other.axes.keys() <= self.axes.keys() and all(

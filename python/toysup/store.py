@@ -2,6 +2,7 @@
 
 ==========================  =================================================================
 ``sweep.json``              the grid
+``sweep.N.json``            the grid after N extensions, of which ``sweep.json`` is then a copy
 ``runs/KEY.npz``            finished runs
 ``runs/KEY.failed.json``    runs that failed
 ``checkpoints/KEY.*.npz``   states of runs under way; the second word is a hash of their maker
@@ -16,7 +17,9 @@ import contextlib
 import functools
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +39,7 @@ from toysup._archive import (
 )
 from toysup._files import SCHEMA_VERSION, Damaged, read_document, reason, write_document
 from toysup._folder import (
+    EXTENSION,
     FOLDERS,
     STATE,
     inside,
@@ -61,8 +65,31 @@ Packed = tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]
 _MAX_ERROR = 10_000
 # What becomes of a run whose state is damaged: another state of its may be there.
 _NOT_USED = "and its run does not go on from there"
+# The last extension that can be.
+_LAST = 999_999_999
+# How often a manifest is looked for that is listed and not found, and the seconds between.
+_TRIES, _PAUSE = 100, 0.01
 # The files of a run are named several times in a row.
 _key = functools.lru_cache(maxsize=64)(TrainConfig.key)
+
+
+@dataclass
+class _Manifests:
+    """What the manifests of a store say.
+
+    Attributes
+    ----------
+    number : int
+        That of the latest extension; 0 if there is none.
+    grids : dict of int to Grid
+        What the latest extension and ``sweep.json``, which is 0, hold, where that can be read.
+    damage : list of Damaged
+        Where it cannot.
+    """
+
+    number: int
+    grids: dict[int, Grid] = field(default_factory=dict)
+    damage: list[Damaged] = field(default_factory=list)
 
 
 class Store:
@@ -88,9 +115,9 @@ class Store:
         """A folder of the store, which need not be there; one that leads elsewhere is refused."""
         return inside(self._folders[name])
 
-    @property
-    def _manifest(self) -> Path:
-        return self.path / "sweep.json"
+    def _manifest(self, number: int = 0) -> Path:
+        """The file of an extension; 0 is ``sweep.json``."""
+        return self.path / (f"sweep.{number}.json" if number else "sweep.json")
 
     def run_file(self, config: TrainConfig) -> Path:
         """Where a finished run is."""
@@ -123,21 +150,84 @@ class Store:
         except FileNotFoundError:
             raise FileNotFoundError(f"no sweep is stored in {str(self.path)!r}") from None
         except Damaged as error:
-            grid = self._grid_of_runs()
+            found = self._manifests()
+            grid = self._known(found)
             if grid is None:
                 raise
-            warn(f"{error}; the grid is that of its runs", stacklevel=2)
+            rest = " and of another manifest" if found.grids else ""
+            warn(f"{error}; the grid is that of its runs{rest}", stacklevel=2)
             return grid
 
     def _read_grid(self) -> Grid:
+        """The grid, if no manifest is damaged."""
+        found = self._manifests()
+        if found.damage:
+            raise found.damage[0]
+        if 0 not in found.grids:
+            raise FileNotFoundError(str(self._manifest()))
+        return functools.reduce(Grid.joined, found.grids.values())
+
+    def _extensions(self) -> list[int]:
+        """The numbers of the extensions that are there."""
+        try:
+            names = os.listdir(self.path)
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # null characters
+            return []
+        except OSError as error:
+            raise StoreError(f"cannot read {str(self.path)!r}: {reason(error)}") from error
+        return [int(found[1]) for name in names if (found := EXTENSION.fullmatch(name))]
+
+    def _manifests(self) -> _Manifests:
+        """What ``sweep.json`` says, and the latest extension."""
         for name in FOLDERS:
             self.folder(name)
-        data = read_document(self._manifest)
+        for _ in range(_TRIES):
+            found = _Manifests(max(self._extensions(), default=0))
+            seals: dict[str, Grid] = {}
+            try:
+                for number in sorted({found.number, 0}, reverse=True):
+                    self._read_manifest(number, found, seals)
+            except FileNotFoundError:  # a later extension has taken the place of the latest
+                time.sleep(_PAUSE)
+                continue
+            return found
+        words = "is listed in its folder, and cannot be found there"
+        raise StoreError(f"{self._manifest(found.number)}: {words}")
+
+    def _read_manifest(self, number: int, found: _Manifests, seals: dict[str, Grid]) -> None:
+        """Add what a manifest says; ``seals`` are the checksums of what was read before it."""
+        path = self._manifest(number)
         try:
-            return Grid.from_json(data["grid"])
-        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-            words = f"not a readable manifest ({str(error)[:200]})"
-            raise Damaged(self._manifest, words) from error
+            data = read_document(path)
+            seal = str(data.get("sha256"))
+            try:
+                grid = seals.get(seal) or Grid.from_json(data["grid"])
+                for other in found.grids.values():
+                    other.joined(grid)
+            except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+                raise Damaged(path, f"not a readable manifest ({str(error)[:200]})") from error
+            found.grids[number] = grid
+            if "sha256" in data:
+                seals[seal] = grid  # a copy has the same
+        except Damaged as error:
+            found.damage.append(error)
+        except FileNotFoundError:
+            if path.is_symlink():
+                found.damage.append(Damaged(path, "is a link that leads nowhere"))
+            elif number:
+                raise
+
+    def _known(self, found: _Manifests) -> Grid | None:
+        """All that is known of the grid; from the runs, too, where a manifest does not say it."""
+        grids = list(found.grids.values())
+        if found.damage or 0 not in found.grids:
+            runs = self._grid_of_runs()
+            grids += [] if runs is None else [runs]
+        try:
+            return functools.reduce(Grid.joined, grids) if grids else None
+        except ValueError as error:
+            words = f"{self._manifest()}: the runs do not make one grid ({error})"
+            raise StoreError(words) from error
 
     def _grid_of_runs(self) -> Grid | None:
         """The smallest grid that holds all runs whose files can be read; None without any."""
@@ -150,7 +240,7 @@ class Store:
         try:
             return Grid.of(configs) if configs else None
         except ValueError as error:
-            words = f"{self._manifest}: the runs do not make one grid ({error})"
+            words = f"{self._manifest()}: the runs do not make one grid ({error})"
             raise StoreError(words) from error
 
     def extend(self, grid: Grid) -> None:
@@ -179,24 +269,54 @@ class Store:
             raise StoreError(words) from error
 
     def _extend(self, grid: Grid) -> None:
-        """:meth:`extend` while no other sweep does the same."""
-        damage = None
-        try:
-            stored = self._read_grid()
-            if stored.holds(grid):
-                make(self._folders["runs"])
-                return
-            grid = stored.merged(grid)
-        except (FileNotFoundError, Damaged) as error:
-            damage = error if isinstance(error, Damaged) else None
-            if damage is None:
+        """:meth:`extend`, right without locks, too.
+
+        The extensions are a chain: each holds the one before it, as it was written by who had read
+        that, and to a name that was free, which one process alone can do. Who is second reads
+        again. An extension is removed only when a later one is on the disk, so that the latest is
+        never removed; and its number may come free by that, but who takes it sees that there is a
+        later one, and reads again, too. ``sweep.json`` begins the chain, and is a copy later on.
+        """
+        damage: dict[Path, Damaged] = {}
+        while True:
+            found = self._manifests()
+            damage.update((error.path, error) for error in found.damage)
+            if not found.grids and not found.damage:
                 self._refuse_foreign()
-            known = self._grid_of_runs()
-            grid = grid if known is None else known.merged(grid)
-        make(self._folders["runs"])
-        if damage is not None:
-            set_aside(self.path, damage, "and is made again from the runs")
-        write_document(self._manifest, {"grid": grid.to_json()})
+            known = self._known(found)
+            whole = grid if known is None else known.joined(grid)
+            make(self._folders["runs"])
+            number = found.number
+            latest = found.grids.get(number)
+            if latest is None or not latest.holds(whole):
+                number += 1 if found.grids or found.damage else 0
+                if not self._write_manifest(number, whole):
+                    continue
+                latest = found.grids[number] = whole
+            for error in damage.values():
+                set_aside(self.path, error, "and is made again from the runs")
+            damage.clear()
+            copy = found.grids.get(0)
+            if copy is None or not copy.holds(latest):
+                write_document(self._manifest(), {"grid": latest.to_json()})
+            extensions = self._extensions()
+            if max(extensions, default=0) == number:
+                break
+        for old in extensions:
+            if old != number:
+                with contextlib.suppress(OSError):
+                    self._manifest(old).unlink()
+
+    def _write_manifest(self, number: int, grid: Grid) -> bool:
+        """Write the next manifest; False if another process was first."""
+        path = self._manifest(number)
+        if number > _LAST:
+            raise StoreError(f"{self._manifest(_LAST)}: is the last that can be: move it elsewhere")
+        try:
+            write_document(path, {"grid": grid.to_json()}, new=True)
+        except FileExistsError:
+            return False
+        return True
 
     def _refuse_foreign(self) -> None:
         """Refuse a folder without a manifest that holds what no store does."""
@@ -206,8 +326,8 @@ class Store:
 
     def check_target(self) -> None:
         """Refuse, with a ``StoreError``, what cannot be a store; nothing is written."""
-        check_file(self._manifest, make=True)
-        if not os.path.lexists(self._manifest):
+        check_file(self._manifest(), make=True)
+        if not os.path.lexists(self._manifest()):
             self._refuse_foreign()
 
     def check_writable(self) -> None:
