@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import toysup
 
@@ -46,14 +47,16 @@ def requirements() -> dict[str, Requirement]:
     extras = PROJECT["optional-dependencies"]
     lines = [*PROJECT["dependencies"], *extras["test"], *extras["dev"]]
     parsed = map(Requirement, lines)
-    return {r.name: r for r in parsed if r.name != PROJECT["name"]}
+    return {canonicalize_name(r.name): r for r in parsed if r.name != PROJECT["name"]}
 
 
 def pins() -> dict[str, str]:
-    """Return the pinned versions, by name."""
+    """Return the pinned versions, by name; each has the hashes of its files."""
     text = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    return {name: version for name, _, version in (line.partition("==") for line in lines)}
+    text = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)
+    pinned = r"([\w.-]+)==([\w.]+)(?: ; .*)?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n"
+    assert re.fullmatch(f"({pinned})+", text), "there is something else than pins and hashes"
+    return {name: version for name, version, _ in re.findall(pinned, text)}
 
 
 # --- one version number ---
@@ -163,7 +166,7 @@ def test_backend_and_dev_extra_want_the_same_builders(monkeypatch: pytest.Monkey
     backend = load_backend(monkeypatch, None)
     wanted = requirements()
     for line in (backend.MATURIN, backend.HATCHLING):
-        assert wanted[Requirement(line).name] == Requirement(line)
+        assert wanted[canonicalize_name(Requirement(line).name)] == Requirement(line)
 
 
 # --- files that must not drift apart ---
