@@ -178,6 +178,19 @@ def test_pins_cover_and_satisfy_the_requirements() -> None:
         assert pinned.get(name, "no version") in requirement.specifier, requirement
 
 
+def test_actions_are_pinned_to_commits() -> None:
+    workflows = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    if not workflows:
+        pytest.skip("the sdist has no workflows")
+    for path in workflows:
+        used = re.findall(r"\buses: *(.*)", path.read_text(encoding="utf-8"))
+        assert used
+        for action in used:
+            assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[\d.]+", action), (
+                f"{path.name}: {action}"
+            )
+
+
 def test_oldest_python_is_the_same_everywhere() -> None:
     minor = re.fullmatch(r">=3\.(\d+)", PROJECT["requires-python"])
     assert minor is not None

@@ -1227,6 +1227,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "too slow")]
     fn lists_without_room_give_way_to_all_pairs() {
         outgrown(3);
         outgrown(8);

@@ -96,6 +96,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri ends where there is no memory")]
     fn what_cannot_be_had_unwinds_with_its_size() {
         let much = 1usize << 60;
         assert_eq!(failure(|| drop(zeros::<u64>(much / 8))), much);

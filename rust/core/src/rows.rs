@@ -275,6 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "too slow")]
     fn the_longest_rows_keep_their_entries() {
         let all: Vec<u16> = (0..LONGEST).map(|e| e as u16).collect();
         let mut rows = Rows::new(4);

@@ -786,7 +786,9 @@ mod tests {
     #[test]
     fn a_tile_of_any_size_holds_all_its_pairs() {
         for count in [1, 63, 256, 32_768, LONGEST / 64 * 64] {
-            check(count);
+            if count <= 256 || !cfg!(miri) {
+                check(count);
+            }
         }
     }
 
