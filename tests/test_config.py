@@ -48,7 +48,7 @@ def configs(draw: Callable[[Any], Any]) -> TrainConfig:
         activation=draw(st.sampled_from(["relu", "linear"])),
         sparsity=draw(st.floats(0, 1, exclude_max=True)),
         normalize=draw(st.booleans()),
-        importance=draw(st.floats(1e-6, 1e6) | arrays),
+        importance=draw(st.floats(1e-6, 10) | arrays),  # 10^29, which float32 holds
         seed=draw(SEEDS),
         init_seed=draw(st.none() | SEEDS),
         steps=draw(st.integers(0, 2**40)),
@@ -397,8 +397,30 @@ def test_arrays_of_importances_that_are_refused(error, value, shown):
 def test_importances_that_overflow():
     with pytest.raises(ValueError, match=r"importance.*2\.0.*n = 2000"):
         TrainConfig(n=2000, importance=2.0)
-    assert TrainConfig(n=1000, importance=2.0).importances()[-1] == 2.0**999
+    wide = TrainConfig(n=1000, importance=2.0, dtype="float64")
+    assert wide.importances()[-1] == 2.0**999
+    with pytest.raises(ValueError, match=r"importance.* float32 for r = 2\.0 and n = 1000"):
+        TrainConfig(n=1000, importance=2.0)
     assert TrainConfig(n=2000, importance=0.5).importances()[-1] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("importance", [1.0, 1e39, 0.0], "1e+39"),
+        ("init", (np.full((2, 3), 1e300), np.zeros(3)), "1e+300"),
+        ("init", (np.zeros((2, 3)), np.array([0, -3.5e38, 0])), "3.5e+38"),
+        ("eps", 1e39, "1e+39"),
+    ],
+)
+def test_numbers_that_the_dtype_cannot_hold(name, value, shown):
+    text = rf"{name} must.* 3\.40282e\+38 for float32, got {re.escape(shown)}$"
+    fields = {"n": 3, "m": 2, name: value}
+    with pytest.raises(ValueError, match=text):
+        TrainConfig(**fields)
+    wide = TrainConfig(**fields, dtype="float64")
+    with pytest.raises(ValueError, match=text):
+        TrainConfig.from_checked({**wide.to_dict(), "dtype": "float32"})
 
 
 @given(n=st.integers(1, 100), more=st.integers(1, 100))
@@ -486,7 +508,7 @@ def test_a_base_gives_a_geometric_series(n, base):
 
 @given(values=st.lists(st.floats(0, 1e300), min_size=1, max_size=9))
 def test_an_array_gives_itself(values):
-    config = TrainConfig(n=len(values), m=1, importance=np.array(values))
+    config = TrainConfig(n=len(values), m=1, importance=np.array(values), dtype="float64")
     assert config.importances().tolist() == values
 
 
@@ -528,10 +550,13 @@ FIT = TrainConfig(n=6, T=5, sparsity=0.5)
         {"importance": (1.0,) * 5},
         {"importance": 0.5},
         {"importance": 1e300},
+        {"importance": (1e39,) * 6},
+        {"importance": (1e39,) * 6, "dtype": "float64"},
         {"init": "polygon"},
         {"init": "polygon", "m": 3},
         {"init": Weights(np.zeros((2, 6)), np.zeros(6))},
         {"init": Weights(np.zeros((2, 5)), np.zeros(5))},
+        {"init": Weights(np.full((2, 6), 1e39), np.zeros(6))},
         {"eps": 1e-40},
         {"eps": 1e-40, "dtype": "float64"},
     ],

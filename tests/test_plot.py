@@ -200,6 +200,15 @@ def test_a_wrong_axis_or_value_is_named(draw, result):
         draw(result, seed=7)
 
 
+@named(EVERY)
+def test_axes_that_have_no_order_are_chosen_from(draw):
+    starts = [(np.full((2, 40), k), np.zeros(40)) for k in (0.1, 0.2)]
+    result = toysup.sweep(**SMALL, T=[3, 4], init=[*starts, "xavier_normal"])
+    draw(result, init=result.dataset["init"].values[1])
+    with pytest.raises(ValueError, match=r"as in (init='Weights\(m=2, n=40|--init)"):
+        plot.vectors(result)
+
+
 @named([f for f in EVERY if f is not plot.history])
 def test_an_axis_without_a_place_must_be_chosen(draw, decays):
     with pytest.raises(ValueError, match=r"weight_decay has 2 values .* weight_decay=0.0"):

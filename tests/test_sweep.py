@@ -420,11 +420,12 @@ def test_a_value_that_is_the_label_of_another_one():
         ({"T": [4, 7]}, ValueError, "T = 7 is not in the sweep"),
         ({"T": []}, ValueError, "T must name at least one value"),
         ({"T": [4, 4.0]}, ValueError, r"T has a value twice in \[4, 4.0\]"),
+        ({"betas": (0.1, 0.2)}, ValueError, r"not in the sweep, which has 0.9, 0.99; 0.5, 0.99$"),
     ],
 )
 def test_cells_that_cannot_be_chosen(where, error, message):
     with pytest.raises(error, match=message):
-        sweep(SMALL, T=[4, 6]).sel(**where)
+        sweep(SMALL, T=[4, 6], betas=MANY["betas"]).sel(**where)
 
 
 def test_chosen_cells_are_a_sweep(tmp_path):

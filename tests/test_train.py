@@ -440,3 +440,12 @@ def test_numbers_that_are_not_finite_end_a_run_as_diverged(backend, fields):
         finite.append(math.isfinite(summary["test_loss"]))
     assert (run.status == "ok") == all(finite)
     assert run.status == "diverged"
+
+
+def test_what_is_small_though_its_parts_are_huge(backend):
+    """A step of Adam is as large as its learning rate, however large the gradient is."""
+    W, b = np.zeros((1, 2), np.float32), np.full(2, 0.5, np.float32)
+    fields = dict(n=2, m=1, T=3, sparsity=0.5, init=(W, b), steps=1, warmup=0, record=1)
+    fields |= dict(test_size=0, schedule="constant", importance=[1e17, 1e17], eps=1e-8)
+    run = toysup.train(**fields, learning_rate=1e30, weight_decay=0, optimizer="adam")
+    assert run.status == "ok" and np.allclose(np.abs(run.b), 1e30, rtol=1e-5)

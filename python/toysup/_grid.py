@@ -181,7 +181,8 @@ def place_of(name: str, value: Any, values: Sequence[Any], labels: Sequence[Any]
     if labelled is None and isinstance(label, str):  # as tables have it
         labelled = next((i for i, known in enumerate(values) if legible(known) == label), None)
     if found is None and labelled is None:
-        known = ", ".join(f"{k:.12g}" if isinstance(k, float) else str(k) for k in labels)
+        sep = "; " if any(isinstance(k, str) and "," in k for k in labels) else ", "
+        known = sep.join(f"{k:.12g}" if isinstance(k, float) else str(k) for k in labels)
         known = known if len(known) <= 400 else f"{known[:400]}..."
         raise ValueError(f"{name} = {short(value)} is not in the sweep, which has {known}")
     if found is None or labelled is None or found == labelled:

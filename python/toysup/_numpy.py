@@ -209,7 +209,10 @@ class Optimizer:
                 self.first[i] = flushed(beta1 * self.first[i] + (1.0 - beta1) * g)
                 self.second[i] = flushed(beta2 * self.second[i] + (1.0 - beta2) * g * g)
                 root = np.sqrt(self.second[i]) / math.sqrt(1.0 - self.powers[1])
-                p -= (rate / (1.0 - self.powers[0])) * self.first[i] / (root + self.config.eps)
+                move = self.first[i] / (
+                    root + self.config.eps
+                )  # what is small, though both are huge
+                p -= rate / (1.0 - self.powers[0]) * move
 
 
 def flushed(a: Array) -> Array:

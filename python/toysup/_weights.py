@@ -26,12 +26,15 @@ class Weights:
         Weights, in single precision, or in double precision if they were given so.
     b : array of shape (n,)
         Biases, of the dtype of W.
+    largest : float
+        The largest absolute value in them.
     """
 
-    __slots__ = ("W", "_digest", "b")
+    __slots__ = ("W", "_digest", "b", "largest")
 
     W: npt.NDArray[np.floating[Any]]
     b: npt.NDArray[np.floating[Any]]
+    largest: float
     _digest: str
 
     def __init__(self, W: npt.ArrayLike, b: npt.ArrayLike) -> None:
@@ -53,6 +56,8 @@ class Weights:
             array.flags.writeable = False
         object.__setattr__(self, "W", W)
         object.__setattr__(self, "b", b)
+        largest = max(float(np.max(np.abs(array), initial=0.0)) for array in (W, b))
+        object.__setattr__(self, "largest", largest)
         text = f"{W.dtype.name} {W.shape}".encode()
         digest = hashlib.sha256(text + W.tobytes() + b.tobytes()).hexdigest()
         object.__setattr__(self, "_digest", digest)

@@ -8,7 +8,6 @@ import json
 import math
 import numbers
 import operator
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -41,8 +40,9 @@ _CHOICES = {
     "dtype": ("float32", "float64"),
 }
 
-# The least eps: a denormal one would be lost.
+# The least eps, as a denormal one would be lost, and the largest number.
 _TINY = {dtype: float(np.finfo(dtype).tiny) for dtype in ("float32", "float64")}
+_LARGEST = {dtype: float(np.finfo(dtype).max) for dtype in ("float32", "float64")}
 
 
 def as_int(name: str, value: object, low: int, high: int) -> int:
@@ -109,6 +109,11 @@ class Importances(tuple[float, ...]):
     def text(self) -> str:
         """They as JSON."""
         return _json(list(self))
+
+    @functools.cached_property
+    def largest(self) -> float:
+        """The largest of them."""
+        return max(self)
 
     @functools.cached_property
     def _hash(self) -> int:
@@ -363,13 +368,29 @@ class TrainConfig:
         for name, value in values.items():
             object.__setattr__(self, name, value)
         self._check_init()
-        tiny = _TINY[self.dtype]
-        if self.eps < tiny:
-            raise ValueError(f"eps must be at least {tiny:g} for {self.dtype}, got {self.eps}")
-        base = self.importance
-        if isinstance(base, float) and (n - 1) * math.log(base) > math.log(sys.float_info.max):
+        self._check_dtype()
+
+    def _check_dtype(self) -> None:
+        """Refuse what the dtype cannot hold."""
+        dtype, importance, init = self.dtype, self.importance, self.init
+        tiny, largest = _TINY[dtype], _LARGEST[dtype]
+        if not tiny <= self.eps <= largest:
             raise ValueError(
-                f"importance: r**i overflows for r = {self.importance} and n = {n} features"
+                f"eps must be between {tiny:g} and {largest:g} for {dtype}, got {self.eps}"
+            )
+        if isinstance(importance, float):
+            if (self.n - 1) * math.log(importance) > math.log(largest):
+                raise ValueError(
+                    f"importance: r**i overflows {dtype} for r = {importance} and n = {self.n} "
+                    "features"
+                )
+        elif importance.largest > largest:  # type: ignore[attr-defined]  # see _as_importance
+            raise ValueError(
+                f"importance must be at most {largest:g} for {dtype}, got {importance.largest}"  # type: ignore[attr-defined]
+            )
+        if isinstance(init, Weights) and init.largest > largest:
+            raise ValueError(
+                f"init must hold numbers of at most {largest:g} for {dtype}, got {init.largest:g}"
             )
 
     def _check_init(self) -> None:
@@ -395,11 +416,11 @@ class TrainConfig:
         TypeError, ValueError
             If they do not fit together.
         """
-        if not _fit(values):
-            return cls(**values)  # which says what is wrong
         importance = values["importance"]
         if isinstance(importance, tuple) and not isinstance(importance, Importances):
             values = {**values, "importance": Importances(importance)}
+        if not _fit(values):
+            return cls(**values)  # which says what is wrong
         config = object.__new__(cls)
         for name in FIELDS:
             object.__setattr__(config, name, values[name])
@@ -627,14 +648,25 @@ def _fit(values: Mapping[str, Any]) -> bool:
     """Whether values that are right one by one are certain to be a config."""
     n, m, T, importance = (values[name] for name in ("n", "m", "T", "importance"))
     repeats, init = values["repeats"], values["init"]
-    shaped = init.W.shape == (m, n) if isinstance(init, Weights) else init != "polygon"
+    dtype, largest = values["dtype"], _LARGEST[values["dtype"]]
+    if isinstance(init, Weights):
+        fits = init.W.shape == (m, n) and init.largest <= largest
+    else:
+        fits = init != "polygon"
     return (
-        shaped
+        fits
         and m <= n
         and (values["batch_size"] is None or T == math.inf)
-        and (importance == 1.0 or (isinstance(importance, tuple) and len(importance) == n))
+        and (
+            importance == 1.0
+            or (
+                isinstance(importance, Importances)
+                and len(importance) == n
+                and importance.largest <= largest
+            )
+        )
         and (not repeats or (T != math.inf and repeats[-1][0] < T))
-        and values["eps"] >= _TINY[values["dtype"]]
+        and _TINY[dtype] <= values["eps"] <= largest
     )
 
 

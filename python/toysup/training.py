@@ -542,5 +542,6 @@ def loss_and_grad(
         raise ValueError(unknown("reduction", reduction, ("mean", "sum")))
     if activation not in ("relu", "linear"):
         raise ValueError(unknown("activation", activation, ("relu", "linear")))
-    weights = TrainConfig(n=n, m=1, importance=importance).importances()  # type: ignore[arg-type]
+    given = TrainConfig(n=n, m=1, importance=importance, dtype=W.dtype.name)  # type: ignore[arg-type]
+    weights = given.importances()
     return backend().loss_and_grad(W, b, as_csr(X, n), weights, reduction, activation)

@@ -14,6 +14,7 @@ import xarray as xr
 
 from toysup._grid import places_of
 from toysup._paths import as_path
+from toysup._weights import Weights
 from toysup.errors import short, unknown
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ class Cells:
 
     def sort(self, *names: str) -> Cells:
         """The same cells with the values of these axes in rising order."""
-        ordered = ((k, sorted(range(len(v)), key=v.__getitem__)) for k, v in self.coords.items())
-        return self.take({name: order for name, order in ordered if name in names})
+        known = {name: self.coords[name] for name in names if name in self.coords}
+        return self.take({k: sorted(range(len(v)), key=v.__getitem__) for k, v in known.items()})
 
     def varied(self, *known: str) -> list[str]:
         """Axes with more than one value, apart from the known ones."""
@@ -108,7 +109,9 @@ class Cells:
         """
         for name in self.varied(*known):
             pairs = zip(self.coords[name], self.labels[name], strict=True)
-            shown = [v if len(repr(v)) < 40 else label for v, label in pairs]
+            shown = [
+                label if isinstance(v, Weights) or len(repr(v)) >= 40 else v for v, label in pairs
+            ]
             raise UnchosenAxis(name, shown, hint)
 
     def values(self, variable: str, *dims: str) -> Floats:
