@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from hypothesis import given
 
@@ -692,6 +694,19 @@ def test_plot_says_what_the_command_line_has(toysup_cli: Cli, tmp_path: Path) ->
         assert toysup_cli(*words, "--betas", "0.9,0.99", *choice)[0] == 0
     code, _, err = toysup_cli("plot", "norms", "recorded:figure3", "--best", "seed", "--out", out)
     assert code == 2 and "--best needs the runs of a store" in one_error_line(err)
+
+
+def test_plot_takes_the_advice_on_weights(toysup_cli: Cli, tmp_path: Path) -> None:
+    starts = [(np.full((2, 6), k), np.zeros(6)) for k in (0.1, 0.2)]
+    small = dict(n=6, m=2, T=3, sparsity=0.5, steps=2, test_size=0)
+    toysup.sweep(**small, init=[*starts, "xavier_normal"], store=tmp_path / "s")
+    words = ("plot", "norms", tmp_path / "s", "--out", tmp_path / "x.png")
+    advice = one_error_line(toysup_cli(*words)[2]).partition("as in ")[2].partition(", or the")[0]
+    option, value = shlex.split(advice)
+    assert option == "--init" and value.startswith("Weights(m=2, n=6, ")
+    assert toysup_cli(*words, option, value)[0] == 0
+    code, _, err = toysup_cli(*words, option, f"{value},xavier_normal")
+    assert code == 2 and "init has 2 values" in one_error_line(err)
 
 
 def test_plot_draws_a_run(toysup_cli: Cli, store: Path, tmp_path: Path) -> None:

@@ -276,7 +276,8 @@ class TrainConfig:
         Examples per step when T is infinite; None means 1,000. A finite T is always trained in
         full batches, and then it must be None.
     dtype : {"float32", "float64"}
-        Type of W, b and the optimizer's state. Losses are evaluated in double precision.
+        Type of W, b and the optimizer's state, which must be able to hold ``importance``, ``init``
+        and ``eps``. Losses are evaluated in double precision.
     test_size : int
         Number of fresh examples for ``test_loss``; 0 for none.
     record : int

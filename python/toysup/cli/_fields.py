@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 __all__ = ["given_fields", "item", "option_value", "parse_field", "parts"]
@@ -32,9 +33,10 @@ def parse_field(name: str, text: str) -> Any:
         ]
         return pairs if ";" in text else pairs[0]
     values: list[Any] = []
-    for part in parts(name, text, ","):
+    texts = parts(name, text, ",")
+    for part in texts:
         values += _range(name, kind, part) if ":" in part else [item(name, kind, part)]
-    return Axis(values) if "," in text or ":" in text else values[0]
+    return Axis(values) if len(texts) > 1 or ":" in text else values[0]
 
 
 def option_value(value: Any) -> str:
@@ -45,7 +47,9 @@ def option_value(value: Any) -> str:
 
 
 def parts(name: str, text: str, separator: str) -> list[str]:
-    parts = [part.strip() for part in text.split(separator)]
+    """The values between separators; those in the parentheses of a label of weights are its own."""
+    pattern = rf"{separator}(?![^(]*\))" if name == "init" else separator
+    parts = [part.strip() for part in re.split(pattern, text)]
     if "" in parts:
         raise ValueError(f"{name} has an empty value in {text!r}")
     return parts

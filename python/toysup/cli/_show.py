@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,9 +72,10 @@ def plot(args: argparse.Namespace) -> int:
 def _advice(error: UnchosenAxis) -> str:
     """What to do about an axis too many, in the words of the command line."""
     option = error.name.replace("_", "-")
+    value = shlex.quote(option_value(error.values[0]))
     return (
         f"{error.name} has {len(error.values)} values in this sweep: choose one, as in "
-        f"--{option} {option_value(error.values[0])}, or the run of lowest train loss by "
+        f"--{option} {value}, or the run of lowest train loss by "
         f"--best {option}"
     )
 
