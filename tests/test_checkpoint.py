@@ -54,7 +54,7 @@ def until(
     states: list[State] = []
     limit = step * config.step_cost()
     more = Options(
-        states={} if state is None else {0: state},
+        on_start=lambda _: state,
         on_state=lambda i, state: states.append(state),
         **options,
     )

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,15 @@ def spied(monkeypatch: pytest.MonkeyPatch, backend: Any) -> list[dict[int, int]]
     real, seen = backend.train_many, []
 
     def train_many(configs: Any, n_jobs: int, on_result: Any, poll: Any, options: Any) -> None:
-        seen.append({i: state["step"] for i, state in options.states.items()})
-        real(configs, n_jobs, on_result, poll, options)
+        steps: dict[int, int] = {}
+        seen.append(steps)
+
+        def on_start(i: int) -> Any:
+            state = options.on_start(i)
+            steps.update({} if state is None else {i: state["step"]})
+            return state
+
+        real(configs, n_jobs, on_result, poll, replace(options, on_start=on_start))
 
     monkeypatch.setattr(backend, "train_many", train_many)
     return seen

@@ -169,8 +169,11 @@ def train_on(
     n_jobs: int,
     on_outcome: Callable[[int, Run | Failed], None],
     poll: Callable[[float], bool],
+    on_start: Callable[[int], bool] = lambda _: True,
 ) -> bool:
     """Train on an executor, the longest run first; True if a worker was interrupted.
+
+    Only runs are submitted of which ``on_start(i)`` says so just before.
 
     A few more runs are with it than it has workers: what has ended and is not kept yet cannot pile
     up, however slowly it is written. Where its workers are on this machine, only as many are with
@@ -186,24 +189,27 @@ def train_on(
     limit, each = _memory(executor)
     size = [config.memory() + each for config in configs]
     futures: dict[concurrent.futures.Future[Run | Failed | None], int] = {}
-    work, dropped = 0.0, False
+    work, dropped, began = 0.0, False, False
     broken: BaseException | None = None
     how = (n_jobs, backend().name, __version__)
 
     def submit(caller: Caller) -> None:
-        nonlocal broken
-        while broken is None and len(futures) < _places(executor):
+        nonlocal broken, began
+        while broken is None and len(futures) < _places(executor) and not poll(work):
             left = limit - sum(size[i] for i in futures.values())
             i = next((i for i in waiting if not futures or size[i] <= left), None)
             if i is None:
                 return
             waiting.remove(i)
+            if not on_start(i):
+                continue
             try:
                 futures[executor.submit(train_alone, configs[i], *how, caller)] = i
             except RuntimeError as error:  # broken, or shut
-                if len(waiting) == len(configs) - 1 and not isinstance(error, _BROKEN):
+                if not began and not isinstance(error, _BROKEN):
                     raise
                 broken = error
+            began = True
 
     def collect() -> None:
         nonlocal work, dropped, broken

@@ -30,7 +30,8 @@ __all__ = [
 FOLDERS = ("runs", "checkpoints", "damaged", "running")
 # Names of files that a store holds, and what an interrupted writing left of them.
 _FILE = (
-    r"(sweep(\.[1-9]\d{0,8})?\.json|[0-9a-f]{20}(\.[0-9a-f]{8})?\.npz|[0-9a-f]{20}\.failed\.json)"
+    r"(sweep(\.[1-9]\d{0,8})?\.json|[0-9a-f]{20}(\.[0-9a-f]{8})?\.npz"
+    r"|[0-9a-f]{20}\.(failed\.json|claim))"
 )
 _LEFT = re.compile(rf"\.{_FILE}\.[0-9a-f]+\.tmp")
 _OURS = re.compile(rf"{_FILE}(\.\d+)?|{_LEFT.pattern}")
@@ -109,7 +110,7 @@ def is_ours(store: Path, path: Path) -> bool:
     if not rest:
         return first in FOLDERS or bool(_OURS.fullmatch(first))
     if first == "running":
-        return len(rest) == 1 and path.suffix in (".json", ".tmp")
+        return len(rest) == 1 and path.suffix in (".json", ".claim", ".tmp")
     alone = len(rest) == 1 or first == "damaged"  # what was set aside may be a folder
     return first in FOLDERS and alone and bool(_OURS.fullmatch(rest[0]))
 

@@ -462,7 +462,7 @@ class _Pool:
         def keep(state: State) -> None:
             self.states[i] = state
 
-        state = self.options.states.get(i)
+        state = self.options.on_start(i)
         try:
             return train_one(
                 self.configs[i], self.stop.is_set, progress, state, keep, self.options.interval

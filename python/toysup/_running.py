@@ -17,9 +17,9 @@ from toysup._files import opened, parse_json, replace_file
 from toysup._processes import host, is_there, started, system
 from toysup._version import __version__
 from toysup.config import TrainConfig
-from toysup.errors import StoreError, printable
+from toysup.errors import printable
 
-__all__ = ["LATE", "Pulse", "running"]
+__all__ = ["LATE", "Pulse", "lives", "running"]
 
 # Seconds between two signs of life.
 _EVERY = 2.0
@@ -33,6 +33,8 @@ _MAX_RUNS = 1000
 _MAX_FILES = 10_000
 _MAX_PID = 1 << 31
 _MAX_INT = 1 << 64
+# Those that are at work in this process: one that was left in a hurry may have left its file.
+_ENTERED: set[str] = set()
 
 
 class Pulse:
@@ -55,14 +57,20 @@ class Pulse:
         self._first: float | None = None
         # Containers may have their name and process numbers in common.
         name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.json"
+        self.name = name
         self._path = None if folder is None else folder / name
 
     def __enter__(self) -> Pulse:
+        _ENTERED.add(self.name)
         for path, document in _documents(self._folder) if self._folder is not None else ():
             if not _is_alive(document):  # it was killed
                 with contextlib.suppress(OSError):
                     path.unlink()
         return self
+
+    def begin(self) -> None:
+        """Write a sign of life now; ``OSError`` if that cannot be done."""
+        self._write(0.0, {"done": 0, "failed": 0, "diverged": 0}, ())
 
     def beat(
         self, work: float, counts: Mapping[str, int], running: Sequence[tuple[int, int]]
@@ -70,9 +78,16 @@ class Pulse:
         """Write how far it is, if it is time."""
         if self._first is None:
             self._first = work  # what was done before, by a checkpoint
-        if self._path is None or time.monotonic() < self._due:
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + _EVERY
+            with contextlib.suppress(OSError):
+                self._write(work, counts, running)
+
+    def _write(
+        self, work: float, counts: Mapping[str, int], running: Sequence[tuple[int, int]]
+    ) -> None:
+        if self._path is None:
             return
-        self._due = time.monotonic() + _EVERY
         document = {
             "toysup": __version__,
             "host": host(),
@@ -88,10 +103,8 @@ class Pulse:
             "running": [self._run(i, step) for i, step in running[:_MAX_RUNS]],
         }
         text = json.dumps(document)
-        path = self._path
-        with contextlib.suppress(StoreError, OSError):
-            path.parent.mkdir(exist_ok=True)
-            replace_file(path, lambda file: file.write(text.encode()), durable=False)
+        self._path.parent.mkdir(exist_ok=True)
+        replace_file(self._path, lambda file: file.write(text.encode()), durable=False)
 
     def _left(self, work: float) -> float | None:
         """Seconds that are left at the pace so far; None if nothing has been done."""
@@ -110,6 +123,7 @@ class Pulse:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
+        _ENTERED.discard(self.name)
         if self._path is not None:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
@@ -130,15 +144,32 @@ def running(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
+def lives(path: Path) -> bool:
+    """Whether the sweep of a sign of life is at work."""
+    document = _document(path)
+    if document is None or not _is_alive(document):
+        return False
+    me = (host(), system(), os.getpid(), started(os.getpid()))
+    it = tuple(document[name] for name in ("host", "system", "pid", "started"))
+    return it != me or path.name in _ENTERED
+
+
 def _documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The signs of life in a folder, those of the dead included."""
     for path in sorted(folder.glob("*.json"))[:_MAX_FILES]:
-        try:
-            with opened(path, _MAX_BYTES) as (handle, size):
-                document = parse_json(path, os.read(handle, size))
-            yield path, _checked(document)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            continue  # being written, being removed, or not ours
+        document = _document(path)
+        if document is not None:
+            yield path, document
+
+
+def _document(path: Path) -> dict[str, Any] | None:
+    """What a sign of life says, if it is one."""
+    try:
+        with opened(path, _MAX_BYTES) as (handle, size):
+            document = parse_json(path, os.read(handle, size))
+        return _checked(document)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None  # being written, being removed, or not ours
 
 
 def _is_alive(document: Mapping[str, Any]) -> bool:
@@ -149,7 +180,7 @@ def _is_alive(document: Mapping[str, Any]) -> bool:
 
 def _checked(document: Any) -> dict[str, Any]:
     """The document with every value as it should be; ``ValueError`` and the like if one is not."""
-    # Older versions did not say the last two.
+    # Older versions did not say the last two, nor what is done elsewhere.
     left, where, since = document["seconds_left"], *map(document.get, ("system", "started"))
     runs = [
         {"T": _size(run["T"]), **{k: _whole(run[k]) for k in ("m", "seed", "step", "steps")}}
@@ -163,6 +194,7 @@ def _checked(document: Any) -> dict[str, Any]:
         "began": _real(document["began"]),
         "updated": _real(document["updated"]),
         **{k: _whole(document[k]) for k in ("runs", "done", "failed", "diverged")},
+        "elsewhere": _whole(document.get("elsewhere", 0)),
         "share": _real(document["share"]),
         "seconds_left": None if left is None else _real(left),
         "running": runs,

@@ -128,7 +128,7 @@ def train_many(
 
     def make(i: int) -> dict[str, Any] | None:
         try:
-            return _job(configs[i], options.states.get(i), check)
+            return _job(configs[i], options.on_start(i), check)
         except Stopped:
             return None
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict
 
 import numpy as np
@@ -82,8 +82,9 @@ class Options:
     memory : int or None
         Bytes that the runs at one time may take together, by ``TrainConfig.memory``. A run that
         alone takes more is trained by itself.
-    states : mapping of int to State
-        Where runs go on; those that are not named begin.
+    on_start : callable
+        ``on_start(i)`` is called in the thread of run i, which is about to start: the state from
+        which it goes on, or None; :class:`toysup._start.Stopped` if it is not to be trained here.
     on_state : callable
         ``on_state(i, state)`` is called in this thread about every ``interval`` seconds of run i,
         and once for a run that is dropped, if it has got anywhere since.
@@ -94,7 +95,7 @@ class Options:
     """
 
     memory: int | None = None
-    states: Mapping[int, State] = field(default_factory=dict)
+    on_start: Callable[[int], State | None] = lambda _: None
     on_state: Callable[[int, State], object] = _nothing
     interval: float = math.inf
     on_running: Callable[[Sequence[tuple[int, int]]], object] = _nothing

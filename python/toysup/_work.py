@@ -5,11 +5,13 @@ from __future__ import annotations
 import concurrent.futures
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from toysup._archive import Kept
 from toysup._backend import backend
 from toysup._checkpoint import pack, unpack
+from toysup._claims import Claims
 from toysup._executors import Failed, outcome, train_on
 from toysup._grid import Index
 from toysup._interrupt import Interrupt
@@ -18,7 +20,8 @@ from toysup._notes import log, warn
 from toysup._progress import Progress
 from toysup._result import Cell
 from toysup._running import Pulse
-from toysup._types import Options, RawRun, State
+from toysup._start import Stopped
+from toysup._types import Options, Poll, RawRun, State
 from toysup.config import TrainConfig
 from toysup.errors import RunFailedError, StoreError, short
 from toysup.store import Store
@@ -28,6 +31,10 @@ __all__ = ["RETRY", "Work", "kept_of_others", "stored"]
 
 # Which of the runs that went wrong are trained again.
 RETRY = {"failed": {"failed"}, "all": {"failed", "diverged"}, "none": set[str]()}
+# Seconds between two looks at runs that other sweeps are training: at first, and at last.
+_SOON, _LATER = 0.05, 1.0
+# Seconds between two looks for Ctrl-C meanwhile.
+_TICK = 0.025
 
 
 class Work:
@@ -54,12 +61,17 @@ class Work:
         retry: str,
     ) -> None:
         self._configs, self._store, self._on_error = configs, store, on_error
+        self._again = RETRY[retry]
         self._runs: dict[str, Run] = {}
         self._summaries: dict[str, Mapping[str, Any]] = {}
         self._failed: list[tuple[str, str]] = []
         self._unwritten: list[Run] = []
         self._unwritable: StoreError | None = None
         self._counts = {"done": 0, "failed": 0, "diverged": 0}
+        # Runs left to other sweeps: those that are not in the store yet, and how many are.
+        self._elsewhere: set[int] = set()
+        self._taken = 0
+        self._claims: Claims | None = None
         self._began = time.monotonic()
         todo = {}
         for config in configs.values():
@@ -69,7 +81,7 @@ class Work:
             summary = self._known(config)
             if summary is not None:
                 self._summaries[key] = summary
-            if key in mine and (summary is None or summary["status"] in RETRY[retry]):
+            if key in mine and (summary is None or summary["status"] in self._again):
                 todo[key] = config
         self.todo = list(todo.values())
 
@@ -96,36 +108,40 @@ class Work:
         jobs, memory = self._room(jobs) if executor is None else (jobs, 0)
         folder = None if self._store is None else self._store.folder("running")
         running: Sequence[tuple[int, int]] = ()
+        runs: Sequence[int] = range(len(self.todo))
+        cost, before = [config.step_cost() * config.steps for config in self.todo], 0.0
         log.info("%d runs to train, %d are done", len(self.todo), self.done)
         with (
             Interrupt() as interrupt,
             Progress(progress, self.todo) as bar,
             Pulse(folder, self.todo) as pulse,
+            Claims(folder, pulse) as self._claims,
         ):
 
             def on_running(now: Sequence[tuple[int, int]]) -> None:
                 nonlocal running
-                running = now
+                running = [(runs[i], step) for i, step in now]
 
             def poll(work: float) -> bool:
-                bar.update(work, self._note(running))
-                pulse.beat(work, self._counts, running)
+                bar.update(before + work, self._note(running))
+                counts = {**self._counts, "elsewhere": self._taken + len(self._elsewhere)}
+                pulse.beat(before + work, counts, running)
                 ended = self._on_error == "raise" and bool(self._failed)
                 return interrupt.is_set() or ended or self._unwritable is not None
 
-            dropped = False
             if executor is None:
-                options = Options(
-                    memory=memory,
-                    states=self._states(),
-                    on_state=self._keep_state,
-                    interval=interval,
-                    on_running=on_running,
-                )
-                backend().train_many(self.todo, jobs, self._on_result, poll, options)
-            else:
-                dropped = train_on(executor, self.todo, jobs, self._finish, poll)
-            if self._counts["done"] == len(self.todo):
+                self._check_states()
+            options = Options(memory=memory, interval=interval, on_running=on_running)
+            dropped = False
+            while runs and not dropped:
+                if executor is None:
+                    self._train(runs, jobs, poll, options)
+                else:
+                    dropped = self._train_on(executor, runs, jobs, poll)
+                running = ()
+                before = sum(c for i, c in enumerate(cost) if i not in self._elsewhere)
+                runs = [] if dropped else self._wait(poll)
+            if self._counts["done"] + self._taken == len(self.todo):
                 bar.finish(self._note(()))
             self._write_the_rest()
         if self._failed and self._on_error == "raise":
@@ -133,6 +149,98 @@ class Work:
             raise RunFailedError(f"the run at {point} failed: {error}")
         # Even if all runs had ended just then: a loop around the sweep must notice.
         return interrupt.is_set() or dropped
+
+    def _train(self, runs: Sequence[int], jobs: int, poll: Poll, options: Options) -> None:
+        """Train these runs here, but for those that are elsewhere."""
+        backend().train_many(
+            [self.todo[i] for i in runs],
+            jobs,
+            lambda i, raw: self._on_result(runs[i], raw),
+            poll,
+            replace(
+                options,
+                on_start=lambda i: self._start(runs[i]),
+                on_state=lambda i, state: self._keep_state(runs[i], state),
+            ),
+        )
+
+    def _train_on(
+        self, executor: concurrent.futures.Executor, runs: Sequence[int], jobs: int, poll: Poll
+    ) -> bool:
+        """Train these runs there, but for those that are elsewhere; True if it was interrupted."""
+        return train_on(
+            executor,
+            [self.todo[i] for i in runs],
+            jobs,
+            lambda i, ended: self._finish(runs[i], ended),
+            poll,
+            lambda i: self._claim(runs[i]),
+        )
+
+    def _claim(self, i: int) -> bool:
+        """Whether run i, which is about to start, is to be trained by this sweep."""
+        key = self.todo[i].key()
+        try:
+            assert self._claims is not None
+            mine = self._claims.take(key)
+            # Only now another sweep cannot finish it any more without being seen.
+            if mine and self._store is not None:
+                mine = not self._is_settled(self._store.summary(self.todo[i]), key)
+        except Exception as error:  # noqa: BLE001  that is no reason not to train it
+            log.warning("%s: its claim: %s", _point(self.todo[i]), error)
+            return True
+        if not mine:
+            self._elsewhere.add(i)
+            self._claims.release(key)
+        return mine
+
+    def _is_settled(self, found: Mapping[str, Any] | None, key: str) -> bool:
+        """Whether what the store has of a run that was to be done leaves nothing to do."""
+        if found is None:
+            return False
+        if found["status"] not in self._again:
+            return True
+        # That it failed may be the fault of another machine, but that it diverges is its own.
+        before = self._summaries.get(key, {}).get("seconds")
+        return found["status"] == "diverged" and bool(found["seconds"] != before)
+
+    def _wait(self, poll: Poll) -> list[int]:
+        """Wait for the runs that other sweeps train; those of them that are left to this one."""
+        delay = _SOON
+        while self._elsewhere:
+            free = []
+            for i in sorted(self._elsewhere):
+                if poll(0.0):
+                    return []
+                if self._settle(i):
+                    delay = _SOON
+                elif not self._is_taken(i):
+                    free.append(i)
+            if free:
+                self._elsewhere.difference_update(free)
+                return free
+            until = time.monotonic() + delay
+            delay = min(2 * delay, _LATER)
+            while self._elsewhere and time.monotonic() < until:
+                if poll(0.0):
+                    return []
+                time.sleep(_TICK)
+        return []
+
+    def _settle(self, i: int) -> bool:
+        """Take what another sweep has made of a run, if it has ended."""
+        config = self.todo[i]
+        found = self._known(config)
+        if found is None or not self._is_settled(found, config.key()):
+            return False
+        log.info("%s: %s, trained by another sweep", _point(config), found["status"])
+        self._summaries[config.key()] = found
+        self._elsewhere.discard(i)
+        self._taken += 1
+        return True
+
+    def _is_taken(self, i: int) -> bool:
+        return self._claims is not None and self._claims.is_taken(self.todo[i].key())
 
     def _room(self, jobs: int) -> tuple[int, int]:
         """Threads, and bytes for runs at the same time."""
@@ -144,33 +252,45 @@ class Work:
     def _note(self, running: Sequence[tuple[int, int]]) -> str:
         """What the progress bar says besides the time."""
         done = self._counts["done"]
-        words = [f"{done}/{len(self.todo)} runs"]
+        words = [f"{done + self._taken}/{len(self.todo)} runs"]
         if done:
             rate = 60 * done / max(time.monotonic() - self._began, 1e-3)
             words.append(f"{rate:.3g} a minute")
         words += [f"{self._counts[k]} {k}" for k in ("failed", "diverged") if self._counts[k]]
+        if self._elsewhere:
+            words.append(f"{len(self._elsewhere)} elsewhere")
         if running:
             config = self.todo[running[0][0]]
             words.append(f"now T={config.T} m={config.m}")
         return ", ".join(words)
 
-    def _states(self) -> dict[int, State]:
-        """Where runs go on."""
+    def _check_states(self) -> None:
+        """Say which states are not used; that of a run is read when it starts, and not before."""
         if self._store is None:
-            return {}
-        states: dict[int, State] = {}
+            return
+        usable: set[int] = set()
         others: dict[str, set[int]] = {}
         places = {config.key(): i for i, config in enumerate(self.todo)}
         for kept in self._store.kept(self.todo, repair=True):
             i = places[kept.config.key()]
             if kept.maker != backend().maker():
                 others.setdefault(kept.maker, set()).add(i)
-            elif i not in states:
-                state = self._state(kept)
-                states |= {} if state is None else {i: state}
+            elif self._store.is_intact(kept):
+                usable.add(i)
         for maker, runs in others.items():
-            self._say_unused(maker, runs - states.keys())
-        return states
+            self._say_unused(maker, runs - usable)
+
+    def _start(self, i: int) -> State | None:
+        """Where run i goes on that is about to start, if it is to be trained here."""
+        if not self._claim(i):
+            raise Stopped
+        try:
+            for kept in [] if self._store is None else self._store.kept([self.todo[i]]):
+                if kept.maker == backend().maker() and (state := self._state(kept)) is not None:
+                    return state
+        except Exception as error:  # noqa: BLE001  it begins, then
+            log.warning("%s: its state: %s", _point(self.todo[i]), error)
+        return None
 
     def _state(self, kept: Kept) -> State | None:
         """A state in full, if the run can go on from there."""
@@ -208,8 +328,12 @@ class Work:
         self._finish(i, outcome(self.todo[i], raw, backend()))
 
     def _finish(self, i: int, ended: Run | Failed) -> None:
-        """Keep the outcome of a run."""
-        config = self.todo[i]
+        """Keep the outcome of a run; other sweeps may take it, or try it themselves, then."""
+        self._keep(self.todo[i], ended)
+        if self._claims is not None:
+            self._claims.release(self.todo[i].key())
+
+    def _keep(self, config: TrainConfig, ended: Run | Failed) -> None:
         self._counts["done"] += 1
         if isinstance(ended, Failed):
             self._fail(config, ended)
@@ -260,7 +384,7 @@ class Work:
     @property
     def all_failed(self) -> bool:
         """Whether runs were trained, and none of them came to its end."""
-        return 0 < len(self._failed) == self._counts["done"]
+        return 0 < len(self._failed) == self._counts["done"] + self._taken
 
     def failures(self) -> str:
         """How many of the runs that were trained failed, and why the first; empty if none."""

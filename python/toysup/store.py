@@ -7,7 +7,8 @@
 ``runs/KEY.failed.json``    runs that failed
 ``checkpoints/KEY.*.npz``   states of runs under way; the second word is a hash of their maker
 ``damaged/``                files that could not be trusted, set aside by a sweep
-``running/``                signs of life of the sweeps that are at work
+``running/*.json``          signs of life of the sweeps that are at work
+``running/KEY.claim``       which of these is training that run
 ==========================  =================================================================
 """
 
@@ -467,6 +468,13 @@ class Store:
                 if found := STATE.fullmatch(name):
                     files.setdefault(found[1], []).append(folder / name)
         return files
+
+    def is_intact(self, kept: Kept) -> bool:
+        """Whether the whole file of a state is as it was written; a damaged one is set aside."""
+        look = functools.partial(verify, kept.path, kept.config.memory())
+        with contextlib.suppress(FileNotFoundError):
+            return self._or_set_aside(lambda: look() is None, _NOT_USED) is not None
+        return False
 
     def load_checkpoint(self, kept: Kept) -> Packed | None:
         """The whole of a state, from which its run goes on; a damaged one is set aside."""

@@ -447,8 +447,9 @@ def train(
     if checkpoint is not None:
         keeper = Checkpoint(as_path("checkpoint", checkpoint), config)
         state = keeper.load()
-        states = {} if state is None else {0: state}
-        options = Options(states=states, on_state=lambda _, s: keeper.save(s), interval=interval)
+        options = Options(
+            on_start=lambda _: state, on_state=lambda _, s: keeper.save(s), interval=interval
+        )
     results: list[RawRun] = []
     with Interrupt() as interrupt, Progress(progress, [config]) as bar:
 
