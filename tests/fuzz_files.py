@@ -3,7 +3,8 @@
     pip install atheris
     python tests/fuzz_files.py TARGET [-max_total_time=600] [-rss_limit_mb=1024] [CORPUS]
 
-TARGET is run, checkpoint, manifest, failure, life (a sign of life), printing, config or arguments.
+TARGET is run, checkpoint, manifest, failure, life (a sign of life, or a claim), printing, config or
+arguments.
 Whatever is read, the answer is
 what was written or an error that the caller can name: anything else stops the fuzzer, as does
 memory beyond the limit. Good files of every kind are put in the corpus at the start.
@@ -28,6 +29,7 @@ with atheris.instrument_imports(include=["toysup"]):
     from toysup import StoreError, TrainConfig, cli
     from toysup._archive import read_checkpoint, read_meta, verify
     from toysup._checkpoint import unpack
+    from toysup._claims import Claims
     from toysup._frame import to_csv
     from toysup._grid import Grid
     from toysup._running import Pulse, running
@@ -86,12 +88,17 @@ def failure(data: bytes) -> None:
 
 
 def life(data: bytes) -> None:
-    """A sign of life; what it says is shown by ``toysup status``."""
+    """A sign of life, or a claim; what the former says is shown by ``toysup status``."""
     folder = FOLDER / "running"
-    folder.mkdir(exist_ok=True)
-    (folder / "0.json").write_bytes(data)
-    with Pulse(folder, [CONFIG]):  # removes it if it is of a dead sweep, and then the folder
-        pass
+    for owner in (data, b"0.json"):
+        folder.mkdir(exist_ok=True)
+        (folder / "0.json").write_bytes(data)
+        claim = folder / f"{CONFIG.key()}.claim"
+        claim.write_bytes(owner)
+        # What is of a dead sweep is removed, and then the folder.
+        with Pulse(folder, [CONFIG]) as pulse, Claims(folder, pulse) as claims:
+            assert claims.take(CONFIG.key()) or claims.is_taken(CONFIG.key())
+            claim.unlink()
     folder.mkdir(exist_ok=True)
     (folder / "0.json").write_bytes(data)
     for document in running(folder):

@@ -53,8 +53,10 @@ def sweep(
     store : path-like, optional
         A folder that keeps every run as soon as it ends. Calling again with the same folder trains
         only what is missing; the folder then holds both grids. Files are verified before they
-        count; a damaged one is set aside, with a warning, and its run is trained again. Runs stay
-        in memory without a store.
+        count; a damaged one is set aside, with a warning, and its run is trained again. Sweeps at
+        the same time on one folder, on any machines, share its runs: each waits at the end for what
+        others are training, and takes over what those leave that die. Runs stay in memory without a
+        store.
     n_jobs : int, optional
         Runs at a time, each on one thread; all processors this process may use if None, by its
         affinity and the quota of its control group. Fewer run where memory is short, or the system

@@ -184,7 +184,7 @@ class Work:
             assert self._claims is not None
             mine = self._claims.take(key)
             # Only now another sweep cannot finish it any more without being seen.
-            if mine and self._store is not None:
+            if mine and self._store is not None and self._store.knows(self.todo[i]):
                 mine = not self._is_settled(self._store.summary(self.todo[i]), key)
         except Exception as error:  # noqa: BLE001  that is no reason not to train it
             log.warning("%s: its claim: %s", _point(self.todo[i]), error)

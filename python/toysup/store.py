@@ -382,6 +382,10 @@ class Store:
         except Damaged as error:
             return {"status": "damaged", "error": str(error)}
 
+    def knows(self, config: TrainConfig) -> bool:
+        """Whether there is a file of a run, whatever it says; more quickly than :meth:`summary`."""
+        return os.path.lexists(self.run_file(config)) or os.path.lexists(self.failure_file(config))
+
     def verified(self, config: TrainConfig) -> dict[str, Any] | None:
         """As :meth:`summary`, after the whole file has been compared with its checksum.
 

@@ -140,6 +140,7 @@ def _running_text(sweep: dict[str, Any]) -> str:
     left = sweep["seconds_left"]
     end = "" if left is None or not math.isfinite(left) else f", about {_duration(left)} left"
     bad = "".join(f", {sweep[k]} {k}" for k in ("failed", "diverged") if sweep[k])
+    bad += f", {sweep['elsewhere']} elsewhere" if sweep["elsewhere"] else ""
     age = max(0.0, time.time() - sweep["began"])
     late = f"; not heard of for {_duration(sweep['heard'])}" if sweep["heard"] > LATE else ""
     lines = [
