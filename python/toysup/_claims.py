@@ -27,7 +27,7 @@ _OWNER = re.compile(r"[^/\\\0]{1,200}\.json")
 # More than any name of a file takes.
 _MAX_BYTES = 1024
 # Seconds for which a claim counts that names nobody: its owner may be about to write it.
-_GRACE = 10.0
+_GRACE = 5.0
 # Seconds for which what was seen of an owner holds.
 _FRESH = 1.0
 # A claim may come and go while it is looked at.
