@@ -15,8 +15,8 @@ from helpers import raw_bits
 from toysup import TrainConfig
 from toysup._types import Backend, Options, State
 
-# Runs long enough for several states on the native backend (every 2,048 steps), with every kind of
-# list: groups of features (m <= 6), pairs (m > 6), dense for infinite T.
+# Runs long enough for several states on the native backend even while lists are in use (every 2,048
+# steps), with every kind of them: groups of features (m <= 6), pairs (m > 6), none for infinite T.
 BASE = TrainConfig(n=200, T=60, sparsity=0.97, steps=30_000, test_size=300, record=12, snapshots=3)
 KINDS = {
     "m=2": {"m": 2},
@@ -112,26 +112,35 @@ def test_every_state_of_a_run_leads_to_the_same_bits(backend):
     assert raw_bits(raw) == raw_bits(whole)
 
 
-def test_states_are_at_steps_that_the_config_fixes(native):
-    config = BASE.replace(m=2)
-    for interval in (0.0, 0.01):
-        _, states = until(native, config, None, math.inf, interval=interval)
-        steps = [state["step"] for state in states]
-        assert steps == sorted(set(steps)) and len(steps) > 1
-        assert all(step % 2048 == 0 and 0 < step < config.steps for step in steps)
+@pytest.mark.parametrize("T", [20, math.inf])
+def test_states_come_one_after_another_while_a_run_lasts(backend, T):
+    config = BASE.replace(m=2, T=T, steps=2**40, record=1, snapshots=0)
+    states: list[State] = []
+    more = Options(on_state=lambda i, state: states.append(state), interval=0.0)
+    backend.train_many([config], 1, lambda *_: None, lambda _: len(states) > 3, more)
+    steps = [state["step"] for state in states]
+    assert 0 < steps[0] and steps == sorted(steps) and len(set(steps[:4])) == 4
+    for state in states:
+        backend.check_state(config, state)
 
 
-def test_long_steps_have_states_more_often(native):
-    small = TrainConfig(n=20, m=2, T=6, sparsity=0.8, steps=100_000, test_size=0, record=1)
-    large = small.replace(T=30_000_000)
-    assert small.step_cost() < 4e9 < large.step_cost()
-    _, states = until(native, small, None, math.inf, interval=0.0)
-    state = {**states[-1], "order": np.zeros(0, np.uint32), "kept": np.zeros(7)}
-    state |= {name: np.zeros(0, np.float32) for name in ("feature_factors", "example_factors")}
-    native.check_state(small, {**state, "step": 2048})
-    native.check_state(large, {**state, "step": 512})
-    with pytest.raises(ValueError, match="step"):
-        native.check_state(small, {**state, "step": 512})
+@pytest.mark.parametrize(
+    ("kind", "size"), [("m=2", 40_000), ("m=16", 10_000), ("m=3, T infinite", 10_000)]
+)
+def test_a_run_that_is_stopped_before_its_first_state_progresses(backend, kind, size):
+    """Steps of some ms; each start is stopped as soon as it is seen to have done one."""
+    size = size if backend.name == "native" else 2000
+    config = BASE.replace(**KINDS[kind]).replace(n=1000, steps=31, snapshots=3)
+    config = config.replace(**({"batch_size": size} if config.T == math.inf else {"T": size}))
+    whole, _ = until(backend, config, None, math.inf)
+    raw, states, at = None, [], [0]
+    while raw is None:
+        state = states[-1] if states else None
+        raw, states = until(backend, config, state, at[-1] + 1, interval=math.inf)
+        assert raw is not None or states[-1]["step"] > at[-1]
+        at += [state["step"] for state in states[-1:]]
+    assert raw_bits(raw) == raw_bits(whole)
+    assert len(at) > 1
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -268,7 +268,7 @@ def test_each_backend_keeps_its_own_states(native, monkeypatch, tmp_path):
     config, store = LONG["numpy"].replace(steps=2**40), Store(tmp_path)
     stopped(config, tmp_path)
     monkeypatch.setenv("TOYSUP_BACKEND", "numpy")
-    with pytest.warns(RuntimeWarning, match=r"states made by 'toysup \S+ native auto' are kept"):
+    with pytest.warns(RuntimeWarning, match=r"states made by 'toysup \S+ native auto 2' are kept"):
         stopped(config, tmp_path)
     stopped_at = {kept.maker.split()[2]: kept.step for kept in store.kept([config])}
     assert stopped_at.keys() == {"native", "numpy"}

@@ -383,8 +383,8 @@ def train_one(
 ) -> RawRun:
     """Train one config to the end, from ``state`` if there is one.
 
-    ``keep`` is given a state every ``interval`` seconds, and one before :class:`Stopped` is raised
-    because ``stop`` says so.
+    ``keep`` is given a state every ``interval`` seconds, sooner at first, and one before
+    :class:`Stopped` is raised because ``stop`` says so.
     """
     began = last = time.perf_counter()
     run = _Run(config, stop)
@@ -402,7 +402,9 @@ def train_one(
     def tick(step: int) -> None:
         nonlocal last
         progress(step)
-        if time.perf_counter() - last >= interval and step > 0:
+        # Sooner at first: after an eighth of the interval, then after twice as long each time.
+        wait = min(max(last - began, interval / 8), interval)
+        if time.perf_counter() - last >= wait and step > 0:
             last = time.perf_counter()
             show()
 

@@ -31,6 +31,8 @@ from toysup.config import TrainConfig
 
 __all__ = ["check_state", "isa", "loss_and_grad", "name", "sample", "train_many"]
 
+# Counts what a state holds: one of another number is not read.
+_STATES = 2
 # More memory than there is.
 _ANY = 2**63 - 1
 
@@ -97,7 +99,8 @@ def _given(config: TrainConfig, check: Callable[[], None]) -> tuple[Array, Array
 
 def maker() -> str:
     """What a state depends on besides its run."""
-    return f"toysup {__version__} native {os.environ.get('TOYSUP_KERNEL') or 'auto'}"
+    kernel = os.environ.get("TOYSUP_KERNEL") or "auto"
+    return f"toysup {__version__} native {kernel} {_STATES}"
 
 
 def check_state(config: TrainConfig, state: State) -> None:

@@ -84,8 +84,9 @@ def sweep(
         ``"2/8"`` or ``(2, 8)``: train the second of eight parts of the grid, and leave the others
         missing. The parts are about equally long, and depend on the grid alone. See :func:`merge`.
     checkpoint_every : float
-        Seconds after which a run under way writes its state to the store, from where it goes on
-        after an interruption. The result is the same to the bit.
+        Seconds after which a run under way writes its state to the store, at the end of the step
+        that is under way; at first after an eighth of that, then after twice as long each time. So
+        does Ctrl-C. From there it goes on after an interruption, to the same bits.
     **fields
         Fields of :class:`TrainConfig`, or sequences of their values: lists, ranges, arrays of any
         library, generators. A pair is one value of ``betas`` and of ``init``, and so is an array

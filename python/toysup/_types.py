@@ -87,7 +87,7 @@ class Options:
         which it goes on, or None; :class:`toysup._start.Stopped` if it is not to be trained here.
     on_state : callable
         ``on_state(i, state)`` is called in this thread about every ``interval`` seconds of run i,
-        and once for a run that is dropped, if it has got anywhere since.
+        sooner at first, and once for a run that is dropped, if it has got anywhere since.
     interval : float
         Seconds.
     on_running : callable

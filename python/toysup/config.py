@@ -600,7 +600,7 @@ class TrainConfig:
         # a snapshot is copied to be handed over, and again to be written.
         shares = min(8, 1 + self.batch // 4096)
         snapshots = min(self.snapshots, self.steps + 1)
-        states = parameters * (18 * size + 8 * shares + 4 * size * snapshots)
+        states = parameters * (20 * size + 8 * shares + 4 * size * snapshots)
         states += 160 * min(self.record, self.steps + 1)
         # The training examples by example and by feature, those of the next step when T is
         # infinite, the parts of the test set, and what is drawn at one time.

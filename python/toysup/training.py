@@ -405,7 +405,8 @@ def train(
         damaged, or was made by another version or backend, is renamed, with a warning; the latter
         is used again by what made it, and removed at the end as well.
     checkpoint_every : float
-        Seconds after which the state is written again. Ctrl-C writes it too.
+        Seconds after which the state is written again, at the end of the step that is under way; at
+        first after an eighth of that, then after twice as long each time. Ctrl-C writes it too.
     **fields
         Fields of :class:`TrainConfig`, which take precedence over ``config``.
 

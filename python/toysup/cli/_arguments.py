@@ -168,7 +168,7 @@ def sweep(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=60.0,
         metavar="SECONDS",
-        help="how often a run under way keeps its state in the store (default 60)",
+        help="how often a run under way keeps its state in the store; sooner at first (default 60)",
     )
     _add_jobs(parser)
     _add_log(parser)

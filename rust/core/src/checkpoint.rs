@@ -1,24 +1,27 @@
 //! The state of a run between two steps, from which it goes on as if it had never stopped.
 //!
-//! Lists are not part of it: they are many, and follow from the parameters and the budgets. So at the
-//! steps where a run may be resumed it makes its lists anew, whether it is interrupted there or not,
-//! and these steps are fixed by the specification. That is why the bits of a result do not depend on
-//! where, or how often, a run was resumed.
+//! While all pairs are gone through, any step has one. Lists are not part of a state: they are many, and
+//! follow from the parameters and the budgets. So while they are in use, a run makes them anew at the
+//! steps where it may be resumed, whether it is interrupted there or not, and these steps follow from
+//! what it trains: every [`STEPS`], and as soon as about [`WORK`] has been done since. That is why the
+//! bits of a result do not depend on where, or how often, a run was resumed.
 
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::gradient::SEED;
+use crate::linear::Activation;
 use crate::memory;
 use crate::model::SMALL;
 use crate::optimizer::{Kind, Memory};
 use crate::simd::{Real, Vector};
 use crate::train::{Point, Snapshot, Spec};
 
-/// Steps from one state to the next.
+/// Steps from one state to the next, at most.
 const STEPS: u64 = 2048;
-/// The same where steps are long, and the multiply-adds from which on they are.
-const LONG_STEPS: u64 = 512;
-const LONG: f64 = 4e9;
+/// Work through lists from one state to the next, in the cycles by which kernels are chosen: less than a
+/// minute of a slow core, unless a step takes longer.
+pub const WORK: f64 = if cfg!(test) { 1e6 } else { 6e10 };
 
 /// How far lists may let things move, by where these lie; see [`crate::lists`].
 #[derive(Debug, Clone)]
@@ -46,6 +49,19 @@ pub struct Kept {
     pub sort: u64,
     /// Features that needed their pairs when last counted.
     pub active: u64,
+    /// Cycles of a step through the lists, as last counted.
+    pub cost: f64,
+}
+
+/// Where lists began that are on trial: what their references were taken from.
+#[derive(Debug, Clone)]
+pub struct Trial<T> {
+    /// Number of updates then.
+    pub step: u64,
+    /// The learning rate then.
+    pub pace: f64,
+    /// W, row-major, and b.
+    pub parameters: (Vec<T>, Vec<T>),
 }
 
 /// The state of a run.
@@ -65,6 +81,8 @@ pub struct State<T> {
     pub order: Vec<u32>,
     /// The kernel's.
     pub kept: Kept,
+    /// See there; only while no lists are in use.
+    pub trial: Option<Trial<T>>,
     /// The history before this step.
     pub history: Vec<Point>,
     /// The snapshots before this step.
@@ -72,12 +90,14 @@ pub struct State<T> {
 }
 
 impl Spec {
-    /// Whether a run may be resumed at a step.
+    /// Whether a run may be resumed at a step in any case.
     pub fn is_checkpoint(&self, step: u64) -> bool {
-        let pairs = self.batch as f64 * self.n as f64;
-        let cost = pairs * (3 * self.m + 2) as f64;
-        let every = if cost < LONG { STEPS } else { LONG_STEPS };
-        step > 0 && step.is_multiple_of(every)
+        step > 0 && step.is_multiple_of(STEPS)
+    }
+
+    /// Whether lists can be in use.
+    fn has_lists(&self) -> bool {
+        !self.infinite && self.activation == Activation::Relu
     }
 }
 
@@ -97,11 +117,8 @@ impl<T: Real> State<T> {
         let shots = spec.snapshot_steps.iter().take_while(|&&s| s < self.step);
         let steps = self.history.iter().map(|point| &point.step);
         let good = [
-            (
-                spec.is_checkpoint(self.step) && self.step < spec.optimizer.steps,
-                "step",
-            ),
-            (self.seconds >= 0.0 && self.seconds.is_finite(), "seconds"),
+            ((1..=spec.optimizer.steps).contains(&self.step), "step"),
+            (is_size(self.seconds), "seconds"),
             (pair(&self.parameters), "parameters"),
             (pair(&self.memory.first) && second, "moments"),
             (
@@ -110,6 +127,17 @@ impl<T: Real> State<T> {
             ),
             (is_order(&self.order, spec.batch), "order"),
             (self.kept.fits(spec, T::Portable::LANES), "budgets"),
+            (
+                self.trial.as_ref().is_none_or(|trial| {
+                    let age = self.step.checked_sub(trial.step);
+                    spec.has_lists()
+                        && self.kept.budgets.is_none()
+                        && age.is_some_and(|age| age <= SEED)
+                        && is_size(trial.pace)
+                        && pair(&trial.parameters)
+                }),
+                "trial",
+            ),
             (histories.eq(steps), "history"),
             (
                 shots.eq(self.snapshots.iter().map(|shot| &shot.step))
@@ -132,7 +160,7 @@ impl<T: Real> State<T> {
 impl Kept {
     fn fits(&self, spec: &Spec, lanes: usize) -> bool {
         let Some(budgets) = &self.budgets else {
-            return true;
+            return is_size(self.cost);
         };
         let examples = if spec.m <= SMALL {
             spec.batch
@@ -140,7 +168,8 @@ impl Kept {
             spec.batch.div_ceil(lanes as u64)
         };
         let features = budgets.features.iter().flatten();
-        !spec.infinite
+        spec.has_lists()
+            && is_size(self.cost)
             && budgets.features.len() == spec.n
             && budgets.examples.len() as u64 == examples
             && features
@@ -149,6 +178,10 @@ impl Kept {
             && (1.0..=1e6).contains(&budgets.life)
             && budgets.excess.is_finite()
     }
+}
+
+fn is_size(x: f64) -> bool {
+    x >= 0.0 && x.is_finite()
 }
 
 /// Whether each number below `count` is there once; or none at all.
@@ -164,4 +197,155 @@ fn is_order(order: &[u32], count: u64) -> bool {
         let slot = known.get_mut(i as usize);
         slot.is_some_and(|known| !std::mem::replace(known, true))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::gradient::Kernel;
+    use crate::isa::Isa;
+    use crate::optimizer::{Schedule, Settings};
+    use crate::stream::{Init, initial_weights};
+    use crate::train::{Choice, Keep, Outcome, watched};
+
+    /// Lists are tried in steps 24 to 32 and 88 to 96, and come into use where biases are this low.
+    fn spec(m: usize, kind: Kind, learning_rate: f64, bias: f64) -> Spec {
+        let (n, steps) = (400, 150);
+        let w = initial_weights(n, m, Init::XavierUniform, 6);
+        Spec {
+            n,
+            m,
+            activation: Activation::Relu,
+            batch: 300,
+            copies: Vec::new(),
+            infinite: false,
+            sparsity: 0.98,
+            normalize: true,
+            importance: (0..n).map(|j| 1.0 - 0.001 * j as f64).collect(),
+            seed: 5,
+            init_seed: 6,
+            init: Init::XavierUniform,
+            given: Some((w.collect(), vec![bias; n])),
+            mean: true,
+            optimizer: Settings {
+                kind,
+                learning_rate,
+                warmup_steps: 15,
+                steps,
+                schedule: Schedule::Cosine,
+                betas: (0.9, 0.999),
+                momentum: 0.9,
+                eps: 1e-8,
+                weight_decay: 0.01,
+                decay_bias: true,
+            },
+            test_size: 20,
+            history_test: 10,
+            record_steps: vec![0, 3, 40, 77, steps],
+            snapshot_steps: vec![33, 41, 120],
+        }
+    }
+
+    /// The outcome, or none if the run is cancelled after the gradient at step `stop`; and the states.
+    fn run(
+        spec: &Spec,
+        state: Option<&State<f32>>,
+        ask: bool,
+        stop: u64,
+    ) -> (Option<Outcome<f32>>, Vec<State<f32>>) {
+        let choice = Choice {
+            isa: Isa::current().unwrap(),
+            kernel: Kernel::Auto,
+        };
+        let (cancel, wanted) = (AtomicBool::new(false), AtomicBool::new(ask));
+        let (mut states, mut step) = (Vec::new(), state.map_or(0, |state| state.step));
+        let mut watch = |_: &_, _: &_, _: &_| {
+            wanted.store(ask, Ordering::Relaxed);
+            cancel.store(step == stop, Ordering::Relaxed);
+            step += 1;
+        };
+        let keep = Keep {
+            wanted: &wanted,
+            give: &mut |state| states.push(state),
+        };
+        let outcome = watched(spec, choice, state, &cancel, &mut watch, keep);
+        assert!(matches!(outcome, Ok(_) | Err(Error::Cancelled)));
+        (outcome.ok(), states)
+    }
+
+    fn numbers(outcome: &Outcome<f32>) -> Vec<u64> {
+        let Snapshot { w, b, .. } = &outcome.last;
+        let single = w.iter().chain(b).map(|x| u64::from(x.to_bits()));
+        let shots = outcome.snapshots.iter().flat_map(|shot| &shot.w);
+        let points = outcome.history.iter().map(|p| p.train_loss.to_bits());
+        single
+            .chain(shots.map(|x| u64::from(x.to_bits())))
+            .chain(points)
+            .chain([outcome.test_loss.to_bits()])
+            .collect()
+    }
+
+    /// The states that a run gives, each of which has led to the bits of the run that nobody asks or stops.
+    fn states(spec: &Spec) -> Vec<State<f32>> {
+        let whole = numbers(&run(spec, None, false, u64::MAX).0.unwrap());
+        let (asked, mut states) = run(spec, None, true, u64::MAX);
+        assert_eq!(numbers(&asked.unwrap()), whole);
+        states.retain(|s| s.trial.is_some() || s.kept.budgets.is_some() || s.step % 16 == 0);
+        let drawn = (1..9).map(|i| 37 * i % spec.optimizer.steps);
+        for stop in drawn.chain([0, 22, 23, 30, 31, 86, 87, 94, 95, 96, 149]) {
+            let (none, given) = run(spec, None, false, stop);
+            let last = given.last().unwrap();
+            assert!(none.is_none() && (stop.saturating_sub(30)..=stop + 1).contains(&last.step));
+            states.push(last.clone());
+        }
+        for (i, state) in states.iter().enumerate() {
+            state.check(spec).unwrap();
+            let (outcome, _) = run(spec, Some(state), i % 2 == 0, u64::MAX);
+            let same = numbers(&outcome.unwrap()) == whole;
+            assert!(same, "m = {}, from step {}", spec.m, state.step);
+        }
+        states
+    }
+
+    #[test]
+    fn a_run_goes_on_from_any_state_to_the_same_bits() {
+        for spec in [
+            spec(2, Kind::AdamW, 0.0005, 0.0),
+            spec(5, Kind::Sgd, 0.01, -0.02),
+            spec(9, Kind::Adam, 0.001, -0.05),
+        ] {
+            let states = states(&spec);
+            let lists = states.iter().filter(|s| s.kept.budgets.is_some());
+            let trial = states.iter().filter(|s| s.trial.is_some());
+            assert!(lists.count() > 2 && trial.count() > 2);
+        }
+        let mut spec = spec(3, Kind::AdamW, 0.001, 0.0);
+        (spec.infinite, spec.batch) = (true, 30);
+        states(&spec);
+    }
+
+    #[test]
+    fn what_cannot_be_a_state_of_the_run_is_refused() {
+        let spec = spec(5, Kind::Sgd, 0.01, -0.02);
+        let (_, states) = run(&spec, None, true, u64::MAX);
+        let good = states.into_iter().find(|s| s.trial.is_some()).unwrap();
+        good.check(&spec).unwrap();
+        let refused = |change: &dyn Fn(&mut State<f32>, &mut Trial<f32>)| {
+            let mut state = good.clone();
+            let mut trial = state.trial.take().unwrap();
+            change(&mut state, &mut trial);
+            state.trial = Some(trial);
+            state.check(&spec).is_err()
+        };
+        assert!(!refused(&|_, _| {}));
+        assert!(refused(&|state, _| state.kept.cost = f64::NAN));
+        assert!(refused(&|state, _| state.kept.cost = -1.0));
+        assert!(refused(&|_, trial| trial.step += 100));
+        assert!(refused(&|_, trial| trial.step -= 20));
+        assert!(refused(&|_, trial| trial.pace = f64::INFINITY));
+        assert!(refused(&|_, trial| trial.parameters.0.push(0.0)));
+        assert!(refused(&|_, trial| trial.parameters.1.push(0.0)));
+    }
 }

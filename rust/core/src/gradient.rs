@@ -15,12 +15,13 @@
 //! each share has sums of its own, added in order. So bits do not depend on who did which.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
 use crate::aligned::Aligned;
-use crate::checkpoint::{Budgets, Kept};
+use crate::checkpoint::{Budgets, Kept, WORK};
 use crate::dense::Dense;
 use crate::dispatch::multiversion;
 use crate::error::{Error, Result, check};
@@ -50,7 +51,7 @@ const FIRST: u64 = 32;
 /// Steps before the lists are tried again.
 const RETRY: u64 = 64;
 /// Steps from references to lists in a trial.
-const SEED: u64 = 8;
+pub const SEED: u64 = 8;
 /// Steps after which similar features and similar examples are brought together anew at the latest.
 const SORT: u64 = 2048;
 
@@ -212,6 +213,20 @@ impl<T: Real> Plan<T> {
     }
 }
 
+/// Where lists on trial began: what their references are taken from.
+pub(crate) struct Begun<T> {
+    pub step: u64,
+    pub pace: f64,
+    pub params: Params<T>,
+}
+
+/// What of the gradient a run goes on from: what is kept, and where lists on trial began, if some are.
+#[derive(Clone)]
+pub(crate) struct Restart<T> {
+    pub kept: Kept,
+    pub begun: Option<Arc<Begun<T>>>,
+}
+
 /// The gradient of one run, step after step.
 pub struct Gradient<T> {
     /// Half the gradient, in the layout of [`Params`]. Whoever reads it sets it to 0.
@@ -229,14 +244,18 @@ pub struct Gradient<T> {
     moments: Moments<T>,
     shares: Vec<Share<T>>,
     lists: Option<Plan<T>>,
-    /// Lists with references that are not in use yet.
-    trial: Option<Plan<T>>,
+    /// Lists that are not in use yet, and where they began.
+    trial: Option<(Plan<T>, Arc<Begun<T>>)>,
     step: u64,
     retry: u64,
     /// The step of the next sort at the latest.
     sort: u64,
     /// Features that needed their pairs when last counted.
     active: usize,
+    /// Cycles of the pairs of a step through the lists, roughly, and of all such steps since lists were
+    /// last made anew for a state.
+    cost: f64,
+    worked: f64,
 }
 
 impl<T: Real> Gradient<T> {
@@ -279,6 +298,8 @@ impl<T: Real> Gradient<T> {
             retry: FIRST,
             sort: 0,
             active: 0,
+            cost: 0.0,
+            worked: 0.0,
         }
     }
 
@@ -289,15 +310,32 @@ impl<T: Real> Gradient<T> {
             retry: self.retry,
             sort: self.sort,
             active: self.active as u64,
+            cost: self.cost,
         }
     }
 
+    /// What a run goes on from at this step; none while lists are in use, which would have to be made
+    /// anew.
+    pub fn restart(&self) -> Option<Restart<T>> {
+        self.lists.is_none().then(|| Restart {
+            kept: self.kept(),
+            begun: self.trial.as_ref().map(|(_, begun)| begun.clone()),
+        })
+    }
+
+    /// Whether lists are to be made anew, for the sake of a state.
+    pub fn is_due(&self) -> bool {
+        self.lists.is_some() && self.worked >= WORK
+    }
+
     /// Go on from what was kept before a step; lists are made anew.
-    pub fn resume(&mut self, p: &Params<T>, x: &Examples<T>, kept: &Kept, step: u64) {
+    pub fn resume(&mut self, p: &Params<T>, x: &Examples<T>, from: &Restart<T>, step: u64) {
+        let Restart { kept, begun } = from;
         if self.activation == Activation::Relu {
             self.fit(p, x);
         }
-        self.trial = None;
+        let begun = begun.clone();
+        self.trial = begun.map(|begun| (Plan::new(p, x, self.length), begun));
         self.lists = kept.budgets.as_ref().map(|budgets| {
             let mut plan = Plan::new(p, x, self.length);
             plan.resume(budgets);
@@ -306,6 +344,7 @@ impl<T: Real> Gradient<T> {
         self.step = step;
         (self.retry, self.sort) = (kept.retry, kept.sort);
         self.active = kept.active as usize;
+        (self.cost, self.worked) = (kept.cost, 0.0);
     }
 
     /// Get ready for [`Gradient::compute`], which follows. If the features shall lie in another order:
@@ -345,7 +384,7 @@ impl<T: Real> Gradient<T> {
         }
         self.fit(p, x);
         let threads = shared(p, x);
-        self.start_trial(p, x, pace, cancel)?;
+        self.start_trial(x, cancel)?;
         if self.lists.is_some() {
             self.pairs_of_lists(p, x, pace, cancel, threads)?;
         } else {
@@ -399,7 +438,8 @@ impl<T: Real> Gradient<T> {
         let forced = self.kernel == Kernel::Lists;
         if let Some(lists) = &mut self.lists {
             if self.step.is_multiple_of(LOOK) && !*lists.fresh() {
-                let cost = lists.review();
+                self.cost = lists.review();
+                let cost = self.cost;
                 if !forced && (cost > self.dense_cost(p.n, x.count) || self.too_large()) {
                     self.lists = None;
                     self.retry = self.step + RETRY;
@@ -423,7 +463,13 @@ impl<T: Real> Gradient<T> {
         if self.trial.is_none() && self.step + SEED >= self.retry {
             self.retry = self.step + SEED;
             let places = self.arrange(p, x, cancel)?;
-            self.trial = self.lists.take();
+            let mut params = p.copy();
+            if let Some(places) = &places {
+                params.reorder(places);
+            }
+            let step = self.step;
+            let begun = Arc::new(Begun { step, pace, params });
+            self.trial = self.lists.take().map(|plan| (plan, begun));
             return Ok(places);
         }
         if self.step >= self.retry {
@@ -432,24 +478,19 @@ impl<T: Real> Gradient<T> {
         Ok(None)
     }
 
-    /// Take the references of new lists on trial.
-    fn start_trial(
-        &mut self,
-        p: &Params<T>,
-        x: &Examples<T>,
-        pace: f64,
-        cancel: &AtomicBool,
-    ) -> Result<()> {
-        if !self.trial.as_mut().is_some_and(|lists| *lists.fresh()) {
+    /// Take the references of new lists on trial, from where these began.
+    fn start_trial(&mut self, x: &Examples<T>, cancel: &AtomicBool) -> Result<()> {
+        let fresh = |(plan, _): &mut (Plan<T>, _)| std::mem::take(plan.fresh());
+        if !self.trial.as_mut().is_some_and(fresh) {
             return Ok(());
         }
-        let mut lists = self.trial.take().expect("there is one");
-        *lists.fresh() = false;
-        let mut pace = lists.pace(self.step, pace);
+        let (mut plan, begun) = self.trial.take().expect("there is one");
+        let p = &begun.params;
+        let mut pace = plan.pace(begun.step, begun.pace);
         (pace.all, pace.adapt) = (true, false);
         self.encode(p, x, cancel, shared(p, x))?;
-        self.renew(&mut lists, p, pace, None, cancel, shared(p, x))?;
-        self.trial = Some(lists);
+        self.renew(&mut plan, p, pace, None, cancel, shared(p, x))?;
+        self.trial = Some((plan, begun));
         Ok(())
     }
 
@@ -462,7 +503,8 @@ impl<T: Real> Gradient<T> {
         cancel: &AtomicBool,
     ) -> Result<()> {
         self.retry = self.step + RETRY;
-        let Some(mut lists) = self.trial.take() else {
+        self.start_trial(x, cancel)?; // if the run has just been resumed
+        let Some((mut lists, _)) = self.trial.take() else {
             return Ok(());
         };
         let mut pace = lists.pace(self.step, pace);
@@ -478,6 +520,7 @@ impl<T: Real> Gradient<T> {
         let cost = lists.review();
         if cost < 0.75 * self.dense_cost(p.n, x.count) {
             self.lists = Some(lists);
+            (self.cost, self.worked) = (cost, 0.0);
         }
         Ok(())
     }
@@ -507,6 +550,12 @@ impl<T: Real> Gradient<T> {
         cancel: &AtomicBool,
     ) -> Result<Option<Vec<u32>>> {
         let known = self.lists.take();
+        if known.is_none() {
+            // As much as all pairs, until they are counted.
+            let pairs = p.n as f64 * x.count as f64;
+            self.cost = pairs / T::Portable::LANES as f64 * (2.5 * p.m as f64 + 4.0);
+            self.worked = 0.0;
+        }
         let mut plan = known.unwrap_or_else(|| Plan::new(p, x, self.length));
         let mut places = None;
         if let Plan::ByGroup(lists) = &mut plan {
@@ -654,6 +703,8 @@ impl<T: Real> Gradient<T> {
             self.encode(p, x, cancel, threads)?;
             return self.all_pairs(p, x, cancel, threads);
         }
+        let nonzeros = x.rows.indices.len() as f64 * (20.0 + 4.0 * p.m as f64);
+        self.worked += self.cost + nonzeros + 10.0 * p.data.len() as f64;
         if let Plan::ByGroup(_) = plan {
             // Lanes without a feature get 0 times what may not be finite.
             clear_padding(p.n, p.m, p.bias, &mut self.sums);

@@ -39,7 +39,7 @@ mod trace;
 mod train;
 mod whole;
 
-pub use checkpoint::{Budgets, Kept, State};
+pub use checkpoint::{Budgets, Kept, State, Trial};
 pub use error::{Error, Result};
 pub use gradient::{Kernel, useful_threads};
 pub use isa::Isa;
@@ -51,4 +51,4 @@ pub use pool::{AnyOutcome, AnyState, Control, Dtype, Job, Outline, on_threads, t
 pub use simd::Real;
 pub use stream::{Csr, Init, Stream, philox, role};
 pub use trace::{Look, trace};
-pub use train::{Choice, Outcome, Point, Snapshot, Spec, gradients, loss_and_grad, train};
+pub use train::{Choice, Keep, Outcome, Point, Snapshot, Spec, gradients, loss_and_grad, train};

@@ -60,6 +60,13 @@ impl<T: Real> Params<T> {
         }
     }
 
+    /// The same.
+    pub fn copy(&self) -> Self {
+        let mut data = Aligned::zeros(self.data.len());
+        data.copy_from_slice(&self.data);
+        Params { data, ..*self }
+    }
+
     /// w_j.
     #[inline(always)]
     pub fn w(&self, j: usize) -> impl Iterator<Item = T> + '_ {

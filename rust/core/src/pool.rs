@@ -11,7 +11,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::checkpoint::State;
 use crate::error::{Error, Result};
-use crate::train::{Choice, Outcome, Spec, train};
+use crate::train::{Choice, Keep, Outcome, Spec, train};
 
 /// What a thread unwinds with.
 type Panic = Box<dyn Any + Send>;
@@ -93,6 +93,8 @@ pub enum AnyOutcome {
 struct Slot {
     steps_done: AtomicU64,
     running: AtomicBool,
+    /// Whether a state is asked for: until the next step.
+    wanted: AtomicBool,
     /// The last state that nobody has taken.
     state: Mutex<Option<AnyState>>,
 }
@@ -144,6 +146,16 @@ impl Control {
     /// Number of updates of a run so far.
     pub fn steps(&self, run: usize) -> u64 {
         self.slots[run].steps_done.load(Ordering::Relaxed)
+    }
+
+    /// Ask a run for its state, which [`Control::take_state`] gives if it can be had at its next step.
+    pub fn ask(&self, run: usize) {
+        self.slots[run].wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the run has not come to its next step since.
+    pub fn is_asked(&self, run: usize) -> bool {
+        self.slots[run].wanted.load(Ordering::Relaxed)
     }
 
     /// The last state of a run, unless it was taken before.
@@ -348,16 +360,22 @@ fn one(job: &Job, choice: Choice, cancel: &AtomicBool, slot: &Slot) -> Result<An
                 Some(AnyState::F32(state)) => Some(state),
                 _ => None,
             };
-            let mut keep = |state| slot.keep(AnyState::F32(state));
-            AnyOutcome::F32(train(spec, choice, state, cancel, steps, &mut keep)?)
+            let keep = Keep {
+                wanted: &slot.wanted,
+                give: &mut |state| slot.keep(AnyState::F32(state)),
+            };
+            AnyOutcome::F32(train(spec, choice, state, cancel, steps, keep)?)
         }
         Dtype::F64 => {
             let state = match &job.state {
                 Some(AnyState::F64(state)) => Some(state),
                 _ => None,
             };
-            let mut keep = |state| slot.keep(AnyState::F64(state));
-            AnyOutcome::F64(train(spec, choice, state, cancel, steps, &mut keep)?)
+            let keep = Keep {
+                wanted: &slot.wanted,
+                give: &mut |state| slot.keep(AnyState::F64(state)),
+            };
+            AnyOutcome::F64(train(spec, choice, state, cancel, steps, keep)?)
         }
     })
 }

@@ -11,7 +11,7 @@ use crate::linear::Activation;
 use crate::memory;
 use crate::model::Params;
 use crate::simd::Real;
-use crate::train::{Choice, Spec, watched};
+use crate::train::{Choice, Keep, Spec, watched};
 
 /// A look at one step.
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,7 +76,11 @@ pub fn trace<T: Real>(
         }
         step += 1;
     };
-    watched::<T>(spec, choice, None, cancel, &mut watch, &mut |_| {})?;
+    let keep = Keep {
+        wanted: &AtomicBool::new(false),
+        give: &mut |_| {},
+    };
+    watched::<T>(spec, choice, None, cancel, &mut watch, keep)?;
     failed.map_or(Ok(looks), Err)
 }
 

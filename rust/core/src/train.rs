@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::checkpoint::State;
+use crate::checkpoint::{Kept, State, Trial};
 use crate::error::{Error, Result, check};
 use crate::evaluate::squared_error;
 use crate::examples::Examples;
-use crate::gradient::{Gradient, Kernel};
+use crate::gradient::{Begun, Gradient, Kernel, Restart};
 use crate::isa::Isa;
 use crate::linear::{self, Activation};
 use crate::memory;
@@ -211,6 +211,18 @@ struct Batch<T> {
     examples: Examples<T>,
 }
 
+/// What else changes from step to step.
+struct Course<T> {
+    batch: Batch<T>,
+    gradient: Gradient<T>,
+    optimizer: Optimizer<T>,
+    /// Number of updates when this began, and so far.
+    first: u64,
+    step: u64,
+    /// What a state takes of the gradient, if there can be one at this step.
+    restart: Option<Restart<T>>,
+}
+
 /// A run under way.
 struct Run<'a, T> {
     spec: &'a Spec,
@@ -232,6 +244,15 @@ struct Run<'a, T> {
     earlier: f64,
 }
 
+/// Who keeps the states of a run.
+pub struct Keep<'a, T> {
+    /// Set to ask for one: at the next step it is unset, and a state given if one can be had there.
+    pub wanted: &'a AtomicBool,
+    /// What is given the states: those that are asked for, those of steps at which lists begin or are made
+    /// anew, and that of the step in which the run is cancelled, if it can be had.
+    pub give: &'a mut (dyn FnMut(State<T>) + Send),
+}
+
 /// Train to the end, from `state` or from the beginning. `steps_done` follows the number of updates,
 /// and `keep` is given the states from which the run may be resumed.
 ///
@@ -243,7 +264,7 @@ pub fn train<T: Real>(
     state: Option<&State<T>>,
     cancel: &AtomicBool,
     steps_done: &AtomicU64,
-    keep: &mut (dyn FnMut(State<T>) + Send),
+    keep: Keep<'_, T>,
 ) -> Result<Outcome<T>> {
     steps_done.store(state.map_or(0, |state| state.step), Ordering::Relaxed);
     let mut watch = |_: &Gradient<T>, _: &Params<T>, _: &Examples<T>| {
@@ -262,15 +283,14 @@ pub(crate) fn watched<T: Real>(
     state: Option<&State<T>>,
     cancel: &AtomicBool,
     watch: Watch<'_, T>,
-    keep: &mut (dyn FnMut(State<T>) + Send),
+    keep: Keep<'_, T>,
 ) -> Result<Outcome<T>> {
     spec.check()?;
     if let Some(state) = state {
         state.check(spec)?;
     }
     let (mut run, batch) = Run::<T>::new(spec, choice, state, cancel)?;
-    let mut diverged = run.updates(batch, state, watch, keep)?;
-    let test_loss = if diverged { f64::NAN } else { run.test_loss()? };
+    let (mut diverged, test_loss) = run.train(batch, state, watch, keep)?;
     diverged |= spec.test_size > 0 && !test_loss.is_finite();
     Ok(Outcome {
         diverged,
@@ -335,84 +355,202 @@ impl<'a, T: Real> Run<'a, T> {
         self.earlier + self.began.elapsed().as_secs_f64()
     }
 
-    /// The state before a step.
-    fn state(&self, step: u64, x: &Examples<T>, g: &Gradient<T>, o: &Optimizer<T>) -> State<T> {
+    /// The state where `course` is, with what the kernel keeps.
+    fn state(&self, course: &Course<T>, restart: &Restart<T>) -> State<T> {
+        let Restart { kept, begun } = restart;
+        let step = course.step;
+        // What is measured at this step may be there already: it is measured again.
+        let points = self.history.iter().take_while(|point| point.step < step);
+        let shots = self.snapshots.iter().take_while(|shot| shot.step < step);
         State {
             step,
             seconds: self.seconds(),
             parameters: self.params.values(Some(&self.rank)),
-            memory: o.memory(&self.params, &self.rank),
+            memory: course.optimizer.memory(&self.params, &self.rank),
             rank: memory::copy(&self.rank),
-            order: memory::copy(&x.order),
-            kept: g.kept(),
-            history: self.history.clone(),
-            snapshots: self.snapshots.clone(),
+            order: memory::copy(&course.batch.examples.order),
+            kept: kept.clone(),
+            trial: begun.as_ref().map(|begun| Trial {
+                step: begun.step,
+                pace: begun.pace,
+                parameters: begun.params.values(Some(&self.rank)),
+            }),
+            history: points.copied().collect(),
+            snapshots: shots.cloned().collect(),
+        }
+    }
+
+    /// Whether the run diverged, and its test loss. A last state is kept when it is cancelled.
+    fn train(
+        &mut self,
+        batch: Batch<T>,
+        state: Option<&State<T>>,
+        watch: Watch<'_, T>,
+        mut keep: Keep<'_, T>,
+    ) -> Result<(bool, f64)> {
+        let gradient = self.gradient();
+        check(self.cancel)?;
+        let optimizer = Optimizer::new(self.spec.optimizer.clone(), &self.params);
+        check(self.cancel)?;
+        let first = state.map_or(0, |state| state.step);
+        let mut course = Course {
+            batch,
+            gradient,
+            optimizer,
+            first,
+            step: first,
+            restart: None,
+        };
+        if let Some(state) = state {
+            self.resume(&mut course, state);
+        }
+        let ended = match self.updates(&mut course, watch, &mut keep) {
+            Ok(true) => Ok((true, f64::NAN)),
+            Ok(false) => self.test_loss().map(|loss| (false, loss)),
+            Err(error) => Err(error),
+        };
+        if matches!(ended, Err(Error::Cancelled)) {
+            self.give(&course, course.restart.as_ref(), &mut keep);
+        }
+        ended
+    }
+
+    /// Go on from a state.
+    fn resume(&self, course: &mut Course<T>, state: &State<T>) {
+        let Spec { n, m, .. } = *self.spec;
+        let Course {
+            gradient,
+            optimizer,
+            batch,
+            step,
+            ..
+        } = course;
+        optimizer.recall(&state.memory, &self.params, &self.rank, *step);
+        let begun = state.trial.as_ref().map(|trial| {
+            let (w, b) = &trial.parameters;
+            Arc::new(Begun {
+                step: trial.step,
+                pace: trial.pace,
+                params: Params::from_values(n, m, w.iter().copied(), b, Some(&self.rank)),
+            })
+        });
+        let kept = state.kept.clone();
+        let restart = Restart { kept, begun };
+        gradient.resume(&self.params, &batch.examples, &restart, *step);
+    }
+
+    /// Give a state of this step away, if one can be had that is not the one the run began from.
+    fn give(&self, course: &Course<T>, restart: Option<&Restart<T>>, keep: &mut Keep<'_, T>) {
+        if course.first < course.step
+            && let Some(restart) = restart
+        {
+            (keep.give)(self.state(course, restart));
         }
     }
 
     /// All updates with what is measured between them; true if the run diverged.
     fn updates(
         &mut self,
-        mut batch: Batch<T>,
-        state: Option<&State<T>>,
+        course: &mut Course<T>,
         watch: Watch<'_, T>,
-        keep: &mut (dyn FnMut(State<T>) + Send),
+        keep: &mut Keep<'_, T>,
     ) -> Result<bool> {
         let spec = self.spec;
-        let features = if spec.mean { spec.n as f64 } else { 1.0 };
-        let scale = 2.0 / (spec.batch as f64 * features);
-        let mut gradient = self.gradient();
-        check(self.cancel)?;
-        let mut optimizer = Optimizer::new(spec.optimizer.clone(), &self.params);
-        check(self.cancel)?;
         let mut records = spec.record_steps[self.history.len()..].iter().peekable();
         let mut shots = spec.snapshot_steps[self.snapshots.len()..]
             .iter()
             .peekable();
-        let first = state.map_or(0, |state| state.step);
-        if let Some(State { memory, kept, .. }) = state {
-            optimizer.recall(memory, &self.params, &self.rank, first);
-            gradient.resume(&self.params, &batch.examples, kept, first);
-        }
-        for step in first..=spec.optimizer.steps {
-            if spec.is_checkpoint(step) && first < step && step < spec.optimizer.steps {
-                let state = self.state(step, &batch.examples, &gradient, &optimizer);
-                gradient.resume(&self.params, &batch.examples, &state.kept, step);
-                keep(state);
-            }
-            if records.next_if_eq(&&step).is_some() && !self.measure(step, &batch.csr)? {
+        for step in course.step..=spec.optimizer.steps {
+            self.offer(course, keep);
+            if records.next_if_eq(&&step).is_some() && !self.measure(step, &course.batch.csr)? {
                 return Ok(true);
             }
             if shots.next_if_eq(&&step).is_some() {
                 let shot = self.snapshot(step);
                 self.snapshots.push(Arc::new(shot));
             }
-            if step == spec.optimizer.steps {
-                break;
-            }
-            let (isa, cancel) = (self.choice.isa, self.cancel);
-            let (params, x) = (&mut self.params, &mut batch.examples);
-            if let Some(places) = gradient.prepare(params, x, optimizer.rate(), cancel)? {
-                optimizer.reorder(params, &places);
-                params.reorder(&places);
-                follow(&mut self.rank, &places);
-            }
-            let mut update = || {
-                gradient.compute(params, x, optimizer.rate(), cancel)?;
-                watch(&gradient, params, x);
-                optimizer.update(isa, params, &mut gradient.sums, scale);
-                Ok(())
-            };
-            if spec.infinite {
-                let next = || sample_batch(&self.train, spec, &self.rank, step + 1, cancel);
-                let (done, next) = rayon::join(update, next);
-                done?;
-                batch = next?;
-            } else {
-                update()?;
+            if step < spec.optimizer.steps {
+                self.prepare(course, keep)?;
+                self.update(course, watch)?;
             }
         }
         Ok(false)
+    }
+
+    /// Give the state of this step away if one is asked for, or if lists are to be made anew.
+    fn offer(&self, course: &mut Course<T>, keep: &mut Keep<'_, T>) {
+        let (spec, step) = (self.spec, course.step);
+        let asked = keep.wanted.swap(false, Ordering::Relaxed);
+        if step == spec.optimizer.steps {
+            // Lists are not needed any more.
+            let (kept, begun) = (Kept::default(), None);
+            course.restart = Some(Restart { kept, begun });
+            return;
+        }
+        course.restart = course.gradient.restart();
+        let due = spec.is_checkpoint(step) || course.gradient.is_due();
+        if due && course.first < step {
+            let (kept, begun) = (course.gradient.kept(), None);
+            let restart = Restart { kept, begun };
+            let x = &course.batch.examples;
+            course.gradient.resume(&self.params, x, &restart, step);
+            self.give(course, Some(&restart), keep);
+            course.restart = course.gradient.restart();
+        } else if asked {
+            self.give(course, course.restart.as_ref(), keep);
+        }
+    }
+
+    /// See [`Gradient::prepare`].
+    fn prepare(&mut self, course: &mut Course<T>, keep: &mut Keep<'_, T>) -> Result<()> {
+        let (params, x) = (&mut self.params, &mut course.batch.examples);
+        let pace = course.optimizer.rate();
+        let places = course.gradient.prepare(params, x, pace, self.cancel)?;
+        let restart = course.gradient.restart();
+        if let Some(places) = places {
+            course.optimizer.reorder(params, &places);
+            params.reorder(&places);
+            follow(&mut self.rank, &places);
+        } else if restart.is_none() {
+            // From here on lists are in use: the last state for a while, if one can be had.
+            self.give(course, course.restart.as_ref(), keep);
+        }
+        course.restart = restart;
+        Ok(())
+    }
+
+    /// One update, and the examples of the next one.
+    fn update(&mut self, course: &mut Course<T>, watch: Watch<'_, T>) -> Result<()> {
+        let spec = self.spec;
+        let features = if spec.mean { spec.n as f64 } else { 1.0 };
+        let scale = 2.0 / (spec.batch as f64 * features);
+        let (isa, cancel, params) = (self.choice.isa, self.cancel, &mut self.params);
+        let Course {
+            batch,
+            gradient,
+            optimizer,
+            step,
+            restart,
+            ..
+        } = course;
+        let (x, to) = (&batch.examples, *step + 1);
+        let mut update = || {
+            gradient.compute(params, x, optimizer.rate(), cancel)?;
+            watch(gradient, params, x);
+            optimizer.update(isa, params, &mut gradient.sums, scale);
+            // What a state holds is that of the next step from here on.
+            *step += 1;
+            *restart = gradient.restart();
+            Ok(())
+        };
+        if !spec.infinite {
+            return update();
+        }
+        let next = || sample_batch(&self.train, spec, &self.rank, to, cancel);
+        let (done, next) = rayon::join(update, next);
+        done?;
+        *batch = next?;
+        Ok(())
     }
 
     /// The gradient, with the importances in the order of the parameters.

@@ -167,8 +167,24 @@ mod _native {
     /// When the states of runs are given away.
     struct Keeper {
         interval: Duration,
-        /// When a run's state was given away, or the run began.
-        last: Vec<Option<Instant>>,
+        /// Of the runs that have begun.
+        times: Vec<Option<Times>>,
+    }
+
+    /// When a run began, and when its state was given away, or it began; whether it was asked for one since.
+    #[derive(Clone, Copy)]
+    struct Times {
+        began: Instant,
+        last: Instant,
+        asked: bool,
+    }
+
+    impl Times {
+        /// Whether it is time: after an eighth of the interval first, then after twice as long each time.
+        fn is_due(&self, now: Instant, interval: Duration) -> bool {
+            let age = self.last.duration_since(self.began);
+            now.duration_since(self.last) >= age.clamp(interval / 8, interval)
+        }
     }
 
     impl Keeper {
@@ -180,15 +196,29 @@ mod _native {
             running: &[(usize, u64)],
         ) -> Option<(usize, AnyState)> {
             let now = Instant::now();
-            let since = |&(run, _): &(usize, u64)| (*self.last[run].get_or_insert(now), run);
+            let new = Times {
+                began: now,
+                last: now,
+                asked: false,
+            };
+            let since = |&(run, _): &(usize, u64)| (self.times[run].get_or_insert(new).last, run);
             let mut due: Vec<_> = running.iter().map(since).collect();
-            due.retain(|(last, _)| now.duration_since(*last) >= self.interval);
             due.sort_unstable();
-            let (run, state) = due
-                .into_iter()
-                .find_map(|(_, run)| Some((run, control.take_state(run)?)))?;
-            self.last[run] = Some(Instant::now());
-            Some((run, state))
+            due.into_iter().find_map(|(_, run)| {
+                let times = self.times[run].as_mut()?;
+                if !times.is_due(now, self.interval) || control.is_asked(run) {
+                    return None;
+                }
+                // Since it was asked it has come to a step; it may have no state there, and an older one.
+                let state = times.asked.then(|| control.take_state(run)).flatten();
+                times.asked = state.is_none();
+                if state.is_some() {
+                    times.last = Instant::now();
+                } else {
+                    control.ask(run);
+                }
+                Some((run, state?))
+            })
         }
     }
 
@@ -197,8 +227,9 @@ mod _native {
     /// to stop.
     /// `on_result(i, run)` is called in this thread as soon as run i ends, and
     /// `poll(work, running, missing)` every 25 ms; when it returns True, unfinished runs are dropped.
-    /// `on_state(i, state)` is given the newest state of a run every `interval` seconds, and that of
-    /// each run that is dropped. Returns `missing`, the number of threads that could not be started.
+    /// `on_state(i, state)` is given the newest state of a run every `interval` seconds, sooner at
+    /// first, and that of each run that is dropped. Returns `missing`, the number of threads that could
+    /// not be started.
     #[pyfunction]
     #[allow(clippy::too_many_arguments)]
     fn train_many(
@@ -230,7 +261,7 @@ mod _native {
         };
         let mut keeper = Keeper {
             interval: Duration::try_from_secs_f64(interval).unwrap_or(Duration::MAX),
-            last: vec![None; runs.len()],
+            times: vec![None; runs.len()],
         };
         drive(
             py,

@@ -6,7 +6,7 @@ use numpy::{Element, PyArray1, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use toysup_core::{AnyState, Budgets, Dtype, Kept, Memory, Point, Snapshot, State};
+use toysup_core::{AnyState, Budgets, Dtype, Kept, Memory, Point, Snapshot, State, Trial};
 
 use crate::convert::Shape;
 
@@ -15,7 +15,7 @@ use crate::convert::joined;
 /// Numbers of a point of the history, its step included.
 const POINT: usize = 6;
 /// Numbers of what the kernel keeps besides arrays.
-const KEPT: usize = 7;
+const KEPT: usize = 10;
 
 /// The state that a dict holds, as [`state_dict`] makes it.
 pub fn state(dict: &Bound<'_, PyDict>, shape: Shape, dtype: Dtype) -> PyResult<AnyState> {
@@ -73,6 +73,7 @@ fn typed<T: Element + Copy>(dict: &Bound<'_, PyDict>, shape: Shape) -> PyResult<
         rank: array(dict, "rank")?,
         order: array(dict, "order")?,
         kept: kept(dict)?,
+        trial: trial(dict)?,
         history: points(&array(dict, "history")?)?,
         snapshots: snapshots(dict, shape)?,
     })
@@ -80,7 +81,7 @@ fn typed<T: Element + Copy>(dict: &Bound<'_, PyDict>, shape: Shape) -> PyResult<
 
 fn kept(dict: &Bound<'_, PyDict>) -> PyResult<Kept> {
     let numbers: Vec<f64> = array(dict, "kept")?;
-    let [retry, sort, active, lists, life, sorted, excess] = numbers[..] else {
+    let [retry, sort, active, lists, life, sorted, excess, cost, _, _] = numbers[..] else {
         return Err(wrong("kept"));
     };
     let factors: Vec<f32> = array(dict, "feature_factors")?;
@@ -102,7 +103,23 @@ fn kept(dict: &Bound<'_, PyDict>) -> PyResult<Kept> {
         retry: retry as u64,
         sort: sort as u64,
         active: active as u64,
+        cost,
     })
+}
+
+fn trial<T: Element + Copy>(dict: &Bound<'_, PyDict>) -> PyResult<Option<Trial<T>>> {
+    let numbers: Vec<f64> = array(dict, "kept")?;
+    let [.., step, pace] = numbers[..] else {
+        return Err(wrong("kept"));
+    };
+    if step < 0.0 {
+        return Ok(None);
+    }
+    Ok(Some(Trial {
+        step: step as u64,
+        pace,
+        parameters: pair(dict, "trial_")?,
+    }))
 }
 
 fn points(numbers: &[f64]) -> PyResult<Vec<Point>> {
@@ -158,7 +175,11 @@ fn dict<'py, T: Element + Copy>(
     set(&dict, "powers", vec![a, b])?;
     set(&dict, "rank", state.rank)?;
     set(&dict, "order", state.order)?;
-    set_kept(&dict, state.kept)?;
+    let begun = state.trial.as_ref().map(|trial| (trial.step, trial.pace));
+    set_kept(&dict, state.kept, begun)?;
+    if let Some(trial) = state.trial {
+        set_pair(&dict, "trial_", trial.parameters, shape)?;
+    }
     let numbers = state.history.iter().flat_map(|p| {
         let losses = [p.step as f64, p.train_loss, p.test_loss];
         let sizes = [p.w_norm, p.b_norm, p.max_feature_dimensionality];
@@ -191,7 +212,7 @@ fn set_pair<T: Element>(
     set(dict, &format!("{name}b"), b)
 }
 
-fn set_kept(dict: &Bound<'_, PyDict>, kept: Kept) -> PyResult<()> {
+fn set_kept(dict: &Bound<'_, PyDict>, kept: Kept, trial: Option<(u64, f64)>) -> PyResult<()> {
     let lists = kept.budgets.is_some();
     let budgets = kept.budgets.unwrap_or(Budgets {
         features: Vec::new(),
@@ -208,6 +229,9 @@ fn set_kept(dict: &Bound<'_, PyDict>, kept: Kept) -> PyResult<()> {
         budgets.life,
         budgets.sorted.map_or(-1.0, |sorted| sorted as f64),
         budgets.excess,
+        kept.cost,
+        trial.map_or(-1.0, |(step, _)| step as f64),
+        trial.map_or(0.0, |(_, pace)| pace),
     ];
     set(dict, "kept", numbers.to_vec())?;
     set(dict, "feature_factors", budgets.features.into_flattened())?;
