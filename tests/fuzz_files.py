@@ -27,9 +27,9 @@ import atheris
 with atheris.instrument_imports(include=["toysup"]):
     import toysup
     from toysup import StoreError, TrainConfig, cli
-    from toysup._archive import read_checkpoint, read_meta, verify
     from toysup._checkpoint import unpack
     from toysup._claims import Claims
+    from toysup._files.archive import read_checkpoint, read_meta, verify
     from toysup._frame import to_csv
     from toysup._grid import Grid
     from toysup._running import Pulse, running

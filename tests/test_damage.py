@@ -25,8 +25,8 @@ import pytest
 
 from helpers import kept_state, run_bits
 from toysup import Run, StoreError, TrainConfig, cli, load_run, open_sweep, sweep, train
-from toysup._archive import read, read_checkpoint, read_meta, verify, write
-from toysup._files import SCHEMA_VERSION, Damaged, read_document, write_document
+from toysup._files.archive import read, read_checkpoint, read_meta, verify, write
+from toysup._files.whole import SCHEMA_VERSION, Damaged, read_document, write_document
 from toysup._grid import Grid
 from toysup.store import Store
 
@@ -866,7 +866,7 @@ def test_values_that_take_many_times_their_text_are_refused(store: Store, value:
 def test_a_manifest_that_could_not_be_read_is_not_written(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toysup._files._MAX_DOCUMENT", 3000)
+    monkeypatch.setattr("toysup._files.whole._MAX_DOCUMENT", 3000)
     before = KINDS["manifest"](store).read_bytes()
     with pytest.raises(StoreError, match=r"sweep\.1\.json': .* bytes are too many to read"):
         store.extend(Grid.make(CONFIG, {"T": [4], "seed": range(1000)}))

@@ -19,7 +19,7 @@ import pytest
 
 from helpers import kept_state, run_bits
 from toysup import StoreError, TrainConfig, open_sweep, sweep, train
-from toysup import _files as files
+from toysup._files import whole as files
 from toysup._grid import Grid
 from toysup.store import Store
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 import toysup
 from toysup import StoreError, TrainConfig, cli
-from toysup._archive import write
-from toysup._files import write_document
+from toysup._files.archive import write
+from toysup._files.whole import write_document
 from toysup._grid import MAX_CELLS
 from toysup.cli._fields import given_fields
 from toysup.cli._output import UsageError

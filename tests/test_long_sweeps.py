@@ -360,7 +360,7 @@ class SlowDisk:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_few_runs_wait_for_a_slow_disk(backend, monkeypatch, tmp_path, jobs):
     Store(tmp_path).extend(Grid.make(TINY, {"seed": range(60)}))
-    monkeypatch.setattr("toysup._files.os", SlowDisk())
+    monkeypatch.setattr("toysup._files.whole.os", SlowDisk())
     with pytest.raises(SweepInterrupted) as caught:
         sweep(TINY, seed=range(60), store=tmp_path, n_jobs=jobs)
     assert 1 <= caught.value.result.statuses.count("ok") <= jobs + 1

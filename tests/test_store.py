@@ -34,7 +34,7 @@ from toysup import (
     sweep,
     train,
 )
-from toysup._files import read_document, write_document
+from toysup._files.whole import read_document, write_document
 from toysup._grid import Grid
 from toysup.store import Store
 

@@ -12,11 +12,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from toysup._archive import is_of, read_checkpoint, read_kept, read_meta, tag, write_checkpoint
 from toysup._backend import backend
-from toysup._files import Damaged, reason, unused
+from toysup._files.archive import (
+    is_of,
+    read_checkpoint,
+    read_kept,
+    read_meta,
+    tag,
+    write_checkpoint,
+)
+from toysup._files.paths import check_file
+from toysup._files.whole import Damaged, reason, unused
 from toysup._notes import log, warn
-from toysup._paths import check_file
 from toysup._types import State
 from toysup.config import TrainConfig, as_float
 from toysup.errors import StoreError, short

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from toysup._files import Damaged, opened, reason, temporary
+from toysup._files.whole import Damaged, opened, reason, temporary
 from toysup._folder import remove_leftovers
 from toysup._notes import log
 from toysup._running import Pulse, lives

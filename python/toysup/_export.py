@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toysup._extras import need
-from toysup._files import reason, replace_file, temporary
+from toysup._files.paths import check_file
+from toysup._files.whole import reason, replace_file, temporary
 from toysup._frame import to_csv
-from toysup._paths import check_file
 from toysup.errors import StoreError
 
 if TYPE_CHECKING:

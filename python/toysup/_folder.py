@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from toysup._files import Damaged, reason, unused
+from toysup._files.whole import Damaged, reason, unused
 from toysup._notes import log, warn
 from toysup.errors import StoreError
 

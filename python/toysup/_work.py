@@ -8,11 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from toysup._archive import Kept
 from toysup._backend import backend
 from toysup._checkpoint import pack, unpack
 from toysup._claims import Claims
 from toysup._executors import Failed, outcome, train_on
+from toysup._files.archive import Kept
 from toysup._grid import Index
 from toysup._interrupt import Interrupt
 from toysup._memory import budget

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 import numpy.typing as npt
 
-from toysup._archive import (
+from toysup._files.archive import (
     Kept,
     is_of,
     largest,
@@ -38,7 +38,8 @@ from toysup._archive import (
     verify,
     write_checkpoint,
 )
-from toysup._files import SCHEMA_VERSION, Damaged, read_document, reason, write_document
+from toysup._files.paths import as_path, check_file, check_writable
+from toysup._files.whole import SCHEMA_VERSION, Damaged, read_document, reason, write_document
 from toysup._folder import (
     EXTENSION,
     FOLDERS,
@@ -53,7 +54,6 @@ from toysup._folder import (
 from toysup._grid import Grid
 from toysup._merge import merge_stores
 from toysup._notes import warn
-from toysup._paths import as_path, check_file, check_writable
 from toysup.config import TrainConfig
 from toysup.errors import StoreError
 from toysup.training import Run, load_run, read_summary

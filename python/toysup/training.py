@@ -18,14 +18,14 @@ import numpy.typing as npt
 
 from toysup import metrics
 from toysup._advice import warn_of
-from toysup._archive import is_of, largest, read, read_config, read_meta, write
 from toysup._backend import backend
 from toysup._checkpoint import Checkpoint, as_interval
-from toysup._files import Damaged
+from toysup._files.archive import is_of, largest, read, read_config, read_meta, write
+from toysup._files.paths import as_path
+from toysup._files.whole import Damaged
 from toysup._interrupt import Interrupt
 from toysup._memory import budget, refuse_memory
 from toysup._notes import warn
-from toysup._paths import as_path
 from toysup._processors import as_jobs
 from toysup._progress import Progress
 from toysup._stream import repeated

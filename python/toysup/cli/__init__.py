@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 # NumPy, xarray and matplotlib are imported by what needs them: help and usage errors are quick.
-from toysup._files import reason
+from toysup._files.whole import reason
 from toysup._notes import UNSAID
 from toysup._version import __version__
 from toysup.cli import _arguments, _show, _stores, _train

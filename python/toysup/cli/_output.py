@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from toysup._files import reason
+from toysup._files.whole import reason
 from toysup._notes import UNSAID, is_open
 from toysup.errors import printable
 

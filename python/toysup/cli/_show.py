@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toysup._paths import as_path, check_file
+from toysup._files.paths import as_path, check_file
 from toysup.cli._fields import given_fields, item, option_value, parts
 from toysup.cli._output import document, say
 from toysup.cli._stores import stores_in

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toysup._paths import as_path
+from toysup._files.paths import as_path
 from toysup._version import __version__
 from toysup.cli._fields import given_fields, parse_field
 from toysup.cli._output import (

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from toysup._files.paths import as_path, check_file
 from toysup._grid import Grid, is_axis, legible
-from toysup._paths import as_path, check_file
 from toysup._result import SweepResult
 from toysup._sweep import sweep
 from toysup.config import as_int

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toysup._files import replace_file
+from toysup._files.whole import replace_file
 from toysup._result import VARIABLES
 from toysup.errors import unknown
 from toysup.paper._preset import runs_table

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toysup._files import replace_file
+from toysup._files.whole import replace_file
 from toysup._frame import as_cell
 from toysup._grid import plain
 

@@ -20,8 +20,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from toysup._extras import need
-from toysup._files import replace_file
-from toysup._paths import as_path, check_file
+from toysup._files.paths import as_path, check_file
+from toysup._files.whole import replace_file
 from toysup.config import as_float, as_int
 from toysup.errors import StoreError, short, unknown
 from toysup.plot._course import Course, open_course

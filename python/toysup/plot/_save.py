@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure, SubFigure
 
-from toysup._files import replace_file
-from toysup._paths import as_path, check_file
+from toysup._files.paths import as_path, check_file
+from toysup._files.whole import replace_file
 from toysup.errors import StoreError
 
 __all__ = ["FORMATS", "figure_of", "save"]

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from toysup._files.paths import as_path
 from toysup._grid import places_of
-from toysup._paths import as_path
 from toysup._weights import Weights
 from toysup.errors import short, unknown
 

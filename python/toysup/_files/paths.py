@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from toysup._files import reason, temporary
+from toysup._files.whole import reason, temporary
 from toysup.errors import StoreError, short
 
 __all__ = ["as_path", "check_file", "check_writable"]

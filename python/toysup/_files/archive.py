@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from toysup._files import (
+from toysup._files.whole import (
     SCHEMA_VERSION,
     Damaged,
     check_version,
