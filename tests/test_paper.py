@@ -18,10 +18,10 @@ from toysup import paper
 from toysup._grid import plain
 from toysup._result import SweepResult
 from toysup._sweep import sweep
+from toysup._text.table import Table
 from toysup._types import Backend
 from toysup.errors import StoreError
 from toysup.paper import _preset, figure1, figure2, figure3, figure4, figure5, reference
-from toysup.paper._table import Table
 
 FIGURES = [figure1.FIGURE1, figure2.FIGURE2, figure3.FIGURE3, figure4.FIGURE4, figure5.FIGURE5]
 TINY = {"n": 60, "sparsity": 0.9, "steps": 60, "test_size": 80, "record": 4}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from toysup import _notes
+from toysup._text import notes
 from toysup.config import TrainConfig
 
 __all__ = ["warn_of"]
@@ -14,7 +14,7 @@ def warn_of(configs: Collection[TrainConfig], repeats: str | None = None) -> Non
     """Warn, from the caller of the function that calls, of what is doubtful in these runs."""
     for text in (_empty_examples(configs), repeats):
         if text is not None:
-            _notes.warn(text, UserWarning, stacklevel=3)
+            notes.warn(text, UserWarning, stacklevel=3)
 
 
 def _empty_examples(configs: Collection[TrainConfig]) -> str | None:

@@ -23,7 +23,7 @@ from toysup._files.archive import (
 )
 from toysup._files.paths import check_file
 from toysup._files.whole import Damaged, reason, unused
-from toysup._notes import log, warn
+from toysup._text.notes import log, warn
 from toysup._types import State
 from toysup.config import TrainConfig, as_float
 from toysup.errors import StoreError, short

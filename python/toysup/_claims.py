@@ -17,8 +17,8 @@ from types import TracebackType
 
 from toysup._files.whole import Damaged, opened, reason, temporary
 from toysup._folder import remove_leftovers
-from toysup._notes import log
 from toysup._running import Pulse, lives
+from toysup._text.notes import log
 
 __all__ = ["Claims"]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toysup._files.whole import Damaged, reason, unused
-from toysup._notes import log, warn
+from toysup._text.notes import log, warn
 from toysup.errors import StoreError
 
 __all__ = [

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 from toysup._groups import control_groups, lines
-from toysup._notes import warn
+from toysup._text.notes import warn
 from toysup.config import as_int
 from toysup.errors import SurroundingsError
 

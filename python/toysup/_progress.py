@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
-from toysup._notes import UNSAID, is_open, is_terminal
+from toysup._text.notes import UNSAID, is_open, is_terminal
 from toysup.config import TrainConfig
 from toysup.errors import short
 

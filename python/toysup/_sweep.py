@@ -15,11 +15,11 @@ from toysup._executors import works_here
 from toysup._grid import Grid, Index
 from toysup._interrupt import end_scripts
 from toysup._memory import refuse_memory
-from toysup._notes import warn
 from toysup._plan import Plan, make_plan
 from toysup._processors import as_jobs
 from toysup._progress import check_shown
 from toysup._result import SweepResult
+from toysup._text.notes import warn
 from toysup._work import RETRY, Work, kept_of_others, stored
 from toysup.config import TrainConfig, as_int
 from toysup.errors import RunFailedError, SweepInterrupted, short, unknown

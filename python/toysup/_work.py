@@ -16,11 +16,11 @@ from toysup._files.archive import Kept
 from toysup._grid import Index
 from toysup._interrupt import Interrupt
 from toysup._memory import budget
-from toysup._notes import log, warn
 from toysup._progress import Progress
 from toysup._result import Cell
 from toysup._running import Pulse
 from toysup._start import Stopped
+from toysup._text.notes import log, warn
 from toysup._types import Options, Poll, RawRun, State
 from toysup.config import TrainConfig
 from toysup.errors import RunFailedError, StoreError, short

@@ -53,7 +53,7 @@ from toysup._folder import (
 )
 from toysup._grid import Grid
 from toysup._merge import merge_stores
-from toysup._notes import warn
+from toysup._text.notes import warn
 from toysup.config import TrainConfig
 from toysup.errors import StoreError
 from toysup.training import Run, load_run, read_summary

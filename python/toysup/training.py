@@ -25,10 +25,10 @@ from toysup._files.paths import as_path
 from toysup._files.whole import Damaged
 from toysup._interrupt import Interrupt
 from toysup._memory import budget, refuse_memory
-from toysup._notes import warn
 from toysup._processors import as_jobs
 from toysup._progress import Progress
 from toysup._stream import repeated
+from toysup._text.notes import warn
 from toysup._types import HISTORY, HISTORY_TEST, Array, Backend, Options, RawRun
 from toysup._values import as_array
 from toysup._version import __version__
@@ -94,7 +94,7 @@ class Run:
         )
 
     def _repr_html_(self) -> str:
-        from toysup._html import run_html
+        from toysup._text.html import run_html
 
         return run_html(self)
 

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 # NumPy, xarray and matplotlib are imported by what needs them: help and usage errors are quick.
 from toysup._files.whole import reason
-from toysup._notes import UNSAID
+from toysup._text.notes import UNSAID
 from toysup._version import __version__
 from toysup.cli import _arguments, _show, _stores, _train
 from toysup.cli._output import Interrupted, ReaderGone, UsageError, begin, complain, end, show

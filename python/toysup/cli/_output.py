@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from toysup._files.whole import reason
-from toysup._notes import UNSAID, is_open
+from toysup._text.notes import UNSAID, is_open
 from toysup.errors import printable
 
 if TYPE_CHECKING:

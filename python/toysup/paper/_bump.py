@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from toysup._result import SweepResult
+from toysup._text.table import Cell, Table
 from toysup.paper import figure3
 from toysup.paper._preset import Preset, Results
-from toysup.paper._table import Cell, Table
 
 __all__ = ["STAND_IN", "Bump", "bumps", "curves"]
 

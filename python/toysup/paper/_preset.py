@@ -17,9 +17,9 @@ from toysup._files.paths import as_path, check_file
 from toysup._grid import Grid, is_axis, legible
 from toysup._result import SweepResult
 from toysup._sweep import sweep
+from toysup._text.table import Cell, Table
 from toysup.config import as_int
 from toysup.errors import short, unknown
-from toysup.paper._table import Cell, Table
 
 __all__ = [
     "SCALES",

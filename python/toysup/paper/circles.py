@@ -33,9 +33,9 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._result import SweepResult
+from toysup._text.table import Cell, Table
 from toysup.paper import figure3
 from toysup.paper._preset import Preset, Results
-from toysup.paper._table import Cell, Table
 from toysup.regime import polygon
 from toysup.training import Run
 

@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from toysup._text.table import Cell, Table
 from toysup.paper import figure3
 from toysup.paper._controls_measures import (
     DATA,
@@ -59,7 +60,6 @@ from toysup.paper._controls_measures import (
     zero_loss,
 )
 from toysup.paper._preset import Preset, Results
-from toysup.paper._table import Cell, Table
 
 if TYPE_CHECKING:
     from toysup.plot._controls import Panel, Scatter

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from toysup import regime
+from toysup._text.table import Cell, Table
 from toysup.paper import figure3, reference
 from toysup.paper._preset import Preset, Results
-from toysup.paper._table import Cell, Table
 
 __all__ = ["FIGURE2"]
 

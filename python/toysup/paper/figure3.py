@@ -32,9 +32,9 @@ import numpy as np
 
 from toysup import regime
 from toysup._result import SweepResult
+from toysup._text.table import Cell, Table
 from toysup.paper import reference
 from toysup.paper._preset import Preset, Results
-from toysup.paper._table import Cell, Table
 from toysup.training import Run
 
 __all__ = ["FIGURE3", "PART", "best", "finished", "paper_T", "recipe"]

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from toysup._text.table import Cell, Table
 from toysup.paper import figure3, reference
 from toysup.paper._preset import Preset, Results
-from toysup.paper._table import Cell, Table
 
 __all__ = ["FIGURE4"]
 

@@ -41,11 +41,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from toysup._text.table import Cell, Table
 from toysup.config import TrainConfig
 from toysup.paper import figure3
 from toysup.paper._bump import STAND_IN
 from toysup.paper._preset import Preset, Results
-from toysup.paper._table import Cell, Table
 from toysup.paper.weight_decay import DECAYS
 
 if TYPE_CHECKING:

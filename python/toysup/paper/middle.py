@@ -33,9 +33,9 @@ import numpy as np
 
 from toysup import regime
 from toysup._result import SweepResult
+from toysup._text.table import Cell, Table
 from toysup.paper import figure3
 from toysup.paper._preset import Preset, Results
-from toysup.paper._table import Cell, Table
 
 __all__ = ["MIDDLE"]
 

@@ -29,9 +29,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from toysup._result import SweepResult
+from toysup._text.table import Cell, Table
 from toysup.paper import figure3, reference
 from toysup.paper._preset import Preset, Results
-from toysup.paper._table import Cell, Table
 from toysup.paper.reference import Reading
 
 if TYPE_CHECKING:

@@ -36,10 +36,10 @@ import numpy.typing as npt
 
 from toysup import metrics
 from toysup._result import SweepResult
+from toysup._text.table import Cell, Table
 from toysup.config import TrainConfig
 from toysup.paper import figure3
 from toysup.paper._preset import Preset, Results
-from toysup.paper._table import Cell, Table
 from toysup.regime import example_loss
 from toysup.training import Run
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from toysup._text.table import Cell, Table
 from toysup.paper._preset import Preset, Results
-from toysup.paper._table import Cell, Table
 from toysup.paper.toy_features import CLASSIC, FAST, SLOW, runs_of
 
 __all__ = ["TOY_DIMENSIONS"]

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toysup._result import SweepResult
+from toysup._text.table import Cell, Table
 from toysup.paper._preset import Preset, Results
-from toysup.paper._table import Cell, Table
 
 if TYPE_CHECKING:
     from toysup import Run

@@ -39,8 +39,8 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._result import SweepResult
+from toysup._text.table import Cell, Table
 from toysup.paper._preset import Preset, Results
-from toysup.paper._table import Cell, Table
 from toysup.paper.toy_features import CLASSIC
 
 if TYPE_CHECKING:

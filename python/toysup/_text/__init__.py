@@ -1,0 +1,1 @@
+"""How things are said: warnings and the log, tables and pages."""
