@@ -31,11 +31,11 @@ with atheris.instrument_imports(include=["toysup"]):
     from toysup._claims import Claims
     from toysup._files.archive import read_checkpoint, read_meta, verify
     from toysup._frame import to_csv
-    from toysup._grid import Grid
     from toysup._running import Pulse, running
     from toysup.cli._fields import given_fields
     from toysup.cli._output import UsageError, complain
     from toysup.cli._stores import _running_text
+    from toysup.config.grid import Grid
     from toysup.errors import printable
     from toysup.store import Store
 

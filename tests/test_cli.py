@@ -31,7 +31,8 @@ from toysup._types import Backend
 from toysup.cli._arguments import field_help
 from toysup.cli._fields import given_fields, parse_field
 from toysup.cli._show import FIGURES
-from toysup.config import _CHOICES, FIELDS, TrainConfig
+from toysup.config import FIELDS, TrainConfig
+from toysup.config.train_config import _CHOICES
 from toysup.training import Run
 
 TINY = ("--n", "30", "--sparsity", "0.8", "--steps", "40", "--test-size", "50", "--record", "4")

@@ -20,8 +20,8 @@ from hypothesis import given
 
 from helpers import Tensor
 from toysup import TrainConfig
-from toysup._weights import Weights
 from toysup.config import FIELDS
+from toysup.config.weights import Weights
 
 POSITIVE = st.floats(1e-30, 1e30)
 SEEDS = st.integers(0, 2**63 - 1)

@@ -298,8 +298,8 @@ def test_shards_on_one_store_need_no_merging(backend, serial, tmp_path):
 
 
 def test_shards_take_about_the_same_time() -> None:
-    from toysup._grid import Grid
     from toysup._sweep import _part
+    from toysup.config.grid import Grid
 
     grid = Grid.make(TrainConfig(), {"T": [100, 1000, 10_000], "m": [2, 4, 8], "seed": range(4)})
     configs = {config.key(): config for config in grid.configs().values()}

@@ -22,9 +22,9 @@ import xarray
 import toysup
 from toysup import StoreError, SweepResult, TrainConfig, open_sweep, sweep
 from toysup._extras import need
-from toysup._grid import Grid
 from toysup._result import Cell
 from toysup.config import FIELDS
+from toysup.config.grid import Grid
 from toysup.store import Store
 
 SMALL = TrainConfig(n=16, m=2, T=4, sparsity=0.8, steps=20, test_size=20, record=3)

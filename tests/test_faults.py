@@ -20,7 +20,7 @@ import pytest
 from helpers import kept_state, run_bits
 from toysup import StoreError, TrainConfig, open_sweep, sweep, train
 from toysup._files import whole as files
-from toysup._grid import Grid
+from toysup.config.grid import Grid
 from toysup.store import Store
 
 SMALL = TrainConfig(n=12, m=2, T=4, sparsity=0.7, steps=10, test_size=20, record=3)

@@ -34,9 +34,9 @@ from toysup import (
     sweep,
     train,
 )
-from toysup._grid import Grid
 from toysup._running import Pulse, running
 from toysup._types import Options
+from toysup.config.grid import Grid
 from toysup.store import Store
 
 # About two seconds on either backend, with several states.

@@ -21,7 +21,7 @@ from toysup import TrainConfig, sweep, train
 from toysup._start import polygon
 from toysup._stream import repeated
 from toysup._types import Backend
-from toysup._weights import Weights
+from toysup.config.weights import Weights
 from toysup.data import SparseBatch
 
 SMALL: dict[str, Any] = {"n": 60, "m": 2, "T": 12, "sparsity": 0.9, "steps": 60, "test_size": 50}

@@ -35,7 +35,7 @@ from toysup import (
     train,
 )
 from toysup._files.whole import read_document, write_document
-from toysup._grid import Grid
+from toysup.config.grid import Grid
 from toysup.store import Store
 
 SMALL = TrainConfig(n=12, m=2, T=6, sparsity=0.7, steps=20, learning_rate=0.01, test_size=30)

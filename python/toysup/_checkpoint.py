@@ -25,7 +25,8 @@ from toysup._files.paths import check_file
 from toysup._files.whole import Damaged, reason, unused
 from toysup._text.notes import log, warn
 from toysup._types import State
-from toysup.config import TrainConfig, as_float
+from toysup.config import TrainConfig
+from toysup.config.train_config import as_float
 from toysup.errors import StoreError, short
 
 __all__ = ["Checkpoint", "as_interval", "pack", "unpack"]

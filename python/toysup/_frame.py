@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from toysup._grid import legible
 from toysup.config import FIELDS
+from toysup.config.grid import legible
 
 if TYPE_CHECKING:
     import pandas

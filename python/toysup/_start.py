@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from toysup._stream import ROLES, cospis
 from toysup._types import CSR
-from toysup._weights import Weights
 from toysup.config import TrainConfig
+from toysup.config.weights import Weights
 
 __all__ = ["Stopped", "draw", "given_start", "polygon"]
 

@@ -8,11 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toysup._advice import warn_of
 from toysup._backend import backend
 from toysup._checkpoint import as_interval
 from toysup._executors import works_here
-from toysup._grid import Grid, Index
 from toysup._interrupt import end_scripts
 from toysup._memory import refuse_memory
 from toysup._plan import Plan, make_plan
@@ -21,7 +19,10 @@ from toysup._progress import check_shown
 from toysup._result import SweepResult
 from toysup._text.notes import warn
 from toysup._work import RETRY, Work, kept_of_others, stored
-from toysup.config import TrainConfig, as_int
+from toysup.config import TrainConfig
+from toysup.config.advice import warn_of
+from toysup.config.grid import Grid, Index
+from toysup.config.train_config import as_int
 from toysup.errors import RunFailedError, SweepInterrupted, short, unknown
 from toysup.store import Store
 from toysup.training import as_config, check_names

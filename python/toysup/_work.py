@@ -13,7 +13,6 @@ from toysup._checkpoint import pack, unpack
 from toysup._claims import Claims
 from toysup._executors import Failed, outcome, train_on
 from toysup._files.archive import Kept
-from toysup._grid import Index
 from toysup._interrupt import Interrupt
 from toysup._memory import budget
 from toysup._progress import Progress
@@ -23,6 +22,7 @@ from toysup._start import Stopped
 from toysup._text.notes import log, warn
 from toysup._types import Options, Poll, RawRun, State
 from toysup.config import TrainConfig
+from toysup.config.grid import Index
 from toysup.errors import RunFailedError, StoreError, short
 from toysup.store import Store
 from toysup.training import Run

@@ -14,8 +14,8 @@ from toysup._floats import exact_floats
 from toysup._memory import refuse_memory
 from toysup._stream import ROLES
 from toysup._types import CSR
-from toysup._values import as_array
-from toysup.config import MAX_EXAMPLES, MAX_FEATURES, MAX_SEED, as_float, as_int
+from toysup.config.train_config import MAX_EXAMPLES, MAX_FEATURES, MAX_SEED, as_float, as_int
+from toysup.config.values import as_array
 from toysup.errors import short, unknown
 
 if TYPE_CHECKING:

@@ -51,10 +51,10 @@ from toysup._folder import (
     remove_leftovers,
     set_aside,
 )
-from toysup._grid import Grid
 from toysup._merge import merge_stores
 from toysup._text.notes import warn
 from toysup.config import TrainConfig
+from toysup.config.grid import Grid
 from toysup.errors import StoreError
 from toysup.training import Run, load_run, read_summary
 

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup import metrics
-from toysup._advice import warn_of
 from toysup._backend import backend
 from toysup._checkpoint import Checkpoint, as_interval
 from toysup._files.archive import is_of, largest, read, read_config, read_meta, write
@@ -30,9 +29,11 @@ from toysup._progress import Progress
 from toysup._stream import repeated
 from toysup._text.notes import warn
 from toysup._types import HISTORY, HISTORY_TEST, Array, Backend, Options, RawRun
-from toysup._values import as_array
 from toysup._version import __version__
-from toysup.config import FIELDS, TrainConfig, as_int
+from toysup.config import FIELDS, TrainConfig
+from toysup.config.advice import warn_of
+from toysup.config.train_config import as_int
+from toysup.config.values import as_array
 from toysup.data import SparseBatch, as_csr, sample
 from toysup.errors import RunFailedError, nearest, printable, short, unknown
 

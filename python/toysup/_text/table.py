@@ -12,7 +12,7 @@ from typing import Any
 
 from toysup._files.whole import replace_file
 from toysup._frame import as_cell
-from toysup._grid import plain
+from toysup.config.grid import plain
 
 __all__ = ["Cell", "Table", "align"]
 

@@ -19,8 +19,8 @@ def parse_field(name: str, text: str) -> Any:
     ValueError
         Naming the field and the part of the text that is wrong.
     """
-    from toysup._grid import Axis
     from toysup.config import TrainConfig
+    from toysup.config.grid import Axis
 
     kind = str(TrainConfig.__dataclass_fields__[name].type)
     if name == "repeats":

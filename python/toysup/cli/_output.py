@@ -68,7 +68,7 @@ def document(data: object) -> None:
 
 def as_json(data: object) -> str:
     """Strict JSON: NaN is null, infinity is the text "inf", and what JSON lacks is its text."""
-    from toysup._grid import plain
+    from toysup.config.grid import plain
 
     return json.dumps(plain(data), indent=1, allow_nan=False)
 

@@ -195,8 +195,8 @@ def _report(args: argparse.Namespace, result: SweepResult, fields: dict[str, Any
 
 def _rehearse(args: argparse.Namespace, fields: dict[str, Any]) -> None:
     """Make the report of a sweep of which nothing is done, rather than fail after hours."""
-    from toysup._grid import Grid
     from toysup._result import Cell, SweepResult
+    from toysup.config.grid import Grid
 
     grid = Grid.make(None, fields).corner()
     cells = {index: Cell(config, None, None) for index, config in grid.configs().items()}

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from toysup._files.paths import as_path, check_file
-from toysup._grid import Grid, is_axis, legible
 from toysup._result import SweepResult
 from toysup._sweep import sweep
 from toysup._text.table import Cell, Table
-from toysup.config import as_int
+from toysup.config.grid import Grid, is_axis, legible
+from toysup.config.train_config import as_int
 from toysup.errors import short, unknown
 
 __all__ = [

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 from toysup._result import SweepResult
 from toysup._text.table import Cell, Table
-from toysup._weights import as_weights
+from toysup.config.weights import as_weights
 from toysup.paper import figure3
 from toysup.paper._bump import STAND_IN
 from toysup.paper._preset import Preset, Results

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from toysup._extras import need
 from toysup._files.paths import as_path, check_file
 from toysup._files.whole import replace_file
-from toysup.config import as_float, as_int
+from toysup.config.train_config import as_float, as_int
 from toysup.errors import StoreError, short, unknown
 from toysup.plot._course import Course, open_course
 from toysup.plot._frames import Losses, Part, Plane, Scene, Strip, flat_strips

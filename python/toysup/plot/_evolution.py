@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
-from toysup.config import as_int
+from toysup.config.train_config import as_int
 from toysup.errors import short, unknown
 from toysup.plot._course import Course, open_course
 from toysup.plot._curves import line_at

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from toysup._files.paths import as_path
-from toysup._grid import places_of
-from toysup._weights import Weights
+from toysup.config.grid import places_of
+from toysup.config.weights import Weights
 from toysup.errors import short, unknown
 
 if TYPE_CHECKING:

@@ -13,9 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from toysup._values import as_value
-from toysup._weights import Weights, as_weights, is_pair
-from toysup.config import FIELDS, MAX_EXAMPLES, OF_UPDATES, TrainConfig, as_int, needs_full_batches
+from toysup.config.train_config import (
+    FIELDS,
+    MAX_EXAMPLES,
+    OF_UPDATES,
+    TrainConfig,
+    as_int,
+    needs_full_batches,
+)
+from toysup.config.values import as_value
+from toysup.config.weights import Weights, as_weights, is_pair
 from toysup.errors import nearest, short
 
 __all__ = [

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._floats import exact_floats
-from toysup._values import as_array, as_value
-from toysup._weights import Weights, as_weights
+from toysup.config.values import as_array, as_value
+from toysup.config.weights import Weights, as_weights
 from toysup.errors import nearest, short, unknown
 
 __all__ = ["FIELDS", "TrainConfig"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from toysup._values import as_array
+from toysup.config.values import as_array
 from toysup.errors import short
 
 __all__ = ["Weights", "as_weights", "is_pair"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from toysup._text import notes
-from toysup.config import TrainConfig
+from toysup.config.train_config import TrainConfig
 
 __all__ = ["warn_of"]
 
