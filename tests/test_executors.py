@@ -18,16 +18,9 @@ import pytest
 
 import toysup
 from helpers import run_bits
-from toysup import (
-    RunFailedError,
-    SweepInterrupted,
-    TrainConfig,
-    _executors,
-    _memory,
-    open_sweep,
-    sweep,
-)
+from toysup import RunFailedError, SweepInterrupted, TrainConfig, _executors, open_sweep, sweep
 from toysup._executors import Failed, train_alone
+from toysup._system import memory
 from toysup.store import Store
 
 CONFIG = TrainConfig(n=40, m=2, T=12, sparsity=0.85, steps=3000, test_size=40, record=5)
@@ -375,7 +368,7 @@ class Elsewhere(concurrent.futures.Executor):
 
 def test_only_what_fits_in_this_machine_is_with_its_workers(backend, monkeypatch):
     need = CONFIG.memory()
-    monkeypatch.setattr(_memory, "machine", lambda: 4 * need)  # of which runs have nine tenths
+    monkeypatch.setattr(memory, "machine", lambda: 4 * need)  # of which runs have nine tenths
     monkeypatch.setattr(_executors, "machine", lambda: int(3.4 * (need + _executors._PROCESS)))
     monkeypatch.setattr(_executors, "_is_threads", lambda executor: type(executor) is Counting)
     for kind in (Counting, Processes):
@@ -389,7 +382,7 @@ def test_only_what_fits_in_this_machine_is_with_its_workers(backend, monkeypatch
 
 
 def test_what_cannot_fit_is_refused_where_workers_are_here(backend, monkeypatch, tmp_path):
-    monkeypatch.setattr(_memory, "machine", lambda: CONFIG.memory() - 1)
+    monkeypatch.setattr(memory, "machine", lambda: CONFIG.memory() - 1)
     with (
         concurrent.futures.ThreadPoolExecutor(1) as executor,
         pytest.raises(MemoryError, match="the largest run of this sweep needs"),

@@ -28,13 +28,13 @@ from toysup import (
     StoreError,
     SweepInterrupted,
     TrainConfig,
-    _processes,
     cli,
     open_sweep,
     sweep,
     train,
 )
 from toysup._running import Pulse, running
+from toysup._system import processes
 from toysup._types import Options
 from toysup.config.grid import Grid
 from toysup.store import Store
@@ -324,7 +324,7 @@ def test_small_runs_pass_a_large_one_that_has_to_wait(backend):
 
 
 def test_what_cannot_fit_is_refused_with_the_figures(backend, monkeypatch, tmp_path):
-    monkeypatch.setattr("toysup._memory.available", lambda: 1 << 30)
+    monkeypatch.setattr("toysup._system.memory.available", lambda: 1 << 30)
     large = {"n": 10_000, "T": [100, 100_000_000], "steps": 10}
     with pytest.raises(
         MemoryError, match=r"the largest run of this sweep needs about .* GiB.* 1.0"
@@ -404,7 +404,7 @@ def life(folder: Path, **changes: Any) -> Path:
     folder.mkdir(exist_ok=True)
     document = {
         **{"host": socket.gethostname(), "pid": os.getpid(), "began": time.time() - 600},
-        **{"system": _processes.system(), "started": _processes.started(os.getpid())},
+        **{"system": processes.system(), "started": processes.started(os.getpid())},
         **{"updated": time.time(), "runs": 8, "done": 3, "failed": 1, "diverged": 0},
         **{"share": 0.25, "seconds_left": 1800.0},
         "running": [{"T": "inf", "m": 2, "seed": 5, "step": 1000, "steps": 50_000}],
@@ -462,7 +462,7 @@ def test_the_number_of_a_dead_process_may_be_given_again(tmp_path):
 @LINUX
 def test_a_process_that_nobody_waits_for_is_dead(tmp_path):
     with subprocess.Popen(["sleep", "60"]) as process:
-        started = _processes.started(process.pid)
+        started = processes.started(process.pid)
         life(tmp_path / "r", pid=process.pid, started=started)
         assert len(running(tmp_path / "r")) == 1
         process.kill()

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 import toysup
-from toysup import TrainConfig, _groups, _memory
-from toysup._memory import available, budget, refuse_memory
+from toysup import TrainConfig
+from toysup._system import groups as _groups
+from toysup._system import memory
+from toysup._system.memory import available, budget, refuse_memory
 
 GIB = 1 << 30
 LINUX = sys.platform.startswith("linux")
@@ -33,7 +35,7 @@ OTHER = "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu"
 def system(monkeypatch, tmp_path):
     """``system(files)``: /proc and /sys with these files, on a machine with 16 GiB to give."""
     monkeypatch.setattr(_groups, "ROOT", tmp_path)
-    monkeypatch.setattr(_memory, "_limits", lambda: iter(()))
+    monkeypatch.setattr(memory, "_limits", lambda: iter(()))
 
     def make(files: dict[str, str]) -> None:
         meminfo = f"MemTotal: 99 kB\nMemFree: 7 kB\nMemAvailable: {16 * GIB // 1024} kB\n"
@@ -150,7 +152,7 @@ def test_what_is_left_here():
 
 LIMITED = """
 import resource, json, sys
-from toysup._memory import available
+from toysup._system.memory import available
 import numpy
 resource.setrlimit(getattr(resource, sys.argv[1]), (1 << 30, 1 << 30))
 before = available()
@@ -172,7 +174,7 @@ def test_a_limit_of_the_address_space_or_of_the_data(limit):
 ADMITTED = """
 import json, resource, sys
 import toysup, tqdm
-from toysup import _memory
+from toysup._system import memory as _memory
 fields = dict(n=10_000, m=4, T=50, steps=60, snapshots=60, dtype="float64", record=2, test_size=10)
 config = toysup.TrainConfig(**fields)
 toysup.sweep(n=50, T=5, sparsity=0.9, steps=1, test_size=5, seed=[0, 1], progress=False)

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from toysup import TrainConfig, _groups
-from toysup._processors import as_jobs, processors
+from toysup import TrainConfig
+from toysup._system import groups
+from toysup._system.processors import as_jobs, processors
 
 LINUX = sys.platform.startswith("linux")
 CONFIG = TrainConfig(n=40, m=2, T=12, sparsity=0.85, steps=200, test_size=40, record=5)
@@ -43,7 +44,7 @@ CASES: dict[str, tuple[str, str, dict[str, str], int]] = {
 @pytest.fixture
 def eight(monkeypatch, tmp_path):
     """A machine with eight processors and no control groups."""
-    monkeypatch.setattr(_groups, "ROOT", tmp_path)
+    monkeypatch.setattr(groups, "ROOT", tmp_path)
     monkeypatch.setattr(
         os, "sched_getaffinity", lambda pid: {1, 2, 3, 5, 7, 8, 9, 11}, raising=False
     )

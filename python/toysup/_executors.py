@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from toysup._backend import backend, load
-from toysup._interrupt import Interrupt
-from toysup._memory import available, budget, machine, refuse_memory, share
-from toysup._processes import host, is_there, started, system
+from toysup._system.interrupt import Interrupt
+from toysup._system.memory import available, budget, machine, refuse_memory, share
+from toysup._system.processes import host, is_there, started, system
 from toysup._types import Backend, RawRun
 from toysup._version import __version__
 from toysup.config import TrainConfig
@@ -51,7 +51,7 @@ class Caller:
     Attributes
     ----------
     host, system, pid, started
-        Which process it is: see ``_processes.is_there``.
+        Which process it is: see ``processes.is_there``.
     flag : str
         A file that is there while results are wanted.
     folder : pair of int

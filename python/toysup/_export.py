@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toysup._extras import need
 from toysup._files.paths import check_file
 from toysup._files.whole import reason, replace_file, temporary
 from toysup._frame import to_csv
+from toysup._system.extras import need
 from toysup.errors import StoreError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from toysup._backend import backend
-from toysup._memory import available, budget
+from toysup._system.memory import available, budget
 from toysup._types import HISTORY_TEST, RawRun
 from toysup.config import TrainConfig
 

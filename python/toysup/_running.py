@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from toysup._files.whole import opened, parse_json, replace_file
-from toysup._processes import host, is_there, started, system
+from toysup._system.processes import host, is_there, started, system
 from toysup._version import __version__
 from toysup.config import TrainConfig
 from toysup.errors import printable

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from toysup import _native
 from toysup._floats import exact_floats
-from toysup._processors import ThreadWarning
 from toysup._start import Stopped, given_start
+from toysup._system.processors import ThreadWarning
 from toysup._types import (
     CSR,
     HISTORY_TEST,

@@ -11,12 +11,12 @@ from typing import Any
 from toysup._backend import backend
 from toysup._checkpoint import as_interval
 from toysup._executors import works_here
-from toysup._interrupt import end_scripts
-from toysup._memory import refuse_memory
 from toysup._plan import Plan, make_plan
-from toysup._processors import as_jobs
-from toysup._progress import check_shown
 from toysup._result import SweepResult
+from toysup._system.interrupt import end_scripts
+from toysup._system.memory import refuse_memory
+from toysup._system.processors import as_jobs
+from toysup._system.progress import check_shown
 from toysup._text.notes import warn
 from toysup._work import RETRY, Work, kept_of_others, stored
 from toysup.config import TrainConfig

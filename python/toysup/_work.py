@@ -13,12 +13,12 @@ from toysup._checkpoint import pack, unpack
 from toysup._claims import Claims
 from toysup._executors import Failed, outcome, train_on
 from toysup._files.archive import Kept
-from toysup._interrupt import Interrupt
-from toysup._memory import budget
-from toysup._progress import Progress
 from toysup._result import Cell
 from toysup._running import Pulse
 from toysup._start import Stopped
+from toysup._system.interrupt import Interrupt
+from toysup._system.memory import budget
+from toysup._system.progress import Progress
 from toysup._text.notes import log, warn
 from toysup._types import Options, Poll, RawRun, State
 from toysup.config import TrainConfig

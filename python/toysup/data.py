@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._backend import backend
-from toysup._extras import need
 from toysup._floats import exact_floats
-from toysup._memory import refuse_memory
 from toysup._stream import ROLES
+from toysup._system.extras import need
+from toysup._system.memory import refuse_memory
 from toysup._types import CSR
 from toysup.config.train_config import MAX_EXAMPLES, MAX_FEATURES, MAX_SEED, as_float, as_int
 from toysup.config.values import as_array

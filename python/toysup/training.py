@@ -22,11 +22,11 @@ from toysup._checkpoint import Checkpoint, as_interval
 from toysup._files.archive import is_of, largest, read, read_config, read_meta, write
 from toysup._files.paths import as_path
 from toysup._files.whole import Damaged
-from toysup._interrupt import Interrupt
-from toysup._memory import budget, refuse_memory
-from toysup._processors import as_jobs
-from toysup._progress import Progress
 from toysup._stream import repeated
+from toysup._system.interrupt import Interrupt
+from toysup._system.memory import budget, refuse_memory
+from toysup._system.processors import as_jobs
+from toysup._system.progress import Progress
 from toysup._text.notes import warn
 from toysup._types import HISTORY, HISTORY_TEST, Array, Backend, Options, RawRun
 from toysup._version import __version__

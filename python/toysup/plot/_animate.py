@@ -19,9 +19,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from toysup._extras import need
 from toysup._files.paths import as_path, check_file
 from toysup._files.whole import replace_file
+from toysup._system.extras import need
 from toysup.config.train_config import as_float, as_int
 from toysup.errors import StoreError, short, unknown
 from toysup.plot._course import Course, open_course

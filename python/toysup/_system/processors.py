@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 
-from toysup._groups import control_groups, lines
+from toysup._system.groups import control_groups, lines
 from toysup._text.notes import warn
 from toysup.config.train_config import as_int
 from toysup.errors import SurroundingsError

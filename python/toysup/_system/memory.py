@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from toysup import _groups
-from toysup._groups import control_groups, lines
+from toysup._system import groups
+from toysup._system.groups import control_groups, lines
 
 __all__ = ["available", "budget", "machine", "refuse_memory", "share"]
 
@@ -86,7 +86,7 @@ def _size(size: int) -> str:
 
 def _system() -> int | None:
     """What the system can give without swapping; all that it has, where that is not known."""
-    for line in lines(_groups.ROOT / "proc/meminfo"):
+    for line in lines(groups.ROOT / "proc/meminfo"):
         if line.startswith("MemAvailable:"):
             return 1024 * int(line.split()[1])
     try:
@@ -121,7 +121,7 @@ def _limits() -> Iterator[_Limit]:
 
 def _used(name: str) -> int:
     """Bytes that the kernel's line of that name gives; 0 where it says nothing."""
-    for line in lines(_groups.ROOT / "proc/self/status"):
+    for line in lines(groups.ROOT / "proc/self/status"):
         if line.startswith(name):
             return 1024 * int(line.split()[1])
     return 0

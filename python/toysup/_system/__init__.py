@@ -1,0 +1,1 @@
+"""The machine: memory, processors, processes, signals and the terminal."""
