@@ -18,8 +18,8 @@ import toysup
 from helpers import Module, Tensor, on, run_bits
 from strategies import Problem, problems
 from toysup import TrainConfig, sweep, train
-from toysup._start import polygon
-from toysup._stream import repeated
+from toysup._stream.start import polygon
+from toysup._stream.stream import repeated
 from toysup._types import Backend
 from toysup.config.weights import Weights
 from toysup.data import SparseBatch

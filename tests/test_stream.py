@@ -18,7 +18,7 @@ from hypothesis import assume, example, given
 import toysup
 from helpers import bits, on
 from strategies import SEEDS, SPARSITIES
-from toysup import _stream
+from toysup._stream import stream
 
 U64 = st.integers(0, 2**64 - 1)
 SURPRISE = 1e-3
@@ -72,7 +72,7 @@ def test_words_are_those_of_numpys_philox(seed, role, block, example, substream)
     before = (counter - 1) % 2**256
     numpys = np.random.Philox(key=seed + (role << 64), counter=before).random_raw(4)
     one = np.array([block], np.uint64), np.array([example], np.uint64)
-    assert np.array_equal(_stream.philox((seed, role), *one, substream)[0], numpys)
+    assert np.array_equal(stream.philox((seed, role), *one, substream)[0], numpys)
 
 
 @given(seed=U64, role=U64, counter=st.tuples(U64, U64, U64, U64))
@@ -95,7 +95,7 @@ def test_initial_weights_have_the_same_bits(native, reference, init, dtype, n, m
         n=n, m=m, T=1, seed=seed, steps=0, init=init, dtype=dtype, test_size=0
     )
     ours, theirs = on(native, toysup.train, config), on(reference, toysup.train, config)
-    defined = _stream.initial_weights(n, m, init, seed).astype(dtype)
+    defined = stream.initial_weights(n, m, init, seed).astype(dtype)
     assert ours.W.dtype == theirs.W.dtype == dtype
     assert bits(ours.W) == bits(theirs.W) == bits(defined)
     assert not ours.b.any() and not theirs.b.any()
@@ -195,7 +195,7 @@ def test_the_number_of_nonzeros_is_binomial(backend, n, sparsity):
 @example(n=10_000, sparsity=0.999)
 @example(n=1, sparsity=1 - 1e-12)
 def test_the_table_is_the_binomial_distribution_function(n, sparsity):
-    k0, table = _stream.binomial_table(n, sparsity)
+    k0, table = stream.binomial_table(n, sparsity)
     expected = scipy.stats.binom.cdf(np.arange(k0, k0 + len(table)), n, 1 - sparsity)
     assert table[-1] == 1.0 and np.all(np.diff(table) >= 0)
     # 1 - S is rounded once, which moves a probability by up to n eps.
@@ -295,31 +295,31 @@ ULPS = 4 * 2.0**-52
 @given(seed=SEEDS, exponent=st.integers(-1000, 1000))
 def test_log_agrees_with_the_library(seed, exponent):
     u = np.random.default_rng(seed).uniform(0.5, 1.0, 200) * 2.0**exponent
-    assert np.all(np.abs(_stream.log(u) - np.log(u)) <= ULPS * np.maximum(np.abs(np.log(u)), 1e-1))
+    assert np.all(np.abs(stream.log(u) - np.log(u)) <= ULPS * np.maximum(np.abs(np.log(u)), 1e-1))
 
 
 @given(seed=SEEDS)
 def test_cospi_agrees_with_the_library(seed):
     for x in np.random.default_rng(seed).uniform(0.0, 1.0, 100):
-        assert abs(_stream.cospi(float(x)) - math.cos(math.pi * x)) <= ULPS
-    assert [_stream.cospi(x) for x in (0.0, 0.5, 1.0)] == [1.0, 0.0, -1.0]
+        assert abs(stream.cospi(float(x)) - math.cos(math.pi * x)) <= ULPS
+    assert [stream.cospi(x) for x in (0.0, 0.5, 1.0)] == [1.0, 0.0, -1.0]
 
 
 @given(seed=SEEDS, smallest=st.floats(-16.2, -0.31))
 def test_normal_quantile_agrees_with_scipy(seed, smallest):
     u = 10.0 ** np.random.default_rng(seed).uniform(smallest, -0.302, 200)
-    ours, scipys = _stream.normal_quantile(u), scipy.special.ndtri(u)
+    ours, scipys = stream.normal_quantile(u), scipy.special.ndtri(u)
     # Two rational approximations, each of about 1e-16 relative; near u = 1/2 the quantile is as
     # uncertain as u - 1/2 itself.
     assert np.all(np.abs(ours - scipys) <= 20 * 2.0**-52 * np.maximum(np.abs(scipys), 1.0))
     exact = 1.0 - (1.0 - u)  # so that the other tail is the same number
-    mirrored = -_stream.normal_quantile(1.0 - exact)
-    assert np.allclose(mirrored, _stream.normal_quantile(exact), rtol=1e-15, atol=1e-16)
+    mirrored = -stream.normal_quantile(1.0 - exact)
+    assert np.allclose(mirrored, stream.normal_quantile(exact), rtol=1e-15, atol=1e-16)
 
 
 def test_normal_quantile_is_finite_at_the_ends_of_the_words():
     words = np.array([0, 1, 2**51, 2**52 - 2, 2**52 - 1], np.uint64)
-    z = _stream.normal_quantile((words + 0.5) * 2.0**-52)
+    z = stream.normal_quantile((words + 0.5) * 2.0**-52)
     assert np.all(np.isfinite(z)) and np.all(np.diff(z) > 0)
     assert z[0] == pytest.approx(scipy.special.ndtri(2.0**-53), rel=1e-14)
     assert z[-1] == pytest.approx(-z[0], rel=1e-14)

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._floats import exact_floats, refuse_inexact
-from toysup._start import Stopped, draw, given_start
-from toysup._stream import cospi, initial_weights, repeated, sample
+from toysup._stream.start import Stopped, draw, given_start
+from toysup._stream.stream import cospi, initial_weights, repeated, sample
 from toysup._system.processors import ThreadWarning, no_thread
 from toysup._types import (
     CSR,

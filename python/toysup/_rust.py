@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from toysup import _native
 from toysup._floats import exact_floats
-from toysup._start import Stopped, given_start
+from toysup._stream.start import Stopped, given_start
 from toysup._system.processors import ThreadWarning
 from toysup._types import (
     CSR,

@@ -84,7 +84,8 @@ class Options:
         alone takes more is trained by itself.
     on_start : callable
         ``on_start(i)`` is called in the thread of run i, which is about to start: the state from
-        which it goes on, or None; :class:`toysup._start.Stopped` if it is not to be trained here.
+        which it goes on, or None; :class:`toysup._stream.start.Stopped` if it is not to be trained
+        here.
     on_state : callable
         ``on_state(i, state)`` is called in this thread about every ``interval`` seconds of run i,
         sooner at first, and once for a run that is dropped, if it has got anywhere since.

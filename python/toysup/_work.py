@@ -15,7 +15,7 @@ from toysup._executors import Failed, outcome, train_on
 from toysup._files.archive import Kept
 from toysup._result import Cell
 from toysup._running import Pulse
-from toysup._start import Stopped
+from toysup._stream.start import Stopped
 from toysup._system.interrupt import Interrupt
 from toysup._system.memory import budget
 from toysup._system.progress import Progress

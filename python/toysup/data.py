@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from toysup._backend import backend
 from toysup._floats import exact_floats
-from toysup._stream import ROLES
+from toysup._stream.stream import ROLES
 from toysup._system.extras import need
 from toysup._system.memory import refuse_memory
 from toysup._types import CSR

@@ -22,7 +22,7 @@ from toysup._checkpoint import Checkpoint, as_interval
 from toysup._files.archive import is_of, largest, read, read_config, read_meta, write
 from toysup._files.paths import as_path
 from toysup._files.whole import Damaged
-from toysup._stream import repeated
+from toysup._stream.stream import repeated
 from toysup._system.interrupt import Interrupt
 from toysup._system.memory import budget, refuse_memory
 from toysup._system.processors import as_jobs

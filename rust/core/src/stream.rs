@@ -1,5 +1,5 @@
-//! The sample stream, bit for bit that of the NumPy reference (`python/toysup/_stream.py`, which
-//! defines it). Example `t` is a function of `(seed, role, t)` alone.
+//! The sample stream, bit for bit that of the NumPy reference (`python/toysup/_stream/stream.py`,
+//! which defines it). Example `t` is a function of `(seed, role, t)` alone.
 
 use std::sync::atomic::AtomicBool;
 

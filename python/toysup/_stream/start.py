@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from toysup._stream import ROLES, cospis
+from toysup._stream.stream import ROLES, cospis
 from toysup._types import CSR
 from toysup.config import TrainConfig
 from toysup.config.weights import Weights

@@ -1,0 +1,1 @@
+"""The sample stream, and what training starts from."""
