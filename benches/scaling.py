@@ -52,13 +52,14 @@ HEADER = (
 def trace(cell: dict[str, int], every: int, kernel: str | None, **fields: Any) -> Any:
     """Arrays of ``toysup._native.trace`` for a cell, looked at every ``every`` steps."""
     import toysup
-    from toysup import _native, _rust
+    from toysup import _native
+    from toysup._backends import native
 
     config = toysup.TrainConfig(
         **{"T": cell["T"], "n": cell["n"], "m": cell["m"]},
         **{"sparsity": 1 - 10 / cell["n"], "test_size": 0, "record": 1, **fields},
     )
-    return _native.trace(_rust._job(config), every, False, kernel, cell["threads"])
+    return _native.trace(native._job(config), every, False, kernel, cell["threads"])
 
 
 def gaps(looks: Any) -> Any:

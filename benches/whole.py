@@ -52,14 +52,15 @@ def train(folder: Path) -> dict[str, Any]:
     out.
     """
     import toysup
-    from toysup import _native, _rust
+    from toysup import _native
+    from toysup._backends import native
 
     job, plan = Job.load(folder), Plan.load(folder)
     config = toysup.TrainConfig(
         **{"n": job.n, "m": job.m, "T": job.T, "sparsity": job.sparsity, "seed": job.seed},
         **{"steps": plan.steps, "test_size": 0, "record": 1},
     )
-    work = {**_rust._job(config), "snapshot_steps": list(plan.starts), "cost": 1.0}
+    work = {**native._job(config), "snapshot_steps": list(plan.starts), "cost": 1.0}
     points: list[tuple[float, float]] = []
     ended: list[Any] = []
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from toysup import _backend
-from toysup._types import Backend
+from toysup._backends import choose
+from toysup._backends.protocol import Backend
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -75,17 +75,17 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param == "native":
         need_native(request.config)
     monkeypatch.setenv("TOYSUP_BACKEND", request.param)
-    return _backend.backend()
+    return choose.backend()
 
 
 @pytest.fixture
 def native(request: pytest.FixtureRequest) -> Backend:
     """The Rust backend, for tests that compare it with the reference."""
     need_native(request.config)
-    return _backend.load("native")
+    return choose.load("native")
 
 
 @pytest.fixture
 def reference() -> Backend:
     """The NumPy reference."""
-    return _backend.load("numpy")
+    return choose.load("numpy")

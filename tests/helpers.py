@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 import toysup
-from toysup._types import Backend, RawRun
+from toysup._backends.protocol import Backend, RawRun
 from toysup.store import Store
 from toysup.training import Run
 

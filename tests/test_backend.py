@@ -18,8 +18,9 @@ import pytest
 
 import toysup
 from helpers import run_bits
-from toysup import BackendError, ToysupError, TrainConfig, _backend, backend_name, train
-from toysup._types import Backend
+from toysup import BackendError, ToysupError, TrainConfig, backend_name, train
+from toysup._backends import choose as _backend
+from toysup._backends.protocol import Backend
 
 SMALL = TrainConfig(n=12, m=2, T=6, sparsity=0.7, steps=20, learning_rate=0.01, test_size=30)
 NATIVE = "toysup._native"
@@ -158,7 +159,7 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 import toysup
 run = toysup.train(n=12, m=2, T=6, sparsity=0.7, steps=20, test_size=30)
-print(toysup.backend_name(), run.status, [m for m in sys.modules if "_rust" in m or "_native" in m])
+print(toysup.backend_name(), run.status, [m for m in sys.modules if m.endswith("native")])
 """
 
 

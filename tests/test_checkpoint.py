@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from helpers import raw_bits
 from toysup import TrainConfig
-from toysup._types import Backend, Options, State
+from toysup._backends.protocol import Backend, Options, State
 
 # Runs long enough for several states on the native backend even while lists are in use (every 2,048
 # steps), with every kind of them: groups of features (m <= 6), pairs (m > 6), none for infinite T.
@@ -185,11 +185,11 @@ def test_any_run_of_the_reference_can_be_resumed_anywhere(
 def good() -> dict[str, tuple[TrainConfig, State]]:
     """A state of each backend."""
     from conftest import HAS_NATIVE
-    from toysup import _backend
+    from toysup._backends import choose
 
     found = {}
     for name in ("native", "numpy") if HAS_NATIVE else ("numpy",):
-        backend = _backend.load(name)
+        backend = choose.load(name)
         config = case(backend, "m=2")
         _, states = until(backend, config, None, config.steps / 2, interval=0.0)
         found[name] = config, states[-1]

@@ -26,8 +26,9 @@ import pytest
 from hypothesis import given
 
 import toysup
-from toysup import _numpy, cli, paper
-from toysup._types import Backend
+from toysup import cli, paper
+from toysup._backends.protocol import Backend
+from toysup._backends.reference import model
 from toysup.cli._arguments import field_help
 from toysup.cli._fields import given_fields, parse_field
 from toysup.cli._show import FIGURES
@@ -425,14 +426,14 @@ def test_a_failed_run_is_code_1(
     toysup_cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TOYSUP_BACKEND", "numpy")
-    whole = _numpy.train_one
+    whole = model.train_one
 
     def half(config: TrainConfig, *rest: Any) -> Any:
         if config.T == 5:
             raise ArithmeticError("no luck")
         return whole(config, *rest)
 
-    monkeypatch.setattr(_numpy, "train_one", half)
+    monkeypatch.setattr(model, "train_one", half)
     words = ("sweep", "--T", "3,5", "--store", tmp_path / "s", *TINY)
     code, out, err = toysup_cli(*words)
     assert code == 1
@@ -453,14 +454,14 @@ def test_reproduce_goes_on_after_a_failed_run_and_is_code_1(
     toysup_cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TOYSUP_BACKEND", "numpy")
-    whole = _numpy.train_one
+    whole = model.train_one
 
     def some(config: TrainConfig, *rest: Any) -> Any:
         if (config.T, config.seed) == (5, 1):
             raise ArithmeticError("no luck")
         return whole(config, *rest)
 
-    monkeypatch.setattr(_numpy, "train_one", some)
+    monkeypatch.setattr(model, "train_one", some)
     words = ("reproduce", "figure3", "--T", "3,5", "--seeds", "2", "--out", tmp_path)
     code, _, err = toysup_cli(*words)
     assert code == 1 and (tmp_path / "figure3.png").is_file()
@@ -494,7 +495,7 @@ def test_a_mistake_of_ours_keeps_its_traceback(
     def broken() -> None:
         raise AssertionError("ours")
 
-    monkeypatch.setattr("toysup._versions.versions", broken)
+    monkeypatch.setattr("toysup._backends.versions.versions", broken)
     with pytest.raises(AssertionError, match="ours"):
         toysup_cli("info", "--json")
 
@@ -936,7 +937,7 @@ def test_ctrl_c_outside_a_sweep(toysup_cli: Cli, monkeypatch: pytest.MonkeyPatch
     def impatient(**fields: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("toysup._versions.versions", impatient)
+    monkeypatch.setattr("toysup._backends.versions.versions", impatient)
     assert toysup_cli("info", "--json") == (130, "", "toysup: interrupted: nothing was kept\n")
 
 

@@ -18,7 +18,7 @@ from toysup import TrainConfig
 
 README = Path(__file__).parent.parent / "README.md"
 PAPER = README.parent / "docs" / "paper.md"
-SKIPPED = ("toysup._native", "toysup._rust", "toysup.__main__")
+SKIPPED = ("toysup._native", "toysup._backends.native", "toysup.__main__")
 
 
 def modules() -> list[str]:

@@ -33,9 +33,9 @@ from toysup import (
     sweep,
     train,
 )
+from toysup._backends.protocol import Options
 from toysup._running import Pulse, running
 from toysup._system import processes
-from toysup._types import Options
 from toysup.config.grid import Grid
 from toysup.store import Store
 
@@ -184,7 +184,7 @@ def test_a_damaged_state_is_kept(backend, tmp_path):
 @pytest.mark.parametrize("far", [False, True], ids=["without a state", "with one"])
 def test_a_state_of_another_version_waits_for_it(backend, monkeypatch, tmp_path, far):
     config, path = LONG[backend.name], tmp_path / "state.npz"
-    module = toysup._backend.load(backend.name)  # type: ignore[attr-defined]
+    module = toysup._backends.choose.load(backend.name)  # type: ignore[attr-defined]
     data = interrupted_state(config, path)
     with monkeypatch.context() as patch:
         patch.setattr(module, "maker", lambda: "toysup 0.0.1")
@@ -243,7 +243,7 @@ def stopped(config: TrainConfig, store: Path, **options: Any) -> None:
 @pytest.mark.parametrize("old", [False, True])
 def test_the_states_of_another_maker_are_kept_for_it(backend, caplog, monkeypatch, tmp_path, old):
     config, store = LONG[backend.name], Store(tmp_path)
-    module = toysup._backend.load(backend.name)  # type: ignore[attr-defined]
+    module = toysup._backends.choose.load(backend.name)  # type: ignore[attr-defined]
     stopped(config, tmp_path)
     [mine] = store.kept([config])
     if old:  # those of older versions do not name their maker
@@ -707,7 +707,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_stop_a_sweep(
 
 
 def test_a_failure_that_cannot_be_recorded_is_said(backend, monkeypatch, tmp_path):
-    from toysup._types import failed_run
+    from toysup._backends.protocol import failed_run
 
     def train_many(configs: Any, jobs: int, on_result: Any, *rest: Any) -> None:
         on_result(0, failed_run(configs[0], "made to fail", 7))

@@ -15,10 +15,10 @@ import pytest
 
 import toysup
 from toysup import paper
+from toysup._backends.protocol import Backend
 from toysup._result import SweepResult
 from toysup._sweep import sweep
 from toysup._text.table import Table
-from toysup._types import Backend
 from toysup.config.grid import plain
 from toysup.errors import StoreError
 from toysup.paper import _preset, figure1, figure2, figure3, figure4, figure5, reference

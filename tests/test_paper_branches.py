@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from toysup import paper
-from toysup._types import Backend
+from toysup._backends.protocol import Backend
 from toysup.paper import _preset
 from toysup.paper.branches import (
     BRANCHES,

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import toysup
+from toysup._backends.protocol import Backend
 from toysup._result import SweepResult
-from toysup._types import Backend
 from toysup.paper import circles, figure3, repeats
 from toysup.plot import _circles, _repeats
 from toysup.plot._save import figure_of

@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 
 import toysup
 from toysup import regime
-from toysup._types import Backend
+from toysup._backends.protocol import Backend
 from toysup.data import SparseBatch
 from toysup.plot import _regime
 from toysup.training import Run

@@ -413,16 +413,16 @@ def test_threads_and_executors_give_the_same_bits(backend: object) -> None:
 
 def test_a_failure_is_raised_or_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TOYSUP_BACKEND", "numpy")
-    from toysup import _numpy
+    from toysup._backends.reference import model
 
-    real = _numpy.train_one
+    real = model.train_one
 
     def train_one(config: TrainConfig, *rest: object) -> object:
         if config.seed == 1:
             raise FloatingPointError("made to fail")
         return real(config, *rest)
 
-    monkeypatch.setattr(_numpy, "train_one", train_one)
+    monkeypatch.setattr(model, "train_one", train_one)
     fields = dict(**TINY, T=3, seed=range(3), n_jobs=1)
     with pytest.raises(toysup.RunFailedError, match=r"seed=1 failed: .*made to fail"):
         toysup.sweep(**fields, on_error="raise")
@@ -433,7 +433,7 @@ def test_a_failure_is_raised_or_recorded(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert result.dataset.status.values.tolist() == ["ok", "failed", "ok"]
     assert "made to fail" in result.failed[0][1]
     assert toysup.open_sweep(tmp_path).dataset.status.values.tolist() == ["ok", "failed", "ok"]
-    monkeypatch.setattr(_numpy, "train_one", real)
+    monkeypatch.setattr(model, "train_one", real)
     assert (toysup.sweep(**fields).dataset.status == "ok").all()
 
 
@@ -469,7 +469,7 @@ def test_two_sweeps_that_extend_a_store_at_once_lose_no_value(tmp_path: Path) ->
 def test_runs_that_ended_beside_a_failure_are_kept(
     backend: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from toysup._types import failed_run
+    from toysup._backends.protocol import failed_run
 
     real = backend.train_many
 

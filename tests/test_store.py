@@ -283,7 +283,7 @@ def test_infinite_T_joins_a_store_of_finite_T(backend, store):
 
 
 def test_a_failure_is_recorded_and_tried_again(backend, tmp_path, monkeypatch):
-    from toysup._types import failed_run
+    from toysup._backends.protocol import failed_run
 
     with monkeypatch.context() as patch:
         patch.setattr(

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 import toysup
 from helpers import Tensor, bits, run_bits
 from toysup import RunFailedError, SweepResult, TrainConfig, sweep, train
-from toysup._types import failed_run
+from toysup._backends.protocol import failed_run
 from toysup.config.grid import Axis, Grid
 from toysup.plot._source import open_cells
 
@@ -553,9 +553,9 @@ def test_or_is_recorded_with_its_reason_and_a_warning(backend, monkeypatch):
 
 
 def test_an_error_inside_one_run_of_the_reference_leaves_the_others(monkeypatch):
-    from toysup import _numpy
+    from toysup._backends.reference import model
 
-    real = _numpy.train_one
+    real = model.train_one
 
     def train_one(config, *rest):
         if config.seed == 1:
@@ -563,7 +563,7 @@ def test_an_error_inside_one_run_of_the_reference_leaves_the_others(monkeypatch)
         return real(config, *rest)
 
     monkeypatch.setenv("TOYSUP_BACKEND", "numpy")
-    monkeypatch.setattr(_numpy, "train_one", train_one)
+    monkeypatch.setattr(model, "train_one", train_one)
     with pytest.warns(RuntimeWarning, match="1 of 3 runs failed; .*: FloatingPointError: here"):
         res = sweep(SMALL, seed=range(3))
     assert res.failed == [(SMALL.replace(seed=1), "FloatingPointError: here")]

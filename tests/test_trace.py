@@ -25,7 +25,8 @@ KEYS = {
 
 
 def trace(config, every, check=True, kernel="lists", threads=1):
-    from toysup import _native, _rust
+    from toysup import _native
+    from toysup._backends import native as _rust
 
     return _native.trace(_rust._job(config), every, check, kernel, threads)
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 import toysup
 from helpers import run_bits
 from toysup import Run, RunFailedError, TrainConfig, load_run, train
-from toysup._types import failed_run
+from toysup._backends.protocol import failed_run
 
 SMALL = TrainConfig(n=12, m=2, T=6, sparsity=0.7, steps=40, learning_rate=0.01, test_size=30)
 
@@ -247,13 +247,13 @@ def test_a_run_that_fails_raises_its_reason(backend, monkeypatch):
 
 
 def test_an_error_inside_a_run_of_the_reference_is_named(monkeypatch):
-    from toysup import _numpy
+    from toysup._backends.reference import model
 
     def broken(*args):
         raise ZeroDivisionError("in the gradient")
 
     monkeypatch.setenv("TOYSUP_BACKEND", "numpy")
-    monkeypatch.setattr(_numpy, "gradient", broken)
+    monkeypatch.setattr(model, "gradient", broken)
     with pytest.raises(RunFailedError, match="ZeroDivisionError: in the gradient"):
         train(SMALL)
 

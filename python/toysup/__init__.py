@@ -15,11 +15,11 @@ from toysup._version import __version__
 
 if TYPE_CHECKING:
     from toysup import data, metrics, paper, plot, regime
-    from toysup._backend import backend_name
+    from toysup._backends.choose import backend_name
+    from toysup._backends.versions import show_versions
     from toysup._plan import Plan
     from toysup._result import SweepResult
     from toysup._sweep import merge, open_sweep, plan, sweep
-    from toysup._versions import show_versions
     from toysup.config import TrainConfig
     from toysup.errors import (
         BackendError,
@@ -71,13 +71,13 @@ _HOME = {
     "SweepResult": "toysup._result",
     "ToysupError": "toysup.errors",
     "TrainConfig": "toysup.config",
-    "backend_name": "toysup._backend",
+    "backend_name": "toysup._backends.choose",
     "load_run": "toysup.training",
     "loss_and_grad": "toysup.training",
     "merge": "toysup._sweep",
     "open_sweep": "toysup._sweep",
     "plan": "toysup._sweep",
-    "show_versions": "toysup._versions",
+    "show_versions": "toysup._backends.versions",
     "sweep": "toysup._sweep",
     "train": "toysup.training",
 }

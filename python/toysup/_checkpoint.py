@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from toysup._backend import backend
+from toysup._backends.choose import backend
+from toysup._backends.protocol import State
 from toysup._files.archive import (
     is_of,
     read_checkpoint,
@@ -24,7 +25,6 @@ from toysup._files.archive import (
 from toysup._files.paths import check_file
 from toysup._files.whole import Damaged, reason, unused
 from toysup._text.notes import log, warn
-from toysup._types import State
 from toysup.config import TrainConfig
 from toysup.config.train_config import as_float
 from toysup.errors import StoreError, short

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from toysup._backend import backend, load
+from toysup._backends.choose import backend, load
+from toysup._backends.protocol import Backend, RawRun
 from toysup._system.interrupt import Interrupt
 from toysup._system.memory import available, budget, machine, refuse_memory, share
 from toysup._system.processes import host, is_there, started, system
-from toysup._types import Backend, RawRun
 from toysup._version import __version__
 from toysup.config import TrainConfig
 from toysup.errors import BackendError, RunFailedError

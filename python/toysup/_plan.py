@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from toysup._backend import backend
+from toysup._backends.choose import backend
+from toysup._backends.protocol import HISTORY_TEST, RawRun
 from toysup._system.memory import available, budget
-from toysup._types import HISTORY_TEST, RawRun
 from toysup.config import TrainConfig
 
 __all__ = ["Plan", "PlanRow", "make_plan"]

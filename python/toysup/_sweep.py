@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toysup._backend import backend
+from toysup._backends.choose import backend
 from toysup._checkpoint import as_interval
 from toysup._executors import works_here
 from toysup._plan import Plan, make_plan

@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from toysup._backend import backend
+from toysup._backends.choose import backend
+from toysup._backends.protocol import Options, Poll, RawRun, State
 from toysup._checkpoint import pack, unpack
 from toysup._claims import Claims
 from toysup._executors import Failed, outcome, train_on
@@ -20,7 +21,6 @@ from toysup._system.interrupt import Interrupt
 from toysup._system.memory import budget
 from toysup._system.progress import Progress
 from toysup._text.notes import log, warn
-from toysup._types import Options, Poll, RawRun, State
 from toysup.config import TrainConfig
 from toysup.config.grid import Index
 from toysup.errors import RunFailedError, StoreError, short

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup import metrics
-from toysup._backend import backend
+from toysup._backends.choose import backend
+from toysup._backends.protocol import HISTORY, HISTORY_TEST, Array, Backend, Options, RawRun
 from toysup._checkpoint import Checkpoint, as_interval
 from toysup._files.archive import is_of, largest, read, read_config, read_meta, write
 from toysup._files.paths import as_path
@@ -28,7 +29,6 @@ from toysup._system.memory import budget, refuse_memory
 from toysup._system.processors import as_jobs
 from toysup._system.progress import Progress
 from toysup._text.notes import warn
-from toysup._types import HISTORY, HISTORY_TEST, Array, Backend, Options, RawRun
 from toysup._version import __version__
 from toysup.config import FIELDS, TrainConfig
 from toysup.config.advice import warn_of
@@ -109,7 +109,7 @@ class Run:
         """
         import xarray
 
-        from toysup._numpy import learning_rate
+        from toysup._backends.reference.model import learning_rate
 
         steps = self._arrays["history_step"]
         variables = {name: ("step", self._arrays[f"history_{name}"]) for name in HISTORY}

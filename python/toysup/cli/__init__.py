@@ -102,7 +102,7 @@ _USES: dict[str, tuple[str, ...]] = {
     "status": ("toysup._sweep", "xarray"),
     "merge": ("toysup._sweep",),
     "export": ("toysup._sweep", "xarray"),
-    "info": ("toysup._backend",),
+    "info": ("toysup._backends.choose",),
 }
 
 

@@ -116,7 +116,7 @@ def _plot_options(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
 
 def info(args: argparse.Namespace) -> int:
     """Versions, backend and machine."""
-    from toysup._versions import as_text, versions
+    from toysup._backends.versions import as_text, versions
 
     found = versions()
     if args.json:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup import metrics
-from toysup._numpy import Optimizer, learning_rate
+from toysup._backends.reference.model import Optimizer, learning_rate
 from toysup._result import SweepResult
 from toysup.config import TrainConfig
 from toysup.data import SparseBatch, sample

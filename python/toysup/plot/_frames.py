@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 
-from toysup._numpy import learning_rate
+from toysup._backends.reference.model import learning_rate
 from toysup.metrics import dimensionality
 from toysup.plot._course import Course, rows
 from toysup.plot._dimensionality import MAX_POINTS, scatter

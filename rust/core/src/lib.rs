@@ -1,6 +1,7 @@
 //! Training of the toy model x' = relu(W^T W x + b) on sparse examples: the numbers, without Python.
 //!
-//! The NumPy reference in `python/toysup/_numpy.py` defines what is right; this crate agrees with it.
+//! The NumPy reference in `python/toysup/_backends/reference/model.py` defines what is right; this
+//! crate agrees with it.
 
 // Tiles are small arrays that are indexed alike: ranges say it best.
 #![allow(clippy::needless_range_loop)]

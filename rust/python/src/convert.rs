@@ -19,7 +19,7 @@ pub struct Shape {
     pub n: usize,
 }
 
-/// A job as the dict that `toysup._rust` makes of a config.
+/// A job as the dict that `toysup._backends.native` makes of a config.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub struct PyJob<'py> {
@@ -55,7 +55,7 @@ pub struct PyJob<'py> {
     state: Option<Bound<'py, PyDict>>,
 }
 
-/// What `toysup._rust` says of a run before it begins.
+/// What `toysup._backends.native` says of a run before it begins.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub struct PyOutline {

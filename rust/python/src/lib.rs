@@ -7,7 +7,7 @@ mod state;
 
 use pyo3::prelude::*;
 
-/// Rust core of toysup; the package calls it by way of `toysup._rust`.
+/// Rust core of toysup; the package calls it by way of `toysup._backends.native`.
 #[pymodule]
 mod _native {
     use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-"""The Rust core behind the same door as the NumPy reference: see ``_types.Backend``."""
+"""The Rust core behind the same door as the NumPy reference: see ``protocol.Backend``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup import _native
-from toysup._floats import exact_floats
-from toysup._stream.start import Stopped, given_start
-from toysup._system.processors import ThreadWarning
-from toysup._types import (
+from toysup._backends.protocol import (
     CSR,
     HISTORY_TEST,
     Array,
@@ -26,6 +23,9 @@ from toysup._types import (
     State,
     failed_run,
 )
+from toysup._floats import exact_floats
+from toysup._stream.start import Stopped, given_start
+from toysup._system.processors import ThreadWarning
 from toysup._version import __version__
 from toysup.config import TrainConfig
 

@@ -18,7 +18,7 @@ _PACKAGES = ("numpy", "xarray", "matplotlib", "tqdm", "scipy", "pandas", "hypoth
 
 def versions() -> dict[str, str]:
     """Versions of toysup and of what it uses, the backend, and the machine."""
-    from toysup._backend import backend
+    from toysup._backends.choose import backend
 
     found = {"toysup": __version__}
     try:

@@ -20,11 +20,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 import numpy as np
 import numpy.typing as npt
 
-from toysup._floats import exact_floats, refuse_inexact
-from toysup._stream.start import Stopped, draw, given_start
-from toysup._stream.stream import cospi, initial_weights, repeated, sample
-from toysup._system.processors import ThreadWarning, no_thread
-from toysup._types import (
+from toysup._backends.protocol import (
     CSR,
     HISTORY,
     HISTORY_TEST,
@@ -36,6 +32,10 @@ from toysup._types import (
     State,
     failed_run,
 )
+from toysup._floats import exact_floats, refuse_inexact
+from toysup._stream.start import Stopped, draw, given_start
+from toysup._stream.stream import cospi, initial_weights, repeated, sample
+from toysup._system.processors import ThreadWarning, no_thread
 from toysup._version import __version__
 from toysup.config import TrainConfig
 from toysup.metrics import dimensionality
@@ -539,7 +539,7 @@ def train_many(
     poll: Poll,
     options: Options | None = None,
 ) -> None:
-    """Train every config in a pool of threads, longest first; see ``_types.Backend``."""
+    """Train every config in a pool of threads, longest first; see ``protocol.Backend``."""
     _check_blas(os.getpid())
     work = _Pool(configs, n_jobs, options or Options())
     try:

@@ -7,7 +7,7 @@ import os
 from functools import cache
 from typing import cast
 
-from toysup._types import Backend
+from toysup._backends.protocol import Backend
 from toysup._version import __version__
 from toysup.errors import BackendError, unknown
 
@@ -61,8 +61,8 @@ def load(choice: str) -> Backend:
             f"the Rust extension {_NATIVE} is of version {native.__version__}, "
             f"but toysup's Python files are of version {__version__}: install toysup again"
         )
-    return cast(Backend, importlib.import_module("toysup._rust"))
+    return cast(Backend, importlib.import_module("toysup._backends.native"))
 
 
 def _numpy() -> Backend:
-    return cast(Backend, importlib.import_module("toysup._numpy"))
+    return cast(Backend, importlib.import_module("toysup._backends.reference.model"))

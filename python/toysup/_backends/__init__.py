@@ -1,0 +1,1 @@
+"""The backends: what both promise, and which one is used."""

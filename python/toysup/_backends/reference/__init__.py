@@ -1,0 +1,1 @@
+"""The NumPy reference, which defines what is right."""
