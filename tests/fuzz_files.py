@@ -27,10 +27,10 @@ import atheris
 with atheris.instrument_imports(include=["toysup"]):
     import toysup
     from toysup import StoreError, TrainConfig, cli
-    from toysup._checkpoint import unpack
     from toysup._claims import Claims
     from toysup._files.archive import read_checkpoint, read_meta, verify
     from toysup._frame import to_csv
+    from toysup._run.checkpoint import unpack
     from toysup._running import Pulse, running
     from toysup.cli._fields import given_fields
     from toysup.cli._output import UsageError, complain

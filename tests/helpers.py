@@ -23,8 +23,8 @@ import numpy.typing as npt
 
 import toysup
 from toysup._backends.protocol import Backend, RawRun
+from toysup._run.train import Run
 from toysup.store import Store
-from toysup.training import Run
 
 Array = npt.NDArray[Any]
 Gradient = tuple[float, Array, Array]

@@ -29,12 +29,12 @@ import toysup
 from toysup import cli, paper
 from toysup._backends.protocol import Backend
 from toysup._backends.reference import model
+from toysup._run.train import Run
 from toysup.cli._arguments import field_help
 from toysup.cli._fields import given_fields, parse_field
 from toysup.cli._show import FIGURES
 from toysup.config import FIELDS, TrainConfig
 from toysup.config.train_config import _CHOICES
-from toysup.training import Run
 
 TINY = ("--n", "30", "--sparsity", "0.8", "--steps", "40", "--test-size", "50", "--record", "4")
 Cli = Callable[..., tuple[int, str, str]]

@@ -216,7 +216,8 @@ def test_stacks_and_arenas_of_threads_count(backend, limit):
 # What was admitted, and cannot be had all the same.
 SHORT = """
 import resource
-from toysup import train, training
+from toysup import train
+from toysup._run import train as training
 training.refuse_memory = lambda *_: None
 train(n=20, T=3, sparsity=0.8, steps=2, test_size=2)
 run = dict(n=1500, m=700, sparsity=0.99, T=20, steps=2, test_size=0, record=1)

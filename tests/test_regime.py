@@ -17,9 +17,9 @@ from scipy.sparse import csr_array
 import toysup
 from toysup import regime
 from toysup._backends.protocol import Backend
+from toysup._run.train import Run
 from toysup.data import SparseBatch
 from toysup.plot import _regime
-from toysup.training import Run
 
 Array = npt.NDArray[Any]
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from toysup._backends.versions import show_versions
     from toysup._plan import Plan
     from toysup._result import SweepResult
+    from toysup._run.train import Run, load_run, loss_and_grad, train
     from toysup._sweep import merge, open_sweep, plan, sweep
     from toysup.config import TrainConfig
     from toysup.errors import (
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
         SweepInterrupted,
         ToysupError,
     )
-    from toysup.training import Run, load_run, loss_and_grad, train
 
 __all__ = [
     "BackendError",
@@ -63,7 +63,7 @@ __all__ = [
 _HOME = {
     "BackendError": "toysup.errors",
     "Plan": "toysup._plan",
-    "Run": "toysup.training",
+    "Run": "toysup._run.train",
     "RunFailedError": "toysup.errors",
     "StoreError": "toysup.errors",
     "SweepInterrupted": "toysup.errors",
@@ -72,14 +72,14 @@ _HOME = {
     "ToysupError": "toysup.errors",
     "TrainConfig": "toysup.config",
     "backend_name": "toysup._backends.choose",
-    "load_run": "toysup.training",
-    "loss_and_grad": "toysup.training",
+    "load_run": "toysup._run.train",
+    "loss_and_grad": "toysup._run.train",
     "merge": "toysup._sweep",
     "open_sweep": "toysup._sweep",
     "plan": "toysup._sweep",
     "show_versions": "toysup._backends.versions",
     "sweep": "toysup._sweep",
-    "train": "toysup.training",
+    "train": "toysup._run.train",
 }
 _MODULES = ("data", "metrics", "paper", "plot", "regime")
 

@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 
 from toysup._backends.choose import backend, load
 from toysup._backends.protocol import Backend, RawRun
+from toysup._run.train import Run, from_raw
 from toysup._system.interrupt import Interrupt
 from toysup._system.memory import available, budget, machine, refuse_memory, share
 from toysup._system.processes import host, is_there, started, system
 from toysup._version import __version__
 from toysup.config import TrainConfig
 from toysup.errors import BackendError, RunFailedError
-from toysup.training import Run, from_raw
 
 __all__ = ["Caller", "Failed", "train_alone", "train_on", "works_here"]
 

@@ -16,10 +16,10 @@ import numpy as np
 from toysup._files.archive import largest, read_config, read_kept, read_meta, verify
 from toysup._files.whole import Damaged, read_document, replace_file
 from toysup._folder import STATE, make
+from toysup._run.train import Run, load_run
 from toysup._text.notes import log, warn
 from toysup.config import TrainConfig
 from toysup.errors import StoreError
-from toysup.training import Run, load_run
 
 if TYPE_CHECKING:
     from toysup.store import Store

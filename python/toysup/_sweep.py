@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from toysup._backends.choose import backend
-from toysup._checkpoint import as_interval
 from toysup._executors import works_here
 from toysup._plan import Plan, make_plan
 from toysup._result import SweepResult
+from toysup._run.checkpoint import as_interval
+from toysup._run.train import as_config, check_names
 from toysup._system.interrupt import end_scripts
 from toysup._system.memory import refuse_memory
 from toysup._system.processors import as_jobs
@@ -25,7 +26,6 @@ from toysup.config.grid import Grid, Index
 from toysup.config.train_config import as_int
 from toysup.errors import RunFailedError, SweepInterrupted, short, unknown
 from toysup.store import Store
-from toysup.training import as_config, check_names
 
 __all__ = ["merge", "open_sweep", "plan", "sweep"]
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from toysup._run.train import Run
 from toysup.config.train_config import as_float, as_int
 from toysup.data import SparseBatch, as_csr, sample
 from toysup.errors import short
-from toysup.training import Run
 
 __all__ = [
     "CLASSES",

@@ -52,11 +52,11 @@ from toysup._folder import (
     set_aside,
 )
 from toysup._merge import merge_stores
+from toysup._run.train import Run, load_run, read_summary
 from toysup._text.notes import warn
 from toysup.config import TrainConfig
 from toysup.config.grid import Grid
 from toysup.errors import StoreError
-from toysup.training import Run, load_run, read_summary
 
 __all__ = ["SCHEMA_VERSION", "Store"]
 

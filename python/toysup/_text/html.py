@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from toysup._result import SweepResult
-    from toysup.training import Run
+    from toysup._run.train import Run
 
 __all__ = ["run_html", "sweep_html"]
 

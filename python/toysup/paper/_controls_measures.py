@@ -13,12 +13,12 @@ import numpy.typing as npt
 from toysup import metrics
 from toysup._backends.reference.model import Optimizer, learning_rate
 from toysup._result import SweepResult
+from toysup._run.train import Run, loss_and_grad, train
 from toysup.config import TrainConfig
 from toysup.data import SparseBatch, sample
 from toysup.paper import figure3
 from toysup.paper._preset import Results
 from toysup.regime import example_loss, nearest_example
-from toysup.training import Run, loss_and_grad, train
 
 __all__ = [
     "DATA",

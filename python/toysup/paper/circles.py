@@ -33,11 +33,11 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._result import SweepResult
+from toysup._run.train import Run
 from toysup._text.table import Cell, Table
 from toysup.paper import figure3
 from toysup.paper._preset import Preset, Results
 from toysup.regime import polygon
-from toysup.training import Run
 
 __all__ = ["CIRCLES"]
 

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from toysup._result import SweepResult
+from toysup._run.train import Run
 from toysup._text.table import Cell, Table
 from toysup.paper import figure3
 from toysup.paper._preset import Preset, Results
-from toysup.training import Run
 
 __all__ = ["FIGURE1"]
 

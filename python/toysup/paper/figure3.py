@@ -32,10 +32,10 @@ import numpy as np
 
 from toysup import regime
 from toysup._result import SweepResult
+from toysup._run.train import Run
 from toysup._text.table import Cell, Table
 from toysup.paper import reference
 from toysup.paper._preset import Preset, Results
-from toysup.training import Run
 
 __all__ = ["FIGURE3", "PART", "best", "finished", "paper_T", "recipe"]
 

@@ -36,12 +36,12 @@ import numpy.typing as npt
 
 from toysup import metrics
 from toysup._result import SweepResult
+from toysup._run.train import Run
 from toysup._text.table import Cell, Table
 from toysup.config import TrainConfig
 from toysup.paper import figure3
 from toysup.paper._preset import Preset, Results
 from toysup.regime import example_loss
-from toysup.training import Run
 
 __all__ = ["REPEATS"]
 

@@ -19,10 +19,10 @@ import numpy.typing as npt
 from toysup import metrics
 from toysup._backends.choose import backend
 from toysup._backends.protocol import HISTORY, HISTORY_TEST, Array, Backend, Options, RawRun
-from toysup._checkpoint import Checkpoint, as_interval
 from toysup._files.archive import is_of, largest, read, read_config, read_meta, write
 from toysup._files.paths import as_path
 from toysup._files.whole import Damaged
+from toysup._run.checkpoint import Checkpoint, as_interval
 from toysup._stream.stream import repeated
 from toysup._system.interrupt import Interrupt
 from toysup._system.memory import budget, refuse_memory

@@ -1,0 +1,1 @@
+"""One run: trained, kept in a file, and continued."""
