@@ -20,6 +20,7 @@ from toysup._backends.protocol import Backend
 from toysup._run.train import Run
 from toysup.data import SparseBatch
 from toysup.plot import _regime
+from toysup.regime import _classify
 
 Array = npt.NDArray[Any]
 
@@ -158,7 +159,7 @@ def test_chunks_change_nothing_and_bound_memory(monkeypatch: pytest.MonkeyPatch)
         ]  # fmt: skip
 
     whole = everything()
-    monkeypatch.setattr(regime, "_BUDGET", 2**13)
+    monkeypatch.setattr(_classify, "_BUDGET", 2**13)
     tracemalloc.start()
     parts = everything()
     peak = tracemalloc.get_traced_memory()[1]
@@ -508,10 +509,10 @@ def test_what_is_no_run_or_did_not_end_well_is_refused() -> None:
 def test_examples_are_taken_in_any_order() -> None:
     X = toysup.data.sample(60, 30, 0.9, seed=1)
     rows = np.array([4, 4, 29, 0])
-    few = regime._take(X, rows)
+    few = _classify._take(X, rows)
     assert isinstance(few, SparseBatch)
     np.testing.assert_array_equal(few.toarray(), X.toarray()[rows])
-    assert len(regime._take(X, rows[:0])) == 0
+    assert len(_classify._take(X, rows[:0])) == 0
 
 
 # --- drawings ---

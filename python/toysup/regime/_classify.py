@@ -1,9 +1,4 @@
-"""What one run stores: single examples, whole or in part, clusters of them, features, or nothing.
-
-A loss over all examples cannot tell a model that remembers a few of them from one that knows a
-little of each. These measures look at every example on its own. The yardstick is what the biases
-alone would say, x' = f(b) for h = 0: an example is stored as far as its hidden vector does better.
-"""
+"""The measures of :mod:`toysup.regime`, which says what they are for."""
 
 from __future__ import annotations
 
