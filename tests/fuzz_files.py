@@ -27,17 +27,17 @@ import atheris
 with atheris.instrument_imports(include=["toysup"]):
     import toysup
     from toysup import StoreError, TrainConfig, cli
-    from toysup._claims import Claims
     from toysup._files.archive import read_checkpoint, read_meta, verify
     from toysup._frame import to_csv
     from toysup._run.checkpoint import unpack
-    from toysup._running import Pulse, running
+    from toysup._store.claims import Claims
+    from toysup._store.pulse import Pulse, running
+    from toysup._store.store import Store
     from toysup.cli._fields import given_fields
     from toysup.cli._output import UsageError, complain
     from toysup.cli._stores import _running_text
     from toysup.config.grid import Grid
     from toysup.errors import printable
-    from toysup.store import Store
 
 CONFIG = TrainConfig(n=6, m=2, T=3, sparsity=0.5, steps=3, test_size=4, record=2, snapshots=1)
 FOLDER = Path(tempfile.mkdtemp(prefix="toysup-fuzz-"))

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import toysup
 from toysup._backends.protocol import Backend, RawRun
 from toysup._run.train import Run
-from toysup.store import Store
+from toysup._store.store import Store
 
 Array = npt.NDArray[Any]
 Gradient = tuple[float, Array, Array]

@@ -22,10 +22,10 @@ import pytest
 
 from helpers import digest, interrupted_when, run_bits
 from toysup import SweepInterrupted, SweepResult, TrainConfig, cli, sweep, train
-from toysup._claims import Claims
-from toysup._running import Pulse, running
+from toysup._store.claims import Claims
+from toysup._store.pulse import Pulse, running
+from toysup._store.store import Store
 from toysup._work import Work
-from toysup.store import Store
 
 TINY = TrainConfig(n=16, m=2, T=4, sparsity=0.8, steps=20, test_size=20, record=3)
 RUNS = [TINY.replace(seed=seed) for seed in range(3)]
@@ -189,7 +189,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         real(self, config, ended)
 
     monkeypatch.setattr(Work, "_keep", keep)
-    monkeypatch.setattr("toysup._running._EVERY", 0.0)  # it is seen at once that one is waiting
+    monkeypatch.setattr("toysup._store.pulse._EVERY", 0.0)  # it is seen at once that one is waiting
     return seeds
 
 
@@ -381,7 +381,9 @@ def refuse(*_: Any, **__: Any) -> Any:
 
 
 @pytest.mark.parametrize("how", HOW)
-@pytest.mark.parametrize("what", ["toysup._claims.Claims._write", "toysup._running.replace_file"])
+@pytest.mark.parametrize(
+    "what", ["toysup._store.claims.Claims._write", "toysup._store.pulse.replace_file"]
+)
 def test_without_claims_every_run_is_trained(
     backend, tmp_path, monkeypatch, trained, caplog, what, how
 ):

@@ -27,8 +27,8 @@ from helpers import kept_state, run_bits
 from toysup import Run, StoreError, TrainConfig, cli, load_run, open_sweep, sweep, train
 from toysup._files.archive import read, read_checkpoint, read_meta, verify, write
 from toysup._files.whole import SCHEMA_VERSION, Damaged, read_document, write_document
+from toysup._store.store import Store
 from toysup.config.grid import Grid
-from toysup.store import Store
 
 CONFIG = TrainConfig(
     n=12, m=2, T=4, sparsity=0.7, steps=20, learning_rate=0.01, test_size=30, record=4, snapshots=1

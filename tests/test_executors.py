@@ -20,8 +20,8 @@ import toysup
 from helpers import run_bits
 from toysup import RunFailedError, SweepInterrupted, TrainConfig, _executors, open_sweep, sweep
 from toysup._executors import Failed, train_alone
+from toysup._store.store import Store
 from toysup._system import memory
-from toysup.store import Store
 
 CONFIG = TrainConfig(n=40, m=2, T=12, sparsity=0.85, steps=3000, test_size=40, record=5)
 AXES: dict[str, Any] = {"T": [12, 30], "m": [2, 7], "seed": [0, 1]}

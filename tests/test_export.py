@@ -22,10 +22,10 @@ import xarray
 import toysup
 from toysup import StoreError, SweepResult, TrainConfig, open_sweep, sweep
 from toysup._result import Cell
+from toysup._store.store import Store
 from toysup._system.extras import need
 from toysup.config import FIELDS
 from toysup.config.grid import Grid
-from toysup.store import Store
 
 SMALL = TrainConfig(n=16, m=2, T=4, sparsity=0.8, steps=20, test_size=20, record=3)
 GRIDS: dict[str, dict[str, Any]] = {

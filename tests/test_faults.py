@@ -20,8 +20,8 @@ import pytest
 from helpers import kept_state, run_bits
 from toysup import StoreError, TrainConfig, open_sweep, sweep, train
 from toysup._files import whole as files
+from toysup._store.store import Store
 from toysup.config.grid import Grid
-from toysup.store import Store
 
 SMALL = TrainConfig(n=12, m=2, T=4, sparsity=0.7, steps=10, test_size=20, record=3)
 OTHER = SMALL.replace(T=6)
@@ -343,7 +343,7 @@ def test_a_file_system_that_is_read_only(backend: object, disk: Path) -> None:
 
 UNPRIVILEGED = """
 import json, os, sys, numpy, xarray, toysup
-from toysup.store import Store
+from toysup._store.store import Store
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)

@@ -20,11 +20,11 @@ import toysup
 from toysup import StoreError, TrainConfig, cli
 from toysup._files.archive import write
 from toysup._files.whole import write_document
+from toysup._store.store import Store
 from toysup.cli._fields import given_fields
 from toysup.cli._output import UsageError
 from toysup.config import FIELDS
 from toysup.config.grid import MAX_CELLS
-from toysup.store import Store
 
 SMALL = TrainConfig(n=6, m=2, T=3, sparsity=0.5, steps=3, test_size=4, record=2)
 

@@ -34,10 +34,10 @@ from toysup import (
     train,
 )
 from toysup._backends.protocol import Options
-from toysup._running import Pulse, running
+from toysup._store.pulse import Pulse, running
+from toysup._store.store import Store
 from toysup._system import processes
 from toysup.config.grid import Grid
-from toysup.store import Store
 
 # About two seconds on either backend, with several states.
 LONG = {

@@ -27,7 +27,7 @@ import toysup
 from helpers import Tensor
 from toysup import StoreError, TrainConfig, paper
 from toysup._files.whole import Damaged
-from toysup.store import Store
+from toysup._store.store import Store
 
 TINY = {"n": 30, "m": 2, "sparsity": 0.85, "steps": 60, "test_size": 100, "record": 5}
 

@@ -35,8 +35,8 @@ from toysup import (
     train,
 )
 from toysup._files.whole import read_document, write_document
+from toysup._store.store import Store
 from toysup.config.grid import Grid
-from toysup.store import Store
 
 SMALL = TrainConfig(n=12, m=2, T=6, sparsity=0.7, steps=20, learning_rate=0.01, test_size=30)
 
@@ -398,10 +398,10 @@ class Processes:
         self.outcomes: dict[int, object] = {}
         self._turns = [threading.Semaphore(0) for _ in grids]
         self._back, self._mine, self._dead = threading.Semaphore(0), threading.local(), set[int]()
-        patch.setattr("toysup.store.locked", lambda path: contextlib.nullcontext())
+        patch.setattr("toysup._store.store.locked", lambda path: contextlib.nullcontext())
         for name in self.STEPS:
             patch.setattr(os, name, self._step(getattr(os, name)))
-        patch.setattr("toysup.store.read_document", self._step(read_document))
+        patch.setattr("toysup._store.store.read_document", self._step(read_document))
         self._threads = [
             threading.Thread(target=self._extend, args=(i, store, grid), daemon=True)
             for i, grid in enumerate(grids)
@@ -751,7 +751,7 @@ def test_a_store_in_which_no_run_can_be_written_says_so(store, monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks beside threads
 def test_a_lock_held_at_a_fork_is_free_in_the_child(store):
-    from toysup._folder import locked
+    from toysup._store.folder import locked
 
     with locked(store):
         child = os.fork()

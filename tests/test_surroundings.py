@@ -25,7 +25,7 @@ import pytest
 
 from helpers import digest, run_bits
 from toysup import RunFailedError, SweepInterrupted, TrainConfig, open_sweep, sweep, train
-from toysup._folder import locked
+from toysup._store.folder import locked
 
 pytestmark = pytest.mark.timeout(60)
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")

@@ -16,10 +16,10 @@ import numpy as np
 
 from toysup._files.paths import as_path
 from toysup._run.train import Run
+from toysup._store.store import SCHEMA_VERSION, Store
 from toysup.config import TrainConfig
 from toysup.config.grid import Axis, Grid, Index, labels_of, place_of, places_of, plain
 from toysup.errors import nearest, printable, short, unknown
-from toysup.store import SCHEMA_VERSION, Store
 
 if TYPE_CHECKING:
     import pandas

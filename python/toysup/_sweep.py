@@ -14,6 +14,7 @@ from toysup._plan import Plan, make_plan
 from toysup._result import SweepResult
 from toysup._run.checkpoint import as_interval
 from toysup._run.train import as_config, check_names
+from toysup._store.store import Store
 from toysup._system.interrupt import end_scripts
 from toysup._system.memory import refuse_memory
 from toysup._system.processors import as_jobs
@@ -25,7 +26,6 @@ from toysup.config.advice import warn_of
 from toysup.config.grid import Grid, Index
 from toysup.config.train_config import as_int
 from toysup.errors import RunFailedError, SweepInterrupted, short, unknown
-from toysup.store import Store
 
 __all__ = ["merge", "open_sweep", "plan", "sweep"]
 

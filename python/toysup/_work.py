@@ -10,13 +10,14 @@ from typing import Any
 
 from toysup._backends.choose import backend
 from toysup._backends.protocol import Options, Poll, RawRun, State
-from toysup._claims import Claims
 from toysup._executors import Failed, outcome, train_on
 from toysup._files.archive import Kept
 from toysup._result import Cell
 from toysup._run.checkpoint import pack, unpack
 from toysup._run.train import Run
-from toysup._running import Pulse
+from toysup._store.claims import Claims
+from toysup._store.pulse import Pulse
+from toysup._store.store import Store
 from toysup._stream.start import Stopped
 from toysup._system.interrupt import Interrupt
 from toysup._system.memory import budget
@@ -25,7 +26,6 @@ from toysup._text.notes import log, warn
 from toysup.config import TrainConfig
 from toysup.config.grid import Index
 from toysup.errors import RunFailedError, StoreError, short
-from toysup.store import Store
 
 __all__ = ["RETRY", "Work", "kept_of_others", "stored"]
 

@@ -168,8 +168,8 @@ def report_failures(result: SweepResult) -> int:
 
 def check_interrupt(result: SweepResult, store: str | os.PathLike[str] | None) -> None:
     if result.interrupted:
+        from toysup._store.store import Store
         from toysup._sweep import so_far
-        from toysup.store import Store
 
         then = "; the same command continues" if store else " and lost"
         raise Interrupted(so_far(result, Store(store) if store else None) + then)

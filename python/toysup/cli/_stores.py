@@ -45,7 +45,7 @@ def status(args: argparse.Namespace) -> int:
     """How far the sweeps in a folder are."""
     from toysup import open_sweep
     from toysup._result import STATUSES
-    from toysup._running import running
+    from toysup._store.pulse import running
 
     documents = []
     for store in stores_in(as_path("DIR", args.directory)):
@@ -82,7 +82,7 @@ def _by_T_and_m(result: SweepResult) -> dict[tuple[float, int], Counter[str]]:
 
 def _kept(result: SweepResult, store: Path) -> list[dict[str, Any]]:
     """How far the runs are that are not finished and have kept their state."""
-    from toysup.store import Store
+    from toysup._store.store import Store
 
     runs = zip(result.configs, result.statuses, strict=True)
     left = [config for config, status in runs if status not in ("ok", "diverged")]
@@ -135,7 +135,7 @@ def _status_text(document: dict[str, Any], cells: dict[tuple[float, int], Counte
 
 def _running_text(sweep: dict[str, Any]) -> str:
     """How far a sweep is that is at work."""
-    from toysup._running import LATE
+    from toysup._store.pulse import LATE
 
     left = sweep["seconds_left"]
     end = "" if left is None or not math.isfinite(left) else f", about {_duration(left)} left"

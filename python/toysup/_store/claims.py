@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 
 from toysup._files.whole import Damaged, opened, reason, temporary
-from toysup._folder import remove_leftovers
-from toysup._running import Pulse, lives
+from toysup._store.folder import remove_leftovers
+from toysup._store.pulse import Pulse, lives
 from toysup._text.notes import log
 
 __all__ = ["Claims"]

@@ -40,7 +40,8 @@ from toysup._files.archive import (
 )
 from toysup._files.paths import as_path, check_file, check_writable
 from toysup._files.whole import SCHEMA_VERSION, Damaged, read_document, reason, write_document
-from toysup._folder import (
+from toysup._run.train import Run, load_run, read_summary
+from toysup._store.folder import (
     EXTENSION,
     FOLDERS,
     STATE,
@@ -51,8 +52,7 @@ from toysup._folder import (
     remove_leftovers,
     set_aside,
 )
-from toysup._merge import merge_stores
-from toysup._run.train import Run, load_run, read_summary
+from toysup._store.merge import merge_stores
 from toysup._text.notes import warn
 from toysup.config import TrainConfig
 from toysup.config.grid import Grid

@@ -15,14 +15,14 @@ import numpy as np
 
 from toysup._files.archive import largest, read_config, read_kept, read_meta, verify
 from toysup._files.whole import Damaged, read_document, replace_file
-from toysup._folder import STATE, make
 from toysup._run.train import Run, load_run
+from toysup._store.folder import STATE, make
 from toysup._text.notes import log, warn
 from toysup.config import TrainConfig
 from toysup.errors import StoreError
 
 if TYPE_CHECKING:
-    from toysup.store import Store
+    from toysup._store.store import Store
 
 __all__ = ["merge_stores"]
 
@@ -32,7 +32,7 @@ _FAILURE = re.compile(r"([0-9a-f]{20})\.failed\.json")
 
 
 def merge_stores(target: Store, sources: Sequence[Store]) -> dict[str, int]:
-    """:meth:`toysup.store.Store.merge`."""
+    """:meth:`toysup._store.store.Store.merge`."""
     counts = {"copied": 0, "known": 0, "damaged": 0, "failed": 0}
     target.check_target()
     grids = [source.grid() for source in sources]
