@@ -28,11 +28,11 @@ with atheris.instrument_imports(include=["toysup"]):
     import toysup
     from toysup import StoreError, TrainConfig, cli
     from toysup._files.archive import read_checkpoint, read_meta, verify
-    from toysup._frame import to_csv
     from toysup._run.checkpoint import unpack
     from toysup._store.claims import Claims
     from toysup._store.pulse import Pulse, running
     from toysup._store.store import Store
+    from toysup._sweep.frame import to_csv
     from toysup.cli._fields import given_fields
     from toysup.cli._output import UsageError, complain
     from toysup.cli._stores import _running_text

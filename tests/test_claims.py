@@ -25,7 +25,7 @@ from toysup import SweepInterrupted, SweepResult, TrainConfig, cli, sweep, train
 from toysup._store.claims import Claims
 from toysup._store.pulse import Pulse, running
 from toysup._store.store import Store
-from toysup._work import Work
+from toysup._sweep.work import Work
 
 TINY = TrainConfig(n=16, m=2, T=4, sparsity=0.8, steps=20, test_size=20, record=3)
 RUNS = [TINY.replace(seed=seed) for seed in range(3)]
@@ -39,7 +39,7 @@ HOW: dict[str, Callable[[], Any]] = {
 CROWD = """
 import json, os, random, signal, sys, time
 import numpy, xarray, toysup
-from toysup._work import Work
+from toysup._sweep.work import Work
 
 store, children, kills, fields = json.loads(sys.argv[1])
 log = os.open(f"{store}.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)

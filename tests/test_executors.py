@@ -18,9 +18,10 @@ import pytest
 
 import toysup
 from helpers import run_bits
-from toysup import RunFailedError, SweepInterrupted, TrainConfig, _executors, open_sweep, sweep
-from toysup._executors import Failed, train_alone
+from toysup import RunFailedError, SweepInterrupted, TrainConfig, open_sweep, sweep
 from toysup._store.store import Store
+from toysup._sweep import executors
+from toysup._sweep.executors import Failed, train_alone
 from toysup._system import memory
 
 CONFIG = TrainConfig(n=40, m=2, T=12, sparsity=0.85, steps=3000, test_size=40, record=5)
@@ -154,9 +155,9 @@ def die(config: TrainConfig, *how: Any) -> Any:
 def test_a_pool_that_breaks_ends_the_sweep_and_a_new_one_continues(
     backend, serial, monkeypatch, tmp_path
 ):
-    from toysup import _executors
+    from toysup._sweep import executors
 
-    monkeypatch.setattr(_executors, "train_alone", die)
+    monkeypatch.setattr(executors, "train_alone", die)
     # The seed that kills comes last, in any order of equal lengths.
     with spawned(1) as executor, pytest.raises(RunFailedError, match=r"the executor broke .*new"):
         sweep(CONFIG, T=[30, 12], seed=range(2), executor=executor, store=tmp_path / "s")
@@ -170,14 +171,14 @@ def test_a_pool_that_breaks_ends_the_sweep_and_a_new_one_continues(
 
 
 def test_a_worker_that_raises_is_a_failed_run(backend, monkeypatch):
-    from toysup import _executors
+    from toysup._sweep import executors
 
     def raises(config: TrainConfig, *how: Any) -> Any:
         if config.seed == 1:
             raise ZeroDivisionError("in the worker")
         return train_alone(config, *how)
 
-    monkeypatch.setattr(_executors, "train_alone", raises)
+    monkeypatch.setattr(executors, "train_alone", raises)
     with concurrent.futures.ThreadPoolExecutor(2) as executor:
         with pytest.warns(RuntimeWarning, match="1 of 3 runs failed; .*: in the worker"):
             result = sweep(CONFIG, seed=range(3), executor=executor)
@@ -194,12 +195,12 @@ def test_an_executor_that_is_shut_is_refused(backend):
 
 
 def test_a_run_that_is_too_large_for_its_worker_fails_there(backend, monkeypatch):
-    from toysup import _executors
+    from toysup._sweep import executors
 
     def refuse(needed: int, what: str) -> None:
         raise MemoryError(f"{what} needs more than there is")
 
-    monkeypatch.setattr(_executors, "refuse_memory", refuse)
+    monkeypatch.setattr(executors, "refuse_memory", refuse)
     with (
         concurrent.futures.ThreadPoolExecutor(1) as executor,
         pytest.raises(RunFailedError, match="MemoryError: this run needs more") as caught,
@@ -291,7 +292,7 @@ def test_shards_on_one_store_need_no_merging(backend, serial, tmp_path):
 
 
 def test_shards_take_about_the_same_time() -> None:
-    from toysup._sweep import _part
+    from toysup._sweep.sweep import _part
     from toysup.config.grid import Grid
 
     grid = Grid.make(TrainConfig(), {"T": [100, 1000, 10_000], "m": [2, 4, 8], "seed": range(4)})
@@ -369,8 +370,8 @@ class Elsewhere(concurrent.futures.Executor):
 def test_only_what_fits_in_this_machine_is_with_its_workers(backend, monkeypatch):
     need = CONFIG.memory()
     monkeypatch.setattr(memory, "machine", lambda: 4 * need)  # of which runs have nine tenths
-    monkeypatch.setattr(_executors, "machine", lambda: int(3.4 * (need + _executors._PROCESS)))
-    monkeypatch.setattr(_executors, "_is_threads", lambda executor: type(executor) is Counting)
+    monkeypatch.setattr(executors, "machine", lambda: int(3.4 * (need + executors._PROCESS)))
+    monkeypatch.setattr(executors, "_is_threads", lambda executor: type(executor) is Counting)
     for kind in (Counting, Processes):
         with kind(4) as executor:
             result = sweep(CONFIG, seed=range(9), executor=executor)
@@ -393,7 +394,7 @@ def test_what_cannot_fit_is_refused_where_workers_are_here(backend, monkeypatch,
 
 def test_a_worker_drops_the_run_of_a_sweep_that_is_over(backend):
     how = (1, backend.name, toysup.__version__)
-    with _executors._calling() as caller:
+    with executors._calling() as caller:
         assert not caller.is_over()
         assert isinstance(train_alone(CONFIG, *how, caller), toysup.Run)
     assert caller.is_over() and not caller.is_dead()

@@ -21,8 +21,8 @@ import xarray
 
 import toysup
 from toysup import StoreError, SweepResult, TrainConfig, open_sweep, sweep
-from toysup._result import Cell
 from toysup._store.store import Store
+from toysup._sweep.result import Cell
 from toysup._system.extras import need
 from toysup.config import FIELDS
 from toysup.config.grid import Grid

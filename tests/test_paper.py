@@ -16,8 +16,8 @@ import pytest
 import toysup
 from toysup import paper
 from toysup._backends.protocol import Backend
-from toysup._result import SweepResult
-from toysup._sweep import sweep
+from toysup._sweep.result import SweepResult
+from toysup._sweep.sweep import sweep
 from toysup._text.table import Table
 from toysup.config.grid import plain
 from toysup.errors import StoreError

@@ -13,7 +13,7 @@ import pytest
 import toysup
 from toysup import data, metrics
 from toysup._backends.protocol import Backend
-from toysup._result import SweepResult
+from toysup._sweep.result import SweepResult
 from toysup.config import FIELDS
 from toysup.data import SparseBatch
 from toysup.paper import _controls_measures as measures

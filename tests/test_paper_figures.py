@@ -22,7 +22,7 @@ import toysup
 from helpers import of_their_T
 from toysup import plot
 from toysup._backends.protocol import Backend
-from toysup._result import SweepResult
+from toysup._sweep.result import SweepResult
 from toysup.paper import figure1, figure2, figure3, figure4, figure5, reference
 from toysup.paper._preset import Preset
 from toysup.plot._figure1 import figure1 as draw_figure1

@@ -16,7 +16,7 @@ import toysup
 from helpers import of_their_T
 from toysup import regime
 from toysup._backends.protocol import Backend
-from toysup._result import SweepResult
+from toysup._sweep.result import SweepResult
 from toysup.paper import figure3, middle
 from toysup.paper._preset import carry_out
 from toysup.paper.middle import MIDDLE

@@ -12,7 +12,7 @@ import pytest
 
 import toysup
 from toysup._backends.protocol import Backend
-from toysup._result import SweepResult
+from toysup._sweep.result import SweepResult
 from toysup.paper import circles, figure3, repeats
 from toysup.plot import _circles, _repeats
 from toysup.plot._save import figure_of

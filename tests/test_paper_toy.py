@@ -22,7 +22,7 @@ from matplotlib.colors import to_rgb
 import toysup
 from toysup import metrics, plot
 from toysup._backends.protocol import Backend
-from toysup._result import SweepResult
+from toysup._sweep.result import SweepResult
 from toysup.paper import _preset, toy_dimensions, toy_features, toy_phase
 from toysup.paper.toy_features import CLASSIC
 from toysup.plot._style import paint

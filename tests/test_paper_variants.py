@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import toysup
 from helpers import of_their_T
 from toysup._backends.protocol import Backend
-from toysup._result import SweepResult
+from toysup._sweep.result import SweepResult
 from toysup.paper import epochs, figure3, generalization, reduction, reference, weight_decay
 from toysup.paper._preset import Preset, carry_out
 from toysup.paper.reference import Reading

@@ -13,8 +13,9 @@ import pytest
 
 import toysup
 from helpers import after, interrupted_when
-from toysup import TrainConfig, _plan
-from toysup._plan import Plan, PlanRow, make_plan
+from toysup import TrainConfig
+from toysup._sweep import plan as _plan
+from toysup._sweep.plan import Plan, PlanRow, make_plan
 from toysup._system import memory as _memory
 
 Price = Callable[[TrainConfig, float], float]

@@ -508,7 +508,7 @@ def without_streams(folder: str) -> None:
 def test_nobody_need_hear_what_is_said(backend, tmp_path):
     said = heard(start(without_streams, str(tmp_path)))
     full = ["full"] if os.path.exists("/dev/full") else []
-    assert said == {"done": ["none", "closed", "text", "pipe", *full], "logged_by": "_work.py"}
+    assert said == {"done": ["none", "closed", "text", "pipe", *full], "logged_by": "work.py"}
 
 
 # ----------------------------------------------------------------------------------- event loops

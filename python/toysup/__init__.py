@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from toysup import data, metrics, paper, plot, regime
     from toysup._backends.choose import backend_name
     from toysup._backends.versions import show_versions
-    from toysup._plan import Plan
-    from toysup._result import SweepResult
     from toysup._run.train import Run, load_run, loss_and_grad, train
-    from toysup._sweep import merge, open_sweep, plan, sweep
+    from toysup._sweep.plan import Plan
+    from toysup._sweep.result import SweepResult
+    from toysup._sweep.sweep import merge, open_sweep, plan, sweep
     from toysup.config import TrainConfig
     from toysup.errors import (
         BackendError,
@@ -62,23 +62,23 @@ __all__ = [
 # Where each name lives: importing toysup alone loads nothing but this file.
 _HOME = {
     "BackendError": "toysup.errors",
-    "Plan": "toysup._plan",
+    "Plan": "toysup._sweep.plan",
     "Run": "toysup._run.train",
     "RunFailedError": "toysup.errors",
     "StoreError": "toysup.errors",
     "SweepInterrupted": "toysup.errors",
     "SurroundingsError": "toysup.errors",
-    "SweepResult": "toysup._result",
+    "SweepResult": "toysup._sweep.result",
     "ToysupError": "toysup.errors",
     "TrainConfig": "toysup.config",
     "backend_name": "toysup._backends.choose",
     "load_run": "toysup._run.train",
     "loss_and_grad": "toysup._run.train",
-    "merge": "toysup._sweep",
-    "open_sweep": "toysup._sweep",
-    "plan": "toysup._sweep",
+    "merge": "toysup._sweep.sweep",
+    "open_sweep": "toysup._sweep.sweep",
+    "plan": "toysup._sweep.sweep",
     "show_versions": "toysup._backends.versions",
-    "sweep": "toysup._sweep",
+    "sweep": "toysup._sweep.sweep",
     "train": "toysup._run.train",
 }
 _MODULES = ("data", "metrics", "paper", "plot", "regime")

@@ -7,8 +7,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from toysup._result import SweepResult
     from toysup._run.train import Run
+    from toysup._sweep.result import SweepResult
 
 __all__ = ["run_html", "sweep_html"]
 

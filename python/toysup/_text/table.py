@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toysup._files.whole import replace_file
-from toysup._frame import as_cell
+from toysup._sweep.frame import as_cell
 from toysup.config.grid import plain
 
 __all__ = ["Cell", "Table", "align"]

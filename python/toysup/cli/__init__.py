@@ -97,11 +97,11 @@ COMMANDS: dict[str, _Command] = {
 # What takes long to import and is needed anyway.
 _USES: dict[str, tuple[str, ...]] = {
     "reproduce": ("toysup.paper", "xarray", "matplotlib.figure"),
-    "sweep": ("toysup._sweep",),
-    "plot": ("toysup._sweep", "xarray", "matplotlib.figure"),
-    "status": ("toysup._sweep", "xarray"),
-    "merge": ("toysup._sweep",),
-    "export": ("toysup._sweep", "xarray"),
+    "sweep": ("toysup._sweep.sweep",),
+    "plot": ("toysup._sweep.sweep", "xarray", "matplotlib.figure"),
+    "status": ("toysup._sweep.sweep", "xarray"),
+    "merge": ("toysup._sweep.sweep",),
+    "export": ("toysup._sweep.sweep", "xarray"),
     "info": ("toysup._backends.choose",),
 }
 

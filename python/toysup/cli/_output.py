@@ -128,7 +128,7 @@ def complain(kind: str, text: object) -> None:
 
 def counts_of(result: SweepResult) -> dict[str, int]:
     """Number of runs of each status."""
-    from toysup._result import STATUSES
+    from toysup._sweep.result import STATUSES
 
     counts = Counter(result.statuses)
     return {status: counts[status] for status in STATUSES}
@@ -169,7 +169,7 @@ def report_failures(result: SweepResult) -> int:
 def check_interrupt(result: SweepResult, store: str | os.PathLike[str] | None) -> None:
     if result.interrupted:
         from toysup._store.store import Store
-        from toysup._sweep import so_far
+        from toysup._sweep.sweep import so_far
 
         then = "; the same command continues" if store else " and lost"
         raise Interrupted(so_far(result, Store(store) if store else None) + then)

@@ -44,8 +44,8 @@ def stores_in(folder: Path) -> list[Path]:
 def status(args: argparse.Namespace) -> int:
     """How far the sweeps in a folder are."""
     from toysup import open_sweep
-    from toysup._result import STATUSES
     from toysup._store.pulse import running
+    from toysup._sweep.result import STATUSES
 
     documents = []
     for store in stores_in(as_path("DIR", args.directory)):
@@ -178,7 +178,7 @@ def merge(args: argparse.Namespace) -> int:
 def export(args: argparse.Namespace) -> int:
     """Write the table of a store."""
     from toysup import open_sweep
-    from toysup._export import check_export
+    from toysup._sweep.export import check_export
 
     out = as_path("--out", args.out)
     check_export(out)

@@ -195,7 +195,7 @@ def _report(args: argparse.Namespace, result: SweepResult, fields: dict[str, Any
 
 def _rehearse(args: argparse.Namespace, fields: dict[str, Any]) -> None:
     """Make the report of a sweep of which nothing is done, rather than fail after hours."""
-    from toysup._result import Cell, SweepResult
+    from toysup._sweep.result import Cell, SweepResult
     from toysup.config.grid import Grid
 
     grid = Grid.make(None, fields).corner()

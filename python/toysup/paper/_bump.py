@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toysup._result import SweepResult
+from toysup._sweep.result import SweepResult
 from toysup._text.table import Cell, Table
 from toysup.paper import figure3
 from toysup.paper._preset import Preset, Results

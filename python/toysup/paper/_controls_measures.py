@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from toysup import metrics
 from toysup._backends.reference.model import Optimizer, learning_rate
-from toysup._result import SweepResult
 from toysup._run.train import Run, loss_and_grad, train
+from toysup._sweep.result import SweepResult
 from toysup.config import TrainConfig
 from toysup.data import SparseBatch, sample
 from toysup.paper import figure3

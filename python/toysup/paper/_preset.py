@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from toysup._files.paths import as_path, check_file
-from toysup._result import SweepResult
-from toysup._sweep import sweep
+from toysup._sweep.result import SweepResult
+from toysup._sweep.sweep import sweep
 from toysup._text.table import Cell, Table
 from toysup.config.grid import Grid, is_axis, legible
 from toysup.config.train_config import as_int

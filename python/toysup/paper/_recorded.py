@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toysup._files.whole import replace_file
-from toysup._result import VARIABLES
+from toysup._sweep.result import VARIABLES
 from toysup.errors import unknown
 from toysup.paper._preset import runs_table
 
 if TYPE_CHECKING:
     import xarray
 
-    from toysup._result import SweepResult
+    from toysup._sweep.result import SweepResult
 
 __all__ = ["record", "recorded", "recorded_names"]
 

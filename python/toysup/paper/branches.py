@@ -34,7 +34,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from toysup._result import SweepResult
+from toysup._sweep.result import SweepResult
 from toysup._text.table import Cell, Table
 from toysup.config.weights import as_weights
 from toysup.paper import figure3

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from toysup._result import SweepResult
+from toysup._sweep.result import SweepResult
 from toysup._text.table import Cell, Table
 from toysup.paper import figure3, reference
 from toysup.paper._preset import Preset, Results

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from toysup import regime
-from toysup._result import SweepResult
+from toysup._sweep.result import SweepResult
 from toysup._text.table import Cell, Table
 from toysup.paper import figure3
 from toysup.paper._preset import Preset, Results

@@ -28,7 +28,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from toysup._result import SweepResult
+from toysup._sweep.result import SweepResult
 from toysup._text.table import Cell, Table
 from toysup.paper import figure3, reference
 from toysup.paper._preset import Preset, Results

@@ -35,8 +35,8 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup import metrics
-from toysup._result import SweepResult
 from toysup._run.train import Run
+from toysup._sweep.result import SweepResult
 from toysup._text.table import Cell, Table
 from toysup.config import TrainConfig
 from toysup.paper import figure3

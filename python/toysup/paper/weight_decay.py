@@ -17,7 +17,7 @@ the paper's; there the bump is at T = 1,000, a feature in ten examples.
 
 from __future__ import annotations
 
-from toysup._result import SweepResult
+from toysup._sweep.result import SweepResult
 from toysup.paper import figure3
 from toysup.paper._bump import STAND_IN, curves
 

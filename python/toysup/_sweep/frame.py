@@ -12,7 +12,7 @@ from toysup.config.grid import legible
 if TYPE_CHECKING:
     import pandas
 
-    from toysup._result import Cell
+    from toysup._sweep.result import Cell
 
 __all__ = ["as_cell", "frame", "to_csv"]
 

@@ -198,7 +198,7 @@ class SweepResult:
         The columns are the same for all sweeps, so that tables can be put together. Pairs, arrays
         and weights are text; what counts something is an integer, also where some are missing.
         """
-        from toysup._frame import frame
+        from toysup._sweep.frame import frame
 
         cells = [self._cells[index] for index in self._grid.indices()]
         return frame(cells, list(VARIABLES))
@@ -225,7 +225,7 @@ class SweepResult:
         StoreError
             If it cannot be written.
         """
-        from toysup._export import export
+        from toysup._sweep.export import export
 
         return export(self, as_path("path", path))
 

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from toysup._backends.choose import backend
-from toysup._executors import works_here
-from toysup._plan import Plan, make_plan
-from toysup._result import SweepResult
 from toysup._run.checkpoint import as_interval
 from toysup._run.train import as_config, check_names
 from toysup._store.store import Store
+from toysup._sweep.executors import works_here
+from toysup._sweep.plan import Plan, make_plan
+from toysup._sweep.result import SweepResult
+from toysup._sweep.work import RETRY, Work, kept_of_others, stored
 from toysup._system.interrupt import end_scripts
 from toysup._system.memory import refuse_memory
 from toysup._system.processors import as_jobs
 from toysup._system.progress import check_shown
 from toysup._text.notes import warn
-from toysup._work import RETRY, Work, kept_of_others, stored
 from toysup.config import TrainConfig
 from toysup.config.advice import warn_of
 from toysup.config.grid import Grid, Index

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from toysup._files.paths import check_file
 from toysup._files.whole import reason, replace_file, temporary
-from toysup._frame import to_csv
+from toysup._sweep.frame import to_csv
 from toysup._system.extras import need
 from toysup.errors import StoreError
 
 if TYPE_CHECKING:
-    from toysup._result import SweepResult
+    from toysup._sweep.result import SweepResult
 
 __all__ = ["check_export", "export"]
 

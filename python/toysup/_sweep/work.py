@@ -10,15 +10,15 @@ from typing import Any
 
 from toysup._backends.choose import backend
 from toysup._backends.protocol import Options, Poll, RawRun, State
-from toysup._executors import Failed, outcome, train_on
 from toysup._files.archive import Kept
-from toysup._result import Cell
 from toysup._run.checkpoint import pack, unpack
 from toysup._run.train import Run
 from toysup._store.claims import Claims
 from toysup._store.pulse import Pulse
 from toysup._store.store import Store
 from toysup._stream.start import Stopped
+from toysup._sweep.executors import Failed, outcome, train_on
+from toysup._sweep.result import Cell
 from toysup._system.interrupt import Interrupt
 from toysup._system.memory import budget
 from toysup._system.progress import Progress

@@ -1,0 +1,1 @@
+"""Sweeps: planned, carried out, and what they give."""
