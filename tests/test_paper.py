@@ -21,7 +21,8 @@ from toysup._sweep.sweep import sweep
 from toysup._text.table import Table
 from toysup.config.grid import plain
 from toysup.errors import StoreError
-from toysup.paper import _preset, figure1, figure2, figure3, figure4, figure5, reference
+from toysup.paper import _preset, reference
+from toysup.paper.figures import figure1, figure2, figure3, figure4, figure5
 
 FIGURES = [figure1.FIGURE1, figure2.FIGURE2, figure3.FIGURE3, figure4.FIGURE4, figure5.FIGURE5]
 TINY = {"n": 60, "sparsity": 0.9, "steps": 60, "test_size": 80, "record": 4}

@@ -11,7 +11,7 @@ import pytest
 from toysup import paper
 from toysup._backends.protocol import Backend
 from toysup.paper import _preset
-from toysup.paper.branches import (
+from toysup.paper.questions.branches import (
     BRANCHES,
     RANDOM,
     SCANS,

@@ -16,9 +16,9 @@ from toysup._backends.protocol import Backend
 from toysup._sweep.result import SweepResult
 from toysup.config import FIELDS
 from toysup.data import SparseBatch
-from toysup.paper import _controls_measures as measures
-from toysup.paper import controls, figure3
-from toysup.plot import _controls
+from toysup.paper.controls import measures, page
+from toysup.paper.controls import verdicts as controls
+from toysup.paper.figures import figure3
 
 TINY: dict[str, Any] = {"n": 60, "sparsity": 0.9, "steps": 60, "test_size": 80, "record": 4}
 DIVERGING: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 1e30, "warmup": 0.0}
@@ -336,8 +336,8 @@ def test_without_any_run_there_is_nothing_to_see() -> None:
 
 def test_full_and_hollow_dots_of_a_scatter() -> None:
     x = np.array([0.1, 1.0, 2.0])
-    panel = _controls.Scatter("t", "x", "y", [(3.0, x, 1 - 0.1 * x, np.array([True, False, True]))])
-    figure = _controls.controls([_controls.Row("Q?", "A.", [panel])])
+    panel = page.Scatter("t", "x", "y", [(3.0, x, 1 - 0.1 * x, np.array([True, False, True]))])
+    figure = page.controls([page.Row("Q?", "A.", [panel])])
     faces = figure.axes[0].collections[0].get_facecolors()
     plt.close(figure)
     np.testing.assert_allclose(faces[:, 3], [0.8, 0.8, 0.8], atol=0.2)

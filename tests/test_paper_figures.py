@@ -23,8 +23,9 @@ from helpers import of_their_T
 from toysup import plot
 from toysup._backends.protocol import Backend
 from toysup._sweep.result import SweepResult
-from toysup.paper import figure1, figure2, figure3, figure4, figure5, reference
+from toysup.paper import reference
 from toysup.paper._preset import Preset
+from toysup.paper.figures import figure1, figure2, figure3, figure4, figure5
 from toysup.plot._figure1 import figure1 as draw_figure1
 from toysup.plot._figure2 import figure2 as draw_figure2
 from toysup.plot._figure4 import figure4 as draw_figure4

@@ -17,9 +17,10 @@ from helpers import of_their_T
 from toysup import regime
 from toysup._backends.protocol import Backend
 from toysup._sweep.result import SweepResult
-from toysup.paper import figure3, middle
 from toysup.paper._preset import carry_out
-from toysup.paper.middle import MIDDLE
+from toysup.paper.figures import figure3
+from toysup.paper.questions import middle
+from toysup.paper.questions.middle import MIDDLE
 from toysup.plot._save import figure_of
 
 TINY: dict[str, Any] = {"n": 60, "sparsity": 0.9, "steps": 60, "test_size": 80, "record": 4}

@@ -13,8 +13,8 @@ import pytest
 import toysup
 from toysup._backends.protocol import Backend
 from toysup._sweep.result import SweepResult
-from toysup.paper import circles, figure3, repeats
-from toysup.plot import _circles, _repeats
+from toysup.paper.figures import figure3
+from toysup.paper.questions import circles, circles_drawing, repeats, repeats_drawing
 from toysup.plot._save import figure_of
 
 TINY: dict[str, Any] = {"n": 60, "sparsity": 0.9, "steps": 60, "test_size": 80, "record": 4}
@@ -220,7 +220,9 @@ def test_repeats_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_map_leaves_out_what_is_missing() -> None:
     values = np.array([[np.nan, 0.1], [0.2, 0.3]])
-    panels = _repeats.repeated_map([10, 30], [1, 2], values, values, [["", "a"], ["b", "c"]], [])
+    panels = repeats_drawing.repeated_map(
+        [10, 30], [1, 2], values, values, [["", "a"], ["b", "c"]], []
+    )
     assert panels[0].collections[0].get_array().mask.tolist() == [[True, False], [False, False]]
     panels[0].figure.canvas.draw()
     plt.close(panels[0].figure)
@@ -299,8 +301,8 @@ def test_circles_drawing_and_words() -> None:
 
 def test_more_embeddings_than_there_is_room_for() -> None:
     counts = {kind: {5: 1} for kind in circles.KINDS}
-    one = _circles.Embedding(on_circles((5, 1.0)), (1.0,), "title", "note")
-    figure = _circles.circles(counts, [one] * 9, "heading")
+    one = circles_drawing.Embedding(on_circles((5, 1.0)), (1.0,), "title", "note")
+    figure = circles_drawing.circles(counts, [one] * 9, "heading")
     assert len(figure.axes) == 1 + 6
     plt.close(figure)
 

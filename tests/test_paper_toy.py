@@ -23,8 +23,9 @@ import toysup
 from toysup import metrics, plot
 from toysup._backends.protocol import Backend
 from toysup._sweep.result import SweepResult
-from toysup.paper import _preset, toy_dimensions, toy_features, toy_phase
-from toysup.paper.toy_features import CLASSIC
+from toysup.paper import _preset
+from toysup.paper.toy import toy_dimensions, toy_features, toy_phase
+from toysup.paper.toy.toy_features import CLASSIC
 from toysup.plot._style import paint
 from toysup.plot._toy_dimensions import POLYTOPES
 from toysup.plot._toy_features import SHARED, density, superposition

@@ -20,11 +20,13 @@ import toysup
 from helpers import of_their_T
 from toysup._backends.protocol import Backend
 from toysup._sweep.result import SweepResult
-from toysup.paper import epochs, figure3, generalization, reduction, reference, weight_decay
+from toysup.paper import reference
 from toysup.paper._preset import Preset, carry_out
+from toysup.paper.curves import epochs, generalization, reduction, weight_decay
+from toysup.paper.curves.generalization_drawing import collapse
+from toysup.paper.figures import figure3
 from toysup.paper.reference import Reading
 from toysup.plot._against import against
-from toysup.plot._collapse import collapse
 from toysup.plot._limits import LINEAR, squeeze, stretch
 
 TINY = {"n": 60, "sparsity": 0.9, "steps": 60, "learning_rate": 0.02, "test_size": 80, "record": 4}

@@ -28,7 +28,7 @@ from matplotlib.text import Text
 import toysup
 from toysup import plot
 from toysup.errors import StoreError
-from toysup.paper.toy_phase import expected_phase
+from toysup.paper.toy.toy_phase import expected_phase
 from toysup.plot._dimensionality import MAX_POINTS
 from toysup.plot._style import paint
 from toysup.plot._vectors import MAX_EXAMPLES

@@ -14,7 +14,7 @@ import pytest
 import toysup
 from toysup import TrainConfig, paper, plot
 from toysup.paper import _recorded, reference
-from toysup.paper.branches import RANDOM, STARTED, lowest, points
+from toysup.paper.questions.branches import RANDOM, STARTED, lowest, points
 
 SMALL: dict[str, Any] = {"n": 30, "m": 2, "sparsity": 0.8, "steps": 30, "test_size": 20}
 

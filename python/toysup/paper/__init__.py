@@ -13,23 +13,24 @@ from collections.abc import Sequence
 from toysup.errors import unknown
 from toysup.paper._preset import SCALES, Preset, Reproduction, carry_out
 from toysup.paper._recorded import recorded, recorded_names
-from toysup.paper.branches import BRANCHES
-from toysup.paper.circles import CIRCLES
-from toysup.paper.controls import CONTROLS
-from toysup.paper.epochs import EPOCHS
-from toysup.paper.figure1 import FIGURE1
-from toysup.paper.figure2 import FIGURE2
-from toysup.paper.figure3 import FIGURE3
-from toysup.paper.figure4 import FIGURE4
-from toysup.paper.figure5 import FIGURE5
-from toysup.paper.generalization import GENERALIZATION
-from toysup.paper.middle import MIDDLE
-from toysup.paper.reduction import REDUCTION
-from toysup.paper.repeats import REPEATS
-from toysup.paper.toy_dimensions import TOY_DIMENSIONS
-from toysup.paper.toy_features import TOY_FEATURES
-from toysup.paper.toy_phase import TOY_PHASE
-from toysup.paper.weight_decay import WEIGHT_DECAY
+from toysup.paper.controls.verdicts import CONTROLS
+from toysup.paper.curves.epochs import EPOCHS
+from toysup.paper.curves.generalization import GENERALIZATION
+from toysup.paper.curves.reduction import REDUCTION
+from toysup.paper.curves.weight_decay import WEIGHT_DECAY
+from toysup.paper.figures.figure1 import FIGURE1
+from toysup.paper.figures.figure2 import FIGURE2
+from toysup.paper.figures.figure3 import FIGURE3
+from toysup.paper.figures.figure4 import FIGURE4
+from toysup.paper.figures.figure5 import FIGURE5
+from toysup.paper.questions import branches as branches
+from toysup.paper.questions.branches import BRANCHES
+from toysup.paper.questions.circles import CIRCLES
+from toysup.paper.questions.middle import MIDDLE
+from toysup.paper.questions.repeats import REPEATS
+from toysup.paper.toy.toy_dimensions import TOY_DIMENSIONS
+from toysup.paper.toy.toy_features import TOY_FEATURES
+from toysup.paper.toy.toy_phase import TOY_PHASE
 
 __all__ = [
     "DEFAULT",

@@ -27,7 +27,7 @@ before training, because both grow with the length of the hidden vector; and a l
 has a lower loss on its few examples than on fresh ones, because its bias is their mean.
 
 Sources: T. Henighan et al. 2023, figure 3, for D = m / T; C. Olah's comment there for D*;
-:mod:`toysup.paper._controls_measures` for the linear optimum.
+:mod:`toysup.paper.controls.measures` for the linear optimum.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toysup._text.table import Cell, Table
-from toysup.paper import figure3
-from toysup.paper._controls_measures import (
+from toysup.paper._preset import Preset, Results
+from toysup.paper.controls.measures import (
     DATA,
     INIT,
     LINEAR,
@@ -59,10 +59,10 @@ from toysup.paper._controls_measures import (
     spearman,
     zero_loss,
 )
-from toysup.paper._preset import Preset, Results
+from toysup.paper.figures import figure3
 
 if TYPE_CHECKING:
-    from toysup.plot._controls import Panel, Scatter
+    from toysup.paper.controls.page import Panel, Scatter
 
 __all__ = ["CONTROLS"]
 
@@ -404,7 +404,7 @@ def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     f = measure(results)
     if f is None:
         return
-    from toysup.plot._controls import Row, controls
+    from toysup.paper.controls.page import Row, controls
 
     panels = (memory_panels(f), measure_panels(f), model_panels(f), seed_panels(f))
     rows = [Row(*row) for row in zip(QUESTIONS, answers(f), panels, strict=True)]
@@ -413,7 +413,7 @@ def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
 
 def memory_panels(f: Found) -> list[Panel | Scatter]:
     """Losses, those of single examples, and dimensionalities."""
-    from toysup.plot._controls import Line, Panel
+    from toysup.paper.controls.page import Line, Panel
 
     first: dict[float, Examples] = {T: of_T[0] for T, of_T in f.examples.items()}
     relu = f.results[RELU]
@@ -445,7 +445,7 @@ def memory_panels(f: Found) -> list[Panel | Scatter]:
 
 def measure_panels(f: Found) -> list[Panel | Scatter]:
     """D against loss, their ranks, and membership."""
-    from toysup.plot._controls import Line, Panel, Scatter
+    from toysup.paper.controls.page import Line, Panel, Scatter
 
     groups = []
     for T in f.places():
@@ -481,7 +481,7 @@ def measure_panels(f: Found) -> list[Panel | Scatter]:
 
 def model_panels(f: Found) -> list[Panel | Scatter]:
     """Train loss, test loss and shuffled examples."""
-    from toysup.plot._controls import Line, Panel
+    from toysup.paper.controls.page import Line, Panel
 
     curves = dict(model_curves(f))
     train = [
@@ -524,7 +524,7 @@ def model_panels(f: Found) -> list[Panel | Scatter]:
 
 def seed_panels(f: Found) -> list[Panel | Scatter]:
     """Test loss of all data sets, of all initialisations, and their spread."""
-    from toysup.plot._controls import Line, Panel
+    from toysup.paper.controls.page import Line, Panel
 
     data, init = (by_T(f.results[part], "test_loss") for part in (DATA, INIT))
     relu = f.results[RELU]

@@ -43,10 +43,10 @@ import numpy.typing as npt
 
 from toysup._text.table import Cell, Table
 from toysup.config import TrainConfig
-from toysup.paper import figure3
-from toysup.paper._bump import STAND_IN
 from toysup.paper._preset import Preset, Results
-from toysup.paper.weight_decay import DECAYS
+from toysup.paper.curves._bump import STAND_IN
+from toysup.paper.curves.weight_decay import DECAYS
+from toysup.paper.figures import figure3
 
 if TYPE_CHECKING:
     import xarray
@@ -241,8 +241,8 @@ def tables(results: Results, scale: str) -> list[Table]:
 
 def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """The curves of the weight decays; those of the sparsities against T and T (1 - S)."""
+    from toysup.paper.curves.generalization_drawing import collapse
     from toysup.plot._against import against
-    from toysup.plot._collapse import collapse
 
     if "ok" in results[PART].statuses:
         yield f"{PART}-decay", against(results[PART], VARIABLE, hue="weight_decay")

@@ -41,7 +41,7 @@ import numpy.typing as npt
 from toysup._sweep.result import SweepResult
 from toysup._text.table import Cell, Table
 from toysup.paper._preset import Preset, Results
-from toysup.paper.toy_features import CLASSIC
+from toysup.paper.toy.toy_features import CLASSIC
 
 if TYPE_CHECKING:
     from toysup import Run

@@ -16,8 +16,8 @@ from toysup._run.train import Run, loss_and_grad, train
 from toysup._sweep.result import SweepResult
 from toysup.config import TrainConfig
 from toysup.data import SparseBatch, sample
-from toysup.paper import figure3
 from toysup.paper._preset import Results
+from toysup.paper.figures import figure3
 from toysup.regime import example_loss, nearest_example
 
 __all__ = [

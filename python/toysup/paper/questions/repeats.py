@@ -39,8 +39,8 @@ from toysup._run.train import Run
 from toysup._sweep.result import SweepResult
 from toysup._text.table import Cell, Table
 from toysup.config import TrainConfig
-from toysup.paper import figure3
 from toysup.paper._preset import Preset, Results
+from toysup.paper.figures import figure3
 from toysup.regime import example_loss
 
 __all__ = ["REPEATS"]
@@ -326,8 +326,8 @@ def boundary_table(found: Sequence[Boundary]) -> Table:
 
 def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """The map and histories; then, of the T nearest to the comment's, vectors and both kinds."""
+    from toysup.paper.questions.repeats_drawing import Curve, repeated_histories, repeated_vectors
     from toysup.plot._evolution import evolution
-    from toysup.plot._repeats import Curve, repeated_histories, repeated_vectors
     from toysup.plot._style import label_T
 
     found = readings(results["repeats"])
@@ -352,7 +352,7 @@ def run_of(result: SweepResult, config: TrainConfig) -> Run:
 
 def draw_map(found: Sequence[Reading]) -> Any:
     """Dimensionality and loss over T and R, with the boundaries as lines."""
-    from toysup.plot._repeats import repeated_map
+    from toysup.paper.questions.repeats_drawing import repeated_map
 
     T = sorted({int(reading.config.T) for reading in found})
     R = sorted({reading.R for reading in found})

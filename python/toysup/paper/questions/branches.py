@@ -37,9 +37,9 @@ from typing import TYPE_CHECKING, Any
 from toysup._sweep.result import SweepResult
 from toysup._text.table import Cell, Table
 from toysup.config.weights import as_weights
-from toysup.paper import figure3
-from toysup.paper._bump import STAND_IN
 from toysup.paper._preset import Preset, Results
+from toysup.paper.curves._bump import STAND_IN
+from toysup.paper.figures import figure3
 
 if TYPE_CHECKING:
     import xarray
@@ -182,7 +182,7 @@ def tables(results: Results, scale: str) -> list[Table]:
 
 def drawings(results: Scans, scale: str) -> Iterator[tuple[str, Any]]:
     """Train and test loss of both branches against T; of recorded tables, too."""
-    from toysup.plot._branches import branches
+    from toysup.paper.questions.branches_drawing import branches
 
     found = points(results)
     if found:

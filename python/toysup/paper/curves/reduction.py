@@ -30,8 +30,9 @@ from typing import TYPE_CHECKING, Any
 
 from toysup._sweep.result import SweepResult
 from toysup._text.table import Cell, Table
-from toysup.paper import figure3, reference
+from toysup.paper import reference
 from toysup.paper._preset import Preset, Results
+from toysup.paper.figures import figure3
 from toysup.paper.reference import Reading
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def tables(results: Results, scale: str) -> list[Table]:
 
 def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """Test loss and norms against T for both, with the paper's test losses."""
-    from toysup.plot._reduction import reduction
+    from toysup.paper.curves.reduction_drawing import reduction
 
     if not any("ok" in result.statuses for result in results.values()):
         return

@@ -20,7 +20,7 @@ import numpy as np
 
 from toysup._text.table import Cell, Table
 from toysup.paper._preset import Preset, Results
-from toysup.paper.toy_features import CLASSIC, FAST, SLOW, runs_of
+from toysup.paper.toy.toy_features import CLASSIC, FAST, SLOW, runs_of
 
 __all__ = ["TOY_DIMENSIONS"]
 

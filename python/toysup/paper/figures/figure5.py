@@ -25,8 +25,9 @@ import numpy.typing as npt
 
 from toysup._sweep.result import SweepResult
 from toysup._text.table import Cell, Table
-from toysup.paper import figure3, reference
+from toysup.paper import reference
 from toysup.paper._preset import Preset, Results
+from toysup.paper.figures import figure3
 
 __all__ = ["FIGURE5", "Ridge", "ridge"]
 

@@ -35,8 +35,8 @@ import numpy.typing as npt
 from toysup._run.train import Run
 from toysup._sweep.result import SweepResult
 from toysup._text.table import Cell, Table
-from toysup.paper import figure3
 from toysup.paper._preset import Preset, Results
+from toysup.paper.figures import figure3
 from toysup.regime import polygon
 
 __all__ = ["CIRCLES"]
@@ -192,7 +192,7 @@ def best_of_data_sets(found: Sequence[Outcome]) -> list[Outcome]:
 
 def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """Shares of the outcomes against T, and the embeddings of one T."""
-    from toysup.plot._circles import Embedding, circles
+    from toysup.paper.questions.circles_drawing import Embedding, circles
 
     found = outcomes(results["circles"])
     if not found:

@@ -18,8 +18,8 @@ the paper's; there the bump is at T = 1,000, a feature in ten examples.
 from __future__ import annotations
 
 from toysup._sweep.result import SweepResult
-from toysup.paper import figure3
-from toysup.paper._bump import STAND_IN, curves
+from toysup.paper.curves._bump import STAND_IN, curves
+from toysup.paper.figures import figure3
 
 __all__ = ["DECAYS", "WEIGHT_DECAY"]
 

@@ -25,8 +25,9 @@ import numpy as np
 
 from toysup import regime
 from toysup._text.table import Cell, Table
-from toysup.paper import figure3, reference
+from toysup.paper import reference
 from toysup.paper._preset import Preset, Results
+from toysup.paper.figures import figure3
 
 __all__ = ["FIGURE2"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from toysup._sweep.result import SweepResult
 from toysup._text.table import Cell, Table
-from toysup.paper import figure3
 from toysup.paper._preset import Preset, Results
+from toysup.paper.figures import figure3
 
 __all__ = ["STAND_IN", "Bump", "bumps", "curves"]
 

@@ -24,8 +24,8 @@ import numpy as np
 from toysup._run.train import Run
 from toysup._sweep.result import SweepResult
 from toysup._text.table import Cell, Table
-from toysup.paper import figure3
 from toysup.paper._preset import Preset, Results
+from toysup.paper.figures import figure3
 
 __all__ = ["FIGURE1"]
 

@@ -1,0 +1,1 @@
+"""Controls of what the paper says, and their verdicts."""

@@ -1,0 +1,1 @@
+"""What moves the curve of the test loss."""

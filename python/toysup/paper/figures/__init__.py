@@ -1,0 +1,1 @@
+"""Figures 1 to 5 of the paper."""
