@@ -28,12 +28,12 @@ from PIL import Image
 import toysup
 from toysup.errors import StoreError
 from toysup.metrics import dimensionality
-from toysup.plot._animate import Film, _palette, animate
-from toysup.plot._course import open_course, rows
-from toysup.plot._evolution import MAX_LINES, evolution, spread
-from toysup.plot._frames import round_numbers, smooth_bound
-from toysup.plot._player import _WHOLE_EVERY
-from toysup.plot._vectors import MAX_EXAMPLES
+from toysup.plot._parts.vectors import MAX_EXAMPLES
+from toysup.plot._steps.animate import Film, _palette, animate
+from toysup.plot._steps.course import open_course, rows
+from toysup.plot._steps.evolution import MAX_LINES, evolution, spread
+from toysup.plot._steps.frames import round_numbers, smooth_bound
+from toysup.plot._steps.player import _WHOLE_EVERY
 
 SMALL = {"n": 60, "sparsity": 0.9, "steps": 60, "learning_rate": 0.03, "test_size": 200}
 LOW = {"dpi": 40, "max_frames": 6}

@@ -108,10 +108,12 @@ print(json.dumps({{name: [type(getattr(toysup, name)).__name__,
 
 def test_names_are_the_same_whichever_is_asked_for_first():
     # A submodule of the name of a function would take its place once it is imported.
+    package = Path(toysup.__file__).parent
+    paths = [path.relative_to(package).with_suffix("") for path in sorted(package.rglob("*.py"))]
     submodules = [
-        f"import toysup.{path.stem}"
-        for path in sorted(Path(toysup.__file__).parent.glob("*.py"))
-        if path.stem not in ("__init__", "__main__", "_rust")
+        f"import toysup.{'.'.join(path.parts)}"
+        for path in paths
+        if path.name not in ("__init__", "__main__", "native")
     ]
     one, other = (in_new_process(ORDERS.format(order=order)) for order in (NAMES, submodules))
     assert one == other

@@ -26,9 +26,9 @@ from toysup._sweep.result import SweepResult
 from toysup.paper import reference
 from toysup.paper._preset import Preset
 from toysup.paper.figures import figure1, figure2, figure3, figure4, figure5
-from toysup.plot._figure1 import figure1 as draw_figure1
-from toysup.plot._figure2 import figure2 as draw_figure2
-from toysup.plot._figure4 import figure4 as draw_figure4
+from toysup.plot._figures.figure1 import figure1 as draw_figure1
+from toysup.plot._figures.figure2 import figure2 as draw_figure2
+from toysup.plot._figures.figure4 import figure4 as draw_figure4
 
 TINY = {"n": 60, "sparsity": 0.9, "steps": 60, "learning_rate": 0.02, "test_size": 80, "record": 4}
 T = [3, 8, 40, math.inf]

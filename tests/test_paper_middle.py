@@ -21,7 +21,7 @@ from toysup.paper._preset import carry_out
 from toysup.paper.figures import figure3
 from toysup.paper.questions import middle
 from toysup.paper.questions.middle import MIDDLE
-from toysup.plot._save import figure_of
+from toysup.plot._parts.save import figure_of
 
 TINY: dict[str, Any] = {"n": 60, "sparsity": 0.9, "steps": 60, "test_size": 80, "record": 4}
 

@@ -15,7 +15,7 @@ from toysup._backends.protocol import Backend
 from toysup._sweep.result import SweepResult
 from toysup.paper.figures import figure3
 from toysup.paper.questions import circles, circles_drawing, repeats, repeats_drawing
-from toysup.plot._save import figure_of
+from toysup.plot._parts.save import figure_of
 
 TINY: dict[str, Any] = {"n": 60, "sparsity": 0.9, "steps": 60, "test_size": 80, "record": 4}
 

@@ -26,13 +26,13 @@ from toysup._sweep.result import SweepResult
 from toysup.paper import _preset
 from toysup.paper.toy import toy_dimensions, toy_features, toy_phase
 from toysup.paper.toy.toy_features import CLASSIC
-from toysup.plot._style import paint
-from toysup.plot._toy_dimensions import POLYTOPES
-from toysup.plot._toy_features import SHARED, density, superposition
-from toysup.plot._toy_features import toy_features as draw_features
-from toysup.plot._toy_features import toy_vectors as draw_vectors
-from toysup.plot._toy_phase import phase_of
-from toysup.plot._toy_phase import toy_phase as draw_phase
+from toysup.plot._figures.toy_dimensions import POLYTOPES
+from toysup.plot._figures.toy_features import SHARED, density, superposition
+from toysup.plot._figures.toy_features import toy_features as draw_features
+from toysup.plot._figures.toy_features import toy_vectors as draw_vectors
+from toysup.plot._figures.toy_phase import phase_of
+from toysup.plot._figures.toy_phase import toy_phase as draw_phase
+from toysup.plot._parts.style import paint
 
 PRESETS = (toy_features.TOY_FEATURES, toy_dimensions.TOY_DIMENSIONS, toy_phase.TOY_PHASE)
 QUICK = {**CLASSIC, "batch_size": 64, "steps": 40, "learning_rate": 0.03, "test_size": 50}

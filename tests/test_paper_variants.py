@@ -26,8 +26,8 @@ from toysup.paper.curves import epochs, generalization, reduction, weight_decay
 from toysup.paper.curves.generalization_drawing import collapse
 from toysup.paper.figures import figure3
 from toysup.paper.reference import Reading
-from toysup.plot._against import against
-from toysup.plot._limits import LINEAR, squeeze, stretch
+from toysup.plot._parts.limits import LINEAR, squeeze, stretch
+from toysup.plot._sweeps.against import against
 
 TINY = {"n": 60, "sparsity": 0.9, "steps": 60, "learning_rate": 0.02, "test_size": 80, "record": 4}
 ALL = (

@@ -29,9 +29,9 @@ import toysup
 from toysup import plot
 from toysup.errors import StoreError
 from toysup.paper.toy.toy_phase import expected_phase
-from toysup.plot._dimensionality import MAX_POINTS
-from toysup.plot._style import paint
-from toysup.plot._vectors import MAX_EXAMPLES
+from toysup.plot._parts.style import paint
+from toysup.plot._parts.vectors import MAX_EXAMPLES
+from toysup.plot._sweeps.dimensionality import MAX_POINTS
 
 T = [40, 3, 8, math.inf]
 SMALL = {"n": 40, "sparsity": 0.9, "steps": 30, "learning_rate": 0.03, "test_size": 200}

@@ -14,11 +14,11 @@ matplotlib.use("Agg")
 
 from matplotlib.figure import Figure
 
-from toysup.plot._limits import loss_limits
-from toysup.plot._source import nan_mean
-from toysup.plot._style import hue_colors, label_T, thousands
-from toysup.plot._t_axis import TAxis
-from toysup.plot._thin import outer_and_spread, top_and_quantiles
+from toysup.plot._parts.limits import loss_limits
+from toysup.plot._parts.source import nan_mean
+from toysup.plot._parts.style import hue_colors, label_T, thousands
+from toysup.plot._parts.t_axis import TAxis
+from toysup.plot._parts.thin import outer_and_spread, top_and_quantiles
 
 finite_T = st.integers(1, 10**9).map(float)
 several_T = st.lists(st.one_of(finite_T, st.just(math.inf)), min_size=1, max_size=25)

@@ -19,7 +19,7 @@ from toysup import regime
 from toysup._backends.protocol import Backend
 from toysup._run.train import Run
 from toysup.data import SparseBatch
-from toysup.plot import _regime
+from toysup.plot._sweeps import regime as _regime
 from toysup.regime import _classify
 
 Array = npt.NDArray[Any]

@@ -22,7 +22,7 @@ from helpers import Tensor, bits, run_bits
 from toysup import RunFailedError, SweepResult, TrainConfig, sweep, train
 from toysup._backends.protocol import failed_run
 from toysup.config.grid import Axis, Grid
-from toysup.plot._source import open_cells
+from toysup.plot._parts.source import open_cells
 
 SMALL = TrainConfig(n=12, m=2, T=6, sparsity=0.7, steps=20, learning_rate=0.01, test_size=30)
 VARIABLES = {

@@ -16,7 +16,7 @@ from toysup.cli._stores import stores_in
 from toysup.errors import unknown
 
 if TYPE_CHECKING:
-    from toysup.plot._source import UnchosenAxis
+    from toysup.plot._parts.source import UnchosenAxis
 
 __all__ = ["FIGURES", "info", "plot"]
 
@@ -33,10 +33,10 @@ def plot(args: argparse.Namespace) -> int:
     if figure not in FIGURES:
         raise ValueError(unknown("FIGURE", args.figure, FIGURES))
     from toysup import open_sweep, plot
-    from toysup.plot._animate import SUFFIXES
-    from toysup.plot._save import FORMATS
-    from toysup.plot._source import UnchosenAxis
-    from toysup.plot._style import for_files
+    from toysup.plot._parts.save import FORMATS
+    from toysup.plot._parts.source import UnchosenAxis
+    from toysup.plot._parts.style import for_files
+    from toysup.plot._steps.animate import SUFFIXES
 
     suffixes = SUFFIXES if figure == "animate" else FORMATS
     default = f"{figure}{'.gif' if figure == 'animate' else '.png'}"

@@ -185,8 +185,8 @@ def carry_out(
 ) -> Reproduction:
     """Train what the stores in ``out`` lack; then write tables and drawings there."""
     # What cannot be imported is better known before hours of training.
-    from toysup.plot._save import save
-    from toysup.plot._style import for_files
+    from toysup.plot._parts.save import save
+    from toysup.plot._parts.style import for_files
 
     began = time.perf_counter()
     out = as_path("out", out)

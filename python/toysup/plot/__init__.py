@@ -8,24 +8,24 @@ setting is changed, and :func:`save` writes what any of them returned.
 
 from __future__ import annotations
 
-from toysup.plot._against import against
-from toysup.plot._animate import animate
-from toysup.plot._dimensionality import dimensionality
-from toysup.plot._evolution import evolution
-from toysup.plot._figure1 import figure1
-from toysup.plot._figure2 import figure2
-from toysup.plot._figure3 import figure3
-from toysup.plot._figure4 import figure4
-from toysup.plot._heatmap import heatmap
-from toysup.plot._history import history
-from toysup.plot._norms import norms
-from toysup.plot._regime import regime
-from toysup.plot._save import save
-from toysup.plot._test_loss import test_loss
-from toysup.plot._toy_dimensions import toy_dimensions
-from toysup.plot._toy_features import toy_features, toy_vectors
-from toysup.plot._toy_phase import toy_phase
-from toysup.plot._vectors import vectors
+from toysup.plot._figures.figure1 import figure1
+from toysup.plot._figures.figure2 import figure2
+from toysup.plot._figures.figure3 import figure3
+from toysup.plot._figures.figure4 import figure4
+from toysup.plot._figures.toy_dimensions import toy_dimensions
+from toysup.plot._figures.toy_features import toy_features, toy_vectors
+from toysup.plot._figures.toy_phase import toy_phase
+from toysup.plot._parts.save import save
+from toysup.plot._parts.vectors import vectors
+from toysup.plot._steps.animate import animate
+from toysup.plot._steps.evolution import evolution
+from toysup.plot._steps.history import history
+from toysup.plot._sweeps.against import against
+from toysup.plot._sweeps.dimensionality import dimensionality
+from toysup.plot._sweeps.heatmap import heatmap
+from toysup.plot._sweeps.norms import norms
+from toysup.plot._sweeps.regime import regime
+from toysup.plot._sweeps.test_loss import test_loss
 
 __all__ = [
     "against",

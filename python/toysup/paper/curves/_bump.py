@@ -93,7 +93,7 @@ def curves(
 
     def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
         """A curve of test loss for each value."""
-        from toysup.plot._against import against
+        from toysup.plot._sweeps.against import against
 
         if "ok" in results[name].statuses:
             yield name, against(results[name], hue=axis)

@@ -242,7 +242,7 @@ def tables(results: Results, scale: str) -> list[Table]:
 def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """The curves of the weight decays; those of the sparsities against T and T (1 - S)."""
     from toysup.paper.curves.generalization_drawing import collapse
-    from toysup.plot._against import against
+    from toysup.plot._sweeps.against import against
 
     if "ok" in results[PART].statuses:
         yield f"{PART}-decay", against(results[PART], VARIABLE, hue="weight_decay")

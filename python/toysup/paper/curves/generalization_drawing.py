@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from toysup.plot._against import LABELS, against
-from toysup.plot._source import Floats, Source
-from toysup.plot._style import canvas, paint
+from toysup.plot._parts.source import Floats, Source
+from toysup.plot._parts.style import canvas, paint
+from toysup.plot._sweeps.against import LABELS, against
 
 __all__ = ["collapse"]
 

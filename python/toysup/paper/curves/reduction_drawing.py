@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from toysup.plot._against import against
-from toysup.plot._limits import scale_loss
-from toysup.plot._source import Source, open_cells
-from toysup.plot._style import canvas
-from toysup.plot._test_loss import test_loss
+from toysup.plot._parts.limits import scale_loss
+from toysup.plot._parts.source import Source, open_cells
+from toysup.plot._parts.style import canvas
+from toysup.plot._sweeps.against import against
+from toysup.plot._sweeps.test_loss import test_loss
 
 __all__ = ["reduction"]
 

@@ -77,7 +77,7 @@ def tables(results: Results, scale: str) -> list[Table]:
 
 def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """The features beside the hidden vectors of fresh examples."""
-    from toysup.plot._figure1 import figure1
+    from toysup.plot._figures.figure1 import figure1
 
     for run in chosen(results[figure3.PART])[:1]:
         yield "figure1", figure1(run, examples=EXAMPLES[scale])

@@ -60,7 +60,7 @@ def tables(results: Results, scale: str) -> list[Table]:
 
 def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """Features above examples for each T."""
-    from toysup.plot._figure2 import figure2
+    from toysup.plot._figures.figure2 import figure2
 
     result = results[figure3.PART]
     if figure3.finished(result):

@@ -57,7 +57,7 @@ def _longest(V: npt.NDArray[Any]) -> float:
 
 def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """The vectors at one scale above the norms."""
-    from toysup.plot._figure4 import figure4
+    from toysup.plot._figures.figure4 import figure4
 
     result = results[figure3.PART]
     if figure3.finished(result):

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from toysup.plot._curves import line_at
-from toysup.plot._limits import mark_beyond
-from toysup.plot._style import canvas, paint
-from toysup.plot._t_axis import TAxis
+from toysup.plot._parts.curves import line_at
+from toysup.plot._parts.limits import mark_beyond
+from toysup.plot._parts.style import canvas, paint
+from toysup.plot._parts.t_axis import TAxis
 
 __all__ = ["branches"]
 

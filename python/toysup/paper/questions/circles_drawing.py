@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch
 
-from toysup.plot._source import Floats
-from toysup.plot._style import paint, whole_figure
-from toysup.plot._vectors import draw_panel
+from toysup.plot._parts.source import Floats
+from toysup.plot._parts.style import paint, whole_figure
+from toysup.plot._parts.vectors import draw_panel
 
 __all__ = ["Embedding", "circles"]
 

@@ -107,7 +107,7 @@ def middle_T(found: dict[float, list[regime.Regime]]) -> float:
 
 def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """The shares of the classes against T, and the run of one T."""
-    from toysup.plot import _regime
+    from toysup.plot._sweeps import regime as _regime
 
     result = results[figure3.PART]
     found = regimes(result)

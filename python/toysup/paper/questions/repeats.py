@@ -327,8 +327,8 @@ def boundary_table(found: Sequence[Boundary]) -> Table:
 def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """The map and histories; then, of the T nearest to the comment's, vectors and both kinds."""
     from toysup.paper.questions.repeats_drawing import Curve, repeated_histories, repeated_vectors
-    from toysup.plot._evolution import evolution
-    from toysup.plot._style import label_T
+    from toysup.plot._parts.style import label_T
+    from toysup.plot._steps.evolution import evolution
 
     found = readings(results["repeats"])
     if not found:

@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from toysup.plot._history import step_axis
-from toysup.plot._source import Floats
-from toysup.plot._style import MARKERS, canvas, hue_colors, label_T, paint, thousands
-from toysup.plot._vectors import draw_panel
+from toysup.plot._parts.source import Floats
+from toysup.plot._parts.style import MARKERS, canvas, hue_colors, label_T, paint, thousands
+from toysup.plot._parts.vectors import draw_panel
+from toysup.plot._steps.history import step_axis
 
 if TYPE_CHECKING:
     from toysup import Run

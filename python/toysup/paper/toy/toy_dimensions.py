@@ -51,7 +51,7 @@ _STICKY = 0.05
 
 def tables(results: Results, scale: str) -> list[Table]:
     """D* at each density, and how many features lie in antipodal pairs."""
-    from toysup.plot._toy_features import density
+    from toysup.plot._figures.toy_features import density
 
     rows: list[tuple[Cell, ...]] = []
     for run in runs_of(results[NAME]):
@@ -74,7 +74,7 @@ def tables(results: Results, scale: str) -> list[Table]:
 
 def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """D* and the dimensionalities against 1 / (1 - S)."""
-    from toysup.plot._toy_dimensions import toy_dimensions
+    from toysup.plot._figures.toy_dimensions import toy_dimensions
 
     yield NAME, toy_dimensions(results[NAME])
 

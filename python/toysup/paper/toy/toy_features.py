@@ -63,7 +63,7 @@ def scale(model: dict[str, Any], speed: dict[str, Any]) -> dict[str, dict[str, A
 
 def runs_of(result: SweepResult) -> list[Run]:
     """The finished run of lowest test loss at each sparsity, dense to sparse."""
-    from toysup.plot._toy_features import open_fresh, runs_by_density
+    from toysup.plot._figures.toy_features import open_fresh, runs_by_density
 
     return runs_by_density(open_fresh(result))
 
@@ -74,7 +74,7 @@ def tables(results: Results, scale: str) -> list[Table]:
 
 
 def _features_table(result: SweepResult) -> Table:
-    from toysup.plot._toy_features import density, superposition
+    from toysup.plot._figures.toy_features import density, superposition
 
     rows: list[tuple[Cell, ...]] = []
     for run in runs_of(result):
@@ -95,7 +95,7 @@ def _features_table(result: SweepResult) -> Table:
 
 
 def _vectors_table(result: SweepResult) -> Table:
-    from toysup.plot._toy_features import density
+    from toysup.plot._figures.toy_features import density
 
     rows: list[tuple[Cell, ...]] = []
     for run in runs_of(result):
@@ -128,7 +128,7 @@ def angles(run: Run) -> list[float]:
 
 def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """W^T W, b and the lengths at each density; and the five features in the plane."""
-    from toysup.plot._toy_features import toy_features, toy_vectors
+    from toysup.plot._figures.toy_features import toy_features, toy_vectors
 
     yield "toy-features", toy_features(results["toy-features"])
     yield "toy-vectors", toy_vectors(results["toy-vectors"])

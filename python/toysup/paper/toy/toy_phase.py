@@ -144,7 +144,7 @@ class Outcome:
 
 def outcomes(result: SweepResult) -> list[Outcome]:
     """What became of the last feature, for every cell of the map."""
-    from toysup.plot._toy_features import density, open_fresh
+    from toysup.plot._figures.toy_features import density, open_fresh
 
     cells = open_fresh(result)
     found = []
@@ -157,7 +157,7 @@ def outcomes(result: SweepResult) -> list[Outcome]:
 
 
 def _outcome(importance: float, density: float, run: Run) -> Outcome:
-    from toysup.plot._toy_phase import measure, phase_of
+    from toysup.plot._figures.toy_phase import measure, phase_of
 
     phase, (square, shared) = phase_of(run), measure(run.W)
     losses = expected_losses(importance, density, run.config.n)
@@ -216,7 +216,7 @@ def _map(name: str, heading: str, cells: list[tuple[Outcome, Cell]]) -> Table:
 
 def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """The trained and the expected phase diagram of each model."""
-    from toysup.plot._toy_phase import toy_phase
+    from toysup.plot._figures.toy_phase import toy_phase
 
     for part, result in results.items():
         theory = functools.partial(expected_phase, n=result.configs[0].n)

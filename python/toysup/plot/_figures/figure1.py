@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from toysup import metrics
 from toysup.config.train_config import as_int
 from toysup.data import sample
-from toysup.plot._source import Floats, Source, open_cells
-from toysup.plot._style import canvas, label_T, paint
-from toysup.plot._vectors import draw_panel, require_plane
+from toysup.plot._parts.source import Floats, Source, open_cells
+from toysup.plot._parts.style import canvas, label_T, paint
+from toysup.plot._parts.vectors import draw_panel, require_plane
 
 __all__ = ["figure1"]
 

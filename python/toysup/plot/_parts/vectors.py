@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 
-from toysup.plot._source import Cells, Floats, Source, open_cells
-from toysup.plot._style import KINDS, canvas, label_T, paint
-from toysup.plot._thin import outer_and_spread
+from toysup.plot._parts.source import Cells, Floats, Source, open_cells
+from toysup.plot._parts.style import KINDS, canvas, label_T, paint
+from toysup.plot._parts.thin import outer_and_spread
 
 __all__ = ["vectors"]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from toysup.plot._curves import curve, line_at
-from toysup.plot._source import Cells, Source, open_cells
-from toysup.plot._style import canvas, paint
-from toysup.plot._t_axis import TAxis
+from toysup.plot._parts.curves import curve, line_at
+from toysup.plot._parts.source import Cells, Source, open_cells
+from toysup.plot._parts.style import canvas, paint
+from toysup.plot._parts.t_axis import TAxis
 
 __all__ = ["norms"]
 

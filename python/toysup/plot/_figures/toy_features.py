@@ -13,9 +13,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
 from toysup import metrics
-from toysup.plot._source import Cells, Floats, Source, open_cells
-from toysup.plot._style import canvas, hue_colors, paint
-from toysup.plot._thin import Places
+from toysup.plot._parts.source import Cells, Floats, Source, open_cells
+from toysup.plot._parts.style import canvas, hue_colors, paint
+from toysup.plot._parts.thin import Places
 
 if TYPE_CHECKING:
     from toysup import Run

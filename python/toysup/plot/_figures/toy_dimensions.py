@@ -9,9 +9,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from toysup.plot._source import Source
-from toysup.plot._style import canvas, paint
-from toysup.plot._toy_features import density, finished_runs
+from toysup.plot._figures.toy_features import density, finished_runs
+from toysup.plot._parts.source import Source
+from toysup.plot._parts.style import canvas, paint
 
 __all__ = ["POLYTOPES", "toy_dimensions"]
 

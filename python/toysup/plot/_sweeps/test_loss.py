@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.path import Path
 
-from toysup.plot._curves import curve, hue_legend, hues, line_at
-from toysup.plot._limits import MAX_BEYOND, loss_limits, mark_beyond, scale_loss
-from toysup.plot._source import Cells, Source, open_cells
-from toysup.plot._style import canvas, paint
-from toysup.plot._t_axis import TAxis
+from toysup.plot._parts.curves import curve, hue_legend, hues, line_at
+from toysup.plot._parts.limits import MAX_BEYOND, loss_limits, mark_beyond, scale_loss
+from toysup.plot._parts.source import Cells, Source, open_cells
+from toysup.plot._parts.style import canvas, paint
+from toysup.plot._parts.t_axis import TAxis
 
 __all__ = ["test_loss"]
 

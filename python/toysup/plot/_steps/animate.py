@@ -24,11 +24,11 @@ from toysup._files.whole import replace_file
 from toysup._system.extras import need
 from toysup.config.train_config import as_float, as_int
 from toysup.errors import StoreError, short, unknown
-from toysup.plot._course import Course, open_course
-from toysup.plot._frames import Losses, Part, Plane, Scene, Strip, flat_strips
-from toysup.plot._player import player
-from toysup.plot._source import Source
-from toysup.plot._style import KINDS, RC, label_T, paint
+from toysup.plot._parts.source import Source
+from toysup.plot._parts.style import KINDS, RC, label_T, paint
+from toysup.plot._steps.course import Course, open_course
+from toysup.plot._steps.frames import Losses, Part, Plane, Scene, Strip, flat_strips
+from toysup.plot._steps.player import player
 
 if TYPE_CHECKING:
     from PIL.Image import Image

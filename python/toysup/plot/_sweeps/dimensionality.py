@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from toysup.plot._source import Cells, Floats, Source, open_cells
-from toysup.plot._style import canvas, paint
-from toysup.plot._t_axis import TAxis
-from toysup.plot._thin import top_and_quantiles
+from toysup.plot._parts.source import Cells, Floats, Source, open_cells
+from toysup.plot._parts.style import canvas, paint
+from toysup.plot._parts.t_axis import TAxis
+from toysup.plot._parts.thin import top_and_quantiles
 
 __all__ = ["dimensionality"]
 

@@ -14,13 +14,13 @@ from matplotlib.patheffects import withStroke
 
 from toysup._backends.reference.model import learning_rate
 from toysup.metrics import dimensionality
-from toysup.plot._course import Course, rows
-from toysup.plot._dimensionality import MAX_POINTS, scatter
-from toysup.plot._evolution import draw_losses
-from toysup.plot._source import Floats
-from toysup.plot._style import KINDS, paint
-from toysup.plot._thin import outer_and_spread, top_and_quantiles
-from toysup.plot._vectors import MAX_EXAMPLES, inks, shades
+from toysup.plot._parts.source import Floats
+from toysup.plot._parts.style import KINDS, paint
+from toysup.plot._parts.thin import outer_and_spread, top_and_quantiles
+from toysup.plot._parts.vectors import MAX_EXAMPLES, inks, shades
+from toysup.plot._steps.course import Course, rows
+from toysup.plot._steps.evolution import draw_losses
+from toysup.plot._sweeps.dimensionality import MAX_POINTS, scatter
 
 __all__ = ["Losses", "Part", "Plane", "Scene", "Strip", "flat_strips"]
 

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.patches import Rectangle
 
-from toysup.plot._source import Floats, Source, open_cells
-from toysup.plot._style import VARIABLES, canvas, paint, thousands
+from toysup.plot._parts.source import Floats, Source, open_cells
+from toysup.plot._parts.style import VARIABLES, canvas, paint, thousands
 
 __all__ = ["heatmap"]
 

@@ -15,9 +15,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from toysup.config import TrainConfig
 from toysup.errors import unknown
-from toysup.plot._curves import line_at, thinned
-from toysup.plot._source import Cells, Source, open_cells
-from toysup.plot._style import VARIABLES, canvas, hue_colors, label_T, paint, thousands
+from toysup.plot._parts.curves import line_at, thinned
+from toysup.plot._parts.source import Cells, Source, open_cells
+from toysup.plot._parts.style import VARIABLES, canvas, hue_colors, label_T, paint, thousands
 
 __all__ = ["history", "loss_axis", "step_axis"]
 

@@ -13,9 +13,9 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from toysup import regime as measures
 from toysup._run.train import Run
-from toysup.plot._limits import mark_beyond
-from toysup.plot._source import Floats, Source, nan_mean, open_cells
-from toysup.plot._style import canvas, label_T, paint, thousands
+from toysup.plot._parts.limits import mark_beyond
+from toysup.plot._parts.source import Floats, Source, nan_mean, open_cells
+from toysup.plot._parts.style import canvas, label_T, paint, thousands
 from toysup.regime import CLASSES, Regime
 
 __all__ = ["regime", "regimes"]

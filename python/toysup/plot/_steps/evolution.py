@@ -14,12 +14,12 @@ from matplotlib.lines import Line2D
 
 from toysup.config.train_config import as_int
 from toysup.errors import short, unknown
-from toysup.plot._course import Course, open_course
-from toysup.plot._curves import line_at
-from toysup.plot._history import loss_axis, step_axis
-from toysup.plot._source import Floats, Source
-from toysup.plot._style import KINDS, MARKERS, VARIABLES, canvas, label_T, paint
-from toysup.plot._thin import outer_and_spread
+from toysup.plot._parts.curves import line_at
+from toysup.plot._parts.source import Floats, Source
+from toysup.plot._parts.style import KINDS, MARKERS, VARIABLES, canvas, label_T, paint
+from toysup.plot._parts.thin import outer_and_spread
+from toysup.plot._steps.course import Course, open_course
+from toysup.plot._steps.history import loss_axis, step_axis
 
 __all__ = ["draw_losses", "evolution"]
 

@@ -10,13 +10,13 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from toysup.plot._curves import hues
-from toysup.plot._dimensionality import add_legend, draw_strips
-from toysup.plot._source import Cells, Source, open_cells
-from toysup.plot._style import paint, whole_figure
-from toysup.plot._t_axis import TAxis
-from toysup.plot._test_loss import draw_losses
-from toysup.plot._vectors import draw_columns, nearest_places, require_plane
+from toysup.plot._parts.curves import hues
+from toysup.plot._parts.source import Cells, Source, open_cells
+from toysup.plot._parts.style import paint, whole_figure
+from toysup.plot._parts.t_axis import TAxis
+from toysup.plot._parts.vectors import draw_columns, nearest_places, require_plane
+from toysup.plot._sweeps.dimensionality import add_legend, draw_strips
+from toysup.plot._sweeps.test_loss import draw_losses
 
 __all__ = ["figure3"]
 

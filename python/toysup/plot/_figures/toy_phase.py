@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from toysup.plot._source import Cells, Floats, Source
-from toysup.plot._style import canvas, paint
-from toysup.plot._toy_features import SHARED, density, open_fresh, superposition
+from toysup.plot._figures.toy_features import SHARED, density, open_fresh, superposition
+from toysup.plot._parts.source import Cells, Floats, Source
+from toysup.plot._parts.style import canvas, paint
 
 if TYPE_CHECKING:
     from toysup import Run

@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from toysup.errors import unknown
-from toysup.plot._curves import abscissa, curve, hue_legend, hues, line_at
-from toysup.plot._source import Cells, Source, open_cells
-from toysup.plot._style import VARIABLES, canvas
-from toysup.plot._t_axis import TAxis
+from toysup.plot._parts.curves import abscissa, curve, hue_legend, hues, line_at
+from toysup.plot._parts.source import Cells, Source, open_cells
+from toysup.plot._parts.style import VARIABLES, canvas
+from toysup.plot._parts.t_axis import TAxis
 
 __all__ = ["against"]
 

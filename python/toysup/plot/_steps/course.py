@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from toysup.data import SparseBatch
 from toysup.metrics import dimensionality
-from toysup.plot._source import Floats, Source, open_cells
-from toysup.plot._thin import Places
+from toysup.plot._parts.source import Floats, Source, open_cells
+from toysup.plot._parts.thin import Places
 
 if TYPE_CHECKING:
     from toysup import Run

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.path import Path
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
-from toysup.plot._style import paint, thousands
+from toysup.plot._parts.style import paint, thousands
 
 __all__ = ["TAxis"]
 

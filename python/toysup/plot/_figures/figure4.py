@@ -10,11 +10,11 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from toysup.plot._norms import draw_norms
-from toysup.plot._source import Source, open_cells
-from toysup.plot._style import paint, thousands, whole_figure
-from toysup.plot._t_axis import TAxis
-from toysup.plot._vectors import MAX_COLUMNS, draw_columns, require_plane, spread_places
+from toysup.plot._parts.source import Source, open_cells
+from toysup.plot._parts.style import paint, thousands, whole_figure
+from toysup.plot._parts.t_axis import TAxis
+from toysup.plot._parts.vectors import MAX_COLUMNS, draw_columns, require_plane, spread_places
+from toysup.plot._sweeps.norms import draw_norms
 
 __all__ = ["figure4"]
 

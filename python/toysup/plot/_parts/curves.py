@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from toysup.plot._source import Cells, Floats, nan_mean
-from toysup.plot._style import MARKERS, hue_colors, paint
-from toysup.plot._t_axis import TAxis
+from toysup.plot._parts.source import Cells, Floats, nan_mean
+from toysup.plot._parts.style import MARKERS, hue_colors, paint
+from toysup.plot._parts.t_axis import TAxis
 
 __all__ = ["abscissa", "curve", "hue_legend", "hues", "line_at", "thinned"]
 

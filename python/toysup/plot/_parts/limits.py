@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from toysup.plot._source import Floats
-from toysup.plot._style import paint
+from toysup.plot._parts.source import Floats
+from toysup.plot._parts.style import paint
 
 __all__ = ["LINEAR", "MAX_BEYOND", "loss_limits", "mark_beyond", "scale_loss", "squeeze", "stretch"]
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from toysup.plot._source import Floats, Source, open_cells
-from toysup.plot._style import canvas, paint
-from toysup.plot._vectors import MAX_COLUMNS, draw_columns, require_plane, spread_places
+from toysup.plot._parts.source import Floats, Source, open_cells
+from toysup.plot._parts.style import canvas, paint
+from toysup.plot._parts.vectors import MAX_COLUMNS, draw_columns, require_plane, spread_places
 
 __all__ = ["figure2"]
 

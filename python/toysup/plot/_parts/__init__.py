@@ -1,0 +1,1 @@
+"""What figures are made of: axes, styles, curves, and where data come from."""
