@@ -16,7 +16,7 @@ import pytest
 import toysup
 from toysup import TrainConfig
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 PAPER = README.parent / "docs" / "paper.md"
 SKIPPED = ("toysup._native", "toysup._backends.native", "toysup.__main__")
 

@@ -118,7 +118,7 @@ def test_a_T_that_a_table_lacks_is_named() -> None:
 
 # ------------------------------------------------------------------------- the tables of the page
 
-PAGE = Path(__file__).parent.parent / "docs" / "paper.md"
+PAGE = Path(__file__).parents[2] / "docs" / "paper.md"
 
 
 def rows(first: str) -> list[dict[str, str]]:

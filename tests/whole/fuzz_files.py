@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of what reads files and arguments, for longer than the suite takes.
 
     pip install atheris
-    python tests/fuzz_files.py TARGET [-max_total_time=600] [-rss_limit_mb=1024] [CORPUS]
+    python tests/whole/fuzz_files.py TARGET [-max_total_time=600] [-rss_limit_mb=1024] [CORPUS]
 
 TARGET is run, checkpoint, manifest, failure, life (a sign of life, or a claim), printing, config or
 arguments.

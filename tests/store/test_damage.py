@@ -180,7 +180,7 @@ def test_bytes_changed_at_random_are_noticed(store: Store, whole: Path, kind: st
 
 def test_files_of_schema_1_are_held_to_the_checksums_of_their_members(tmp_path: Path) -> None:
     """Bytes that nobody reads, such as a date, may change in them."""
-    runs = Path(__file__).parent / "fixtures" / "store-schema-1" / "runs"
+    runs = Path(__file__).parents[1] / "support" / "fixtures" / "store-schema-1" / "runs"
     source = min(runs.iterdir())
     before, path, draw = load_run(source), tmp_path / "run.npz", random.Random(2)
     data, refused = source.read_bytes(), 0

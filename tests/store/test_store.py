@@ -807,7 +807,7 @@ def test_what_a_finished_run_has_no_use_for_is_removed_by_the_next_sweep(backend
 
 # ---------------------------------------- stores of version 0.1
 
-OLD = Path(__file__).parent / "fixtures" / "store-schema-1"
+OLD = Path(__file__).parents[1] / "support" / "fixtures" / "store-schema-1"
 OLD_SWEEP: dict[str, Any] = dict(
     n=20, T=[3, math.inf], m=[1, 2], seed=range(2), sparsity=0.8, steps=40, test_size=50,
     record=4, batch_size=5, snapshots=1,
