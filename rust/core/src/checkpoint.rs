@@ -14,7 +14,7 @@ use crate::linear::Activation;
 use crate::memory;
 use crate::model::SMALL;
 use crate::optimizer::{Kind, Memory};
-use crate::simd::{Real, Vector};
+use crate::simd::vector::{Real, Vector};
 use crate::train::{Point, Snapshot, Spec};
 
 /// Steps from one state to the next, at most.
@@ -205,8 +205,8 @@ mod tests {
 
     use super::*;
     use crate::gradient::Kernel;
-    use crate::isa::Isa;
     use crate::optimizer::{Schedule, Settings};
+    use crate::simd::isa::Isa;
     use crate::stream::{Init, initial_weights};
     use crate::train::{Choice, Keep, Outcome, watched};
 

@@ -1,8 +1,8 @@
 //! The dense kernels: every pair (example, feature), 3 m multiply-adds each.
 
-use crate::aligned::Aligned;
 use crate::model::row_length;
-use crate::simd::{Real, Vector};
+use crate::simd::aligned::Aligned;
+use crate::simd::vector::{Real, Vector};
 
 /// Features over which C_t is summed in T's precision.
 const FEATURES: usize = 1 << 14;

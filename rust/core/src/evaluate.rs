@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::aligned::Aligned;
-use crate::dispatch::multiversion;
 use crate::memory;
 use crate::model::Params;
-use crate::simd::{Real, Vector};
+use crate::simd::aligned::Aligned;
+use crate::simd::dispatch::multiversion;
+use crate::simd::vector::{Real, Vector};
 use crate::stream::Csr;
 
 /// Examples and features of a block.

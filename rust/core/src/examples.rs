@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::memory;
-use crate::simd::Real;
+use crate::simd::vector::Real;
 use crate::stream::Csr;
 
 /// Features of a part: what one thread collects at a time.

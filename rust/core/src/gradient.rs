@@ -20,14 +20,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use crate::aligned::Aligned;
 use crate::checkpoint::{Budgets, Kept, WORK};
 use crate::dense::Dense;
-use crate::dispatch::multiversion;
 use crate::error::{Error, Result, check};
 use crate::examples::{Columns, Examples, FEATURES};
 use crate::groups::{GroupTile, Grouped, Groups};
-use crate::isa::Isa;
 use crate::linear::{self, Activation};
 use crate::lists::{Features, LOOK, Lists, Work};
 use crate::memory;
@@ -35,7 +32,10 @@ use crate::model::{Params, SMALL, clear_padding, row_length};
 use crate::moments::Moments;
 use crate::nonzeros;
 use crate::rows::Room;
-use crate::simd::{Real, Vector};
+use crate::simd::aligned::Aligned;
+use crate::simd::dispatch::multiversion;
+use crate::simd::isa::Isa;
+use crate::simd::vector::{Real, Vector};
 use crate::tile::{Pace, Tile};
 use crate::trace::Look;
 use crate::whole::Whole;

@@ -9,7 +9,6 @@
 
 use std::sync::atomic::AtomicBool;
 
-use crate::aligned::Aligned;
 use crate::checkpoint::Budgets;
 use crate::examples::Examples;
 use crate::lists::{BALANCE, LOOK, Work, clusters, entries_limit};
@@ -17,7 +16,8 @@ use crate::memory;
 use crate::model::{Params, at};
 use crate::moments::{add_linear, first_moments};
 use crate::rows::{LONGEST, Room, Rows};
-use crate::simd::{Real, Vector};
+use crate::simd::aligned::Aligned;
+use crate::simd::vector::{Real, Vector};
 use crate::tile::{Counts, Lifetime, Pace};
 
 /// Numbers of the bounds of a feature, as in [`crate::lists::Bound`].

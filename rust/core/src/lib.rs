@@ -10,16 +10,13 @@
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the native backend needs a 64-bit machine: TOYSUP_PURE=1 installs the NumPy one");
 
-mod aligned;
 mod checkpoint;
 mod dense;
-mod dispatch;
 mod error;
 mod evaluate;
 mod examples;
 mod gradient;
 mod groups;
-mod isa;
 mod linear;
 mod lists;
 mod math;
@@ -27,8 +24,6 @@ mod memory;
 mod metrics;
 mod model;
 mod moments;
-#[cfg(target_arch = "aarch64")]
-mod neon;
 mod nonzeros;
 mod optimizer;
 mod pool;
@@ -43,13 +38,13 @@ mod whole;
 pub use checkpoint::{Budgets, Kept, State, Trial};
 pub use error::{Error, Result};
 pub use gradient::{Kernel, useful_threads};
-pub use isa::Isa;
 pub use linear::Activation;
 pub use math::is_exact;
 pub use model::Params;
 pub use optimizer::{Kind, Memory, Schedule, Settings};
 pub use pool::{AnyOutcome, AnyState, Control, Dtype, Job, Outline, on_threads, train_many};
-pub use simd::Real;
+pub use simd::isa::Isa;
+pub use simd::vector::Real;
 pub use stream::{Csr, Init, Stream, philox, role};
 pub use trace::{Look, trace};
 pub use train::{Choice, Keep, Outcome, Point, Snapshot, Spec, gradients, loss_and_grad, train};

@@ -12,12 +12,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::aligned::Aligned;
 use crate::error::{Result, check};
 use crate::examples::Examples;
 use crate::memory;
 use crate::model::{Params, at};
-use crate::simd::Real;
+use crate::simd::aligned::Aligned;
+use crate::simd::vector::Real;
 use crate::stream::Csr;
 
 /// What comes after W x: nothing, or the ReLU.

@@ -31,12 +31,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::aligned::Aligned;
 use crate::checkpoint::Budgets;
 use crate::memory;
 use crate::model::Params;
 use crate::rows::LONGEST;
-use crate::simd::{Real, Vector};
+use crate::simd::aligned::Aligned;
+use crate::simd::vector::{Real, Vector};
 use crate::tile::{Counts, Lifetime, Pace, Tile};
 
 /// More than any product that underflows.

@@ -1,8 +1,8 @@
 //! The parameters and how they lie in memory.
 
-use crate::aligned::Aligned;
 use crate::memory;
-use crate::simd::Real;
+use crate::simd::aligned::Aligned;
+use crate::simd::vector::Real;
 
 /// The two parts of the parameters are padded with zeros to a multiple of this, so that elementwise
 /// passes need no remainder: a padded parameter has gradient 0 and stays 0. Where numbers are not finite
@@ -208,7 +208,7 @@ fn norm<T: Real>(values: &[T]) -> f64 {
 
 /// Length of a hidden vector in memory: whole vectors of zeros behind it, unless m is small.
 pub fn row_length<T: Real>(m: usize) -> usize {
-    use crate::simd::Vector;
+    use crate::simd::vector::Vector;
     if m <= SMALL {
         m
     } else {

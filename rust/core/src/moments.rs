@@ -9,7 +9,7 @@
 
 use crate::memory;
 use crate::model::{Params, at};
-use crate::simd::{Real, Vector};
+use crate::simd::vector::{Real, Vector};
 
 /// Examples whose S1 and S2 run in T's precision.
 const BLOCK: usize = 64;

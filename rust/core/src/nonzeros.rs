@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use crate::examples::{Columns, Examples, FEATURES};
 use crate::model::{Params, SMALL, TILE, at};
-use crate::simd::{Real, Vector};
+use crate::simd::vector::{Real, Vector};
 
 /// Non-zeros of a feature whose sums run in T's precision.
 const BLOCK: usize = 64;

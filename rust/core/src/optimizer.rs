@@ -1,11 +1,11 @@
 //! AdamW, Adam and SGD with momentum, as PyTorch defines them, fused into one pass.
 
-use crate::aligned::Aligned;
-use crate::dispatch::multiversion;
-use crate::isa::Isa;
 use crate::math::cospi;
 use crate::model::{Params, clear_padding};
-use crate::simd::{Real, Vector};
+use crate::simd::aligned::Aligned;
+use crate::simd::dispatch::multiversion;
+use crate::simd::isa::Isa;
+use crate::simd::vector::{Real, Vector};
 
 /// What the learning rate does after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

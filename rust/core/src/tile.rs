@@ -3,13 +3,13 @@
 //! See [`crate::lists`] for the bounds. Everything here is a function of the tile's examples and the
 //! features' references alone, so tiles can be worked on at the same time.
 
-use crate::aligned::Aligned;
 use crate::lists::{BALANCE, Features, LOOK};
 use crate::memory;
 use crate::model::Params;
 use crate::moments::Moments;
 use crate::rows::{LONGEST, Room, Rows, SLACK};
-use crate::simd::{Real, Vector};
+use crate::simd::aligned::Aligned;
+use crate::simd::vector::{Real, Vector};
 
 /// What was done and what there is to do, as counts.
 #[derive(Debug, Clone, Copy, Default)]

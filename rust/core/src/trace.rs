@@ -3,14 +3,14 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use crate::aligned::Aligned;
 use crate::error::Result;
 use crate::examples::{Examples, Sparse};
 use crate::gradient::{Gradient, Kernel};
 use crate::linear::Activation;
 use crate::memory;
 use crate::model::Params;
-use crate::simd::Real;
+use crate::simd::aligned::Aligned;
+use crate::simd::vector::Real;
 use crate::train::{Choice, Keep, Spec, watched};
 
 /// A look at one step.

@@ -9,13 +9,13 @@ use crate::error::{Error, Result, check};
 use crate::evaluate::squared_error;
 use crate::examples::Examples;
 use crate::gradient::{Begun, Gradient, Kernel, Restart};
-use crate::isa::Isa;
 use crate::linear::{self, Activation};
 use crate::memory;
 use crate::metrics::max_feature_dimensionality;
 use crate::model::Params;
 use crate::optimizer::{Optimizer, Settings};
-use crate::simd::Real;
+use crate::simd::isa::Isa;
+use crate::simd::vector::Real;
 use crate::stream::{Csr, Init, MOST_EXAMPLES, MOST_FEATURES, Stream, initial_weights, role};
 
 /// Test examples that are held, and sampled, at one time.

@@ -9,11 +9,11 @@
 //! most (m + 1) u (|b_j| + |w_j| R) <= 2 (m + 1) u |b_j| with u <= 6e-8, and the margin below leaves
 //! z_tj further than 5e-7 (m + 1) |b_j| from 0.
 
-use crate::aligned::Aligned;
 use crate::dense::Features;
 use crate::memory;
 use crate::model::{Params, at};
-use crate::simd::Real;
+use crate::simd::aligned::Aligned;
+use crate::simd::vector::Real;
 
 /// Fewer examples than this are not worth the look at every feature.
 const EXAMPLES_MIN: usize = 16;

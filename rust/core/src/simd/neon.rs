@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use crate::simd::Vector;
+use crate::simd::vector::Vector;
 
 /// 16 `f32` in four registers.
 #[derive(Clone, Copy)]

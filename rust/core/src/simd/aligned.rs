@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 use crate::memory;
-use crate::simd::Real;
+use crate::simd::vector::Real;
 
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]

@@ -50,7 +50,7 @@ macro_rules! real {
             #[cfg(target_arch = "x86_64")]
             type Avx2 = $avx2;
             #[cfg(target_arch = "aarch64")]
-            type Neon = crate::neon::$neon;
+            type Neon = crate::simd::neon::$neon;
             type Portable = Portable<$t, $lanes>;
             const EPSILON: f64 = <$t>::EPSILON as f64;
             #[inline(always)]
@@ -725,7 +725,7 @@ mod x86 {
 #[cfg(test)]
 mod tests {
     use super::{Real, Vector};
-    use crate::isa::Isa;
+    use crate::simd::isa::Isa;
 
     /// Numbers of every kind, in an order that mixes them.
     fn drawn<T: Real>(seed: u64, tiniest: T) -> Vec<T> {
@@ -828,7 +828,7 @@ mod tests {
         }
     }
 
-    crate::dispatch::multiversion! {
+    crate::simd::dispatch::multiversion! {
         fn by_isa = results(seed: u64, tiniest: T) -> Vec<u64>
     }
 
