@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::gradient::SEED;
 use crate::linear::Activation;
 use crate::memory;
-use crate::model::SMALL;
+use crate::model::params::SMALL;
 use crate::optimizer::{Kind, Memory};
 use crate::simd::vector::{Real, Vector};
 use crate::train::{Point, Snapshot, Spec};

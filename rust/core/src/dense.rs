@@ -1,6 +1,6 @@
 //! The dense kernels: every pair (example, feature), 3 m multiply-adds each.
 
-use crate::model::row_length;
+use crate::model::params::row_length;
 use crate::simd::aligned::Aligned;
 use crate::simd::vector::{Real, Vector};
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::memory;
-use crate::model::Params;
+use crate::model::params::Params;
 use crate::simd::aligned::Aligned;
 use crate::simd::dispatch::multiversion;
 use crate::simd::vector::{Real, Vector};

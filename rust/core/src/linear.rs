@@ -13,9 +13,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Result, check};
-use crate::examples::Examples;
 use crate::memory;
-use crate::model::{Params, at};
+use crate::model::examples::Examples;
+use crate::model::params::{Params, at};
 use crate::simd::aligned::Aligned;
 use crate::simd::vector::Real;
 use crate::stream::Csr;

@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::checkpoint::Budgets;
 use crate::memory;
-use crate::model::Params;
+use crate::model::params::Params;
 use crate::rows::LONGEST;
 use crate::simd::aligned::Aligned;
 use crate::simd::vector::{Real, Vector};

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::memory;
-use crate::model::Params;
+use crate::model::params::Params;
 
 /// The largest dimensionality D_i = |w_i|^2 / sum_j (w_i . w_j / |w_i|)^2 of a feature: with the
 /// moment matrix G = W W^T the sum is w_i^T G w_i / |w_i|^2.

@@ -8,7 +8,7 @@
 //! ```
 
 use crate::memory;
-use crate::model::{Params, at};
+use crate::model::params::{Params, at};
 use crate::simd::vector::{Real, Vector};
 
 /// Examples whose S1 and S2 run in T's precision.

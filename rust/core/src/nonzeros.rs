@@ -12,8 +12,8 @@
 use std::hint::select_unpredictable;
 use std::ops::Range;
 
-use crate::examples::{Columns, Examples, FEATURES};
-use crate::model::{Params, SMALL, TILE, at};
+use crate::model::examples::{Columns, Examples, FEATURES};
+use crate::model::params::{Params, SMALL, TILE, at};
 use crate::simd::vector::{Real, Vector};
 
 /// Non-zeros of a feature whose sums run in T's precision.

@@ -1,7 +1,7 @@
 //! AdamW, Adam and SGD with momentum, as PyTorch defines them, fused into one pass.
 
 use crate::math::cospi;
-use crate::model::{Params, clear_padding};
+use crate::model::params::{Params, clear_padding};
 use crate::simd::aligned::Aligned;
 use crate::simd::dispatch::multiversion;
 use crate::simd::isa::Isa;

@@ -5,7 +5,7 @@
 
 use crate::lists::{BALANCE, Features, LOOK};
 use crate::memory;
-use crate::model::Params;
+use crate::model::params::Params;
 use crate::moments::Moments;
 use crate::rows::{LONGEST, Room, Rows, SLACK};
 use crate::simd::aligned::Aligned;

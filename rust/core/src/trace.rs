@@ -4,11 +4,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use crate::error::Result;
-use crate::examples::{Examples, Sparse};
 use crate::gradient::{Gradient, Kernel};
 use crate::linear::Activation;
 use crate::memory;
-use crate::model::Params;
+use crate::model::examples::{Examples, Sparse};
+use crate::model::params::Params;
 use crate::simd::aligned::Aligned;
 use crate::simd::vector::Real;
 use crate::train::{Choice, Keep, Spec, watched};

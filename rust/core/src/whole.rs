@@ -11,7 +11,7 @@
 
 use crate::dense::Features;
 use crate::memory;
-use crate::model::{Params, at};
+use crate::model::params::{Params, at};
 use crate::simd::aligned::Aligned;
 use crate::simd::vector::Real;
 

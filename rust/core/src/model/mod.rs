@@ -1,0 +1,4 @@
+//! The model: its parameters, and the examples that it is trained on.
+
+pub(crate) mod examples;
+pub(crate) mod params;
