@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::gradient::SEED;
-use crate::linear::Activation;
+use crate::kernels::linear::Activation;
+use crate::kernels::optimizer::{Kind, Memory};
 use crate::memory;
 use crate::model::params::SMALL;
-use crate::optimizer::{Kind, Memory};
 use crate::simd::vector::{Real, Vector};
 use crate::train::{Point, Snapshot, Spec};
 
@@ -205,7 +205,7 @@ mod tests {
 
     use super::*;
     use crate::gradient::Kernel;
-    use crate::optimizer::{Schedule, Settings};
+    use crate::kernels::optimizer::{Schedule, Settings};
     use crate::simd::isa::Isa;
     use crate::stream::{Init, initial_weights};
     use crate::train::{Choice, Keep, Outcome, watched};

@@ -10,11 +10,11 @@
 use std::sync::atomic::AtomicBool;
 
 use crate::checkpoint::Budgets;
+use crate::kernels::moments::{add_linear, first_moments};
 use crate::lists::{BALANCE, LOOK, Work, clusters, entries_limit};
 use crate::memory;
 use crate::model::examples::Examples;
 use crate::model::params::{Params, at};
-use crate::moments::{add_linear, first_moments};
 use crate::rows::{LONGEST, Room, Rows};
 use crate::simd::aligned::Aligned;
 use crate::simd::vector::{Real, Vector};

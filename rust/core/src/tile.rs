@@ -3,10 +3,10 @@
 //! See [`crate::lists`] for the bounds. Everything here is a function of the tile's examples and the
 //! features' references alone, so tiles can be worked on at the same time.
 
+use crate::kernels::moments::Moments;
 use crate::lists::{BALANCE, Features, LOOK};
 use crate::memory;
 use crate::model::params::Params;
-use crate::moments::Moments;
 use crate::rows::{LONGEST, Room, Rows, SLACK};
 use crate::simd::aligned::Aligned;
 use crate::simd::vector::{Real, Vector};

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::error::Result;
 use crate::gradient::{Gradient, Kernel};
-use crate::linear::Activation;
+use crate::kernels::linear::Activation;
 use crate::memory;
 use crate::model::examples::{Examples, Sparse};
 use crate::model::params::Params;

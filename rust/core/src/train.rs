@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use crate::checkpoint::{Kept, State, Trial};
 use crate::error::{Error, Result, check};
-use crate::evaluate::squared_error;
 use crate::gradient::{Begun, Gradient, Kernel, Restart};
-use crate::linear::{self, Activation};
+use crate::kernels::evaluate::squared_error;
+use crate::kernels::linear::{self, Activation};
+use crate::kernels::metrics::max_feature_dimensionality;
+use crate::kernels::optimizer::{Optimizer, Settings};
 use crate::memory;
-use crate::metrics::max_feature_dimensionality;
 use crate::model::examples::Examples;
 use crate::model::params::Params;
-use crate::optimizer::{Optimizer, Settings};
 use crate::simd::isa::Isa;
 use crate::simd::vector::Real;
 use crate::stream::{Csr, Init, MOST_EXAMPLES, MOST_FEATURES, Stream, initial_weights, role};

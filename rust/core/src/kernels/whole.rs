@@ -2,14 +2,14 @@
 //!
 //! With R = max_t |h_t|, |w_j . h_t| <= |w_j| R. So if |w_j| R < |b_j|, the sign of z_tj is that of
 //! b_j for all t. If it is negative the feature is *dead*: every output is 0, and so is its part of
-//! the gradient. If it is positive the feature is *linear*, and [`crate::moments`] has its part.
-//! What is left is packed for the dense kernels.
+//! the gradient. If it is positive the feature is *linear*, and [`crate::kernels::moments`] has its
+//! part. What is left is packed for the dense kernels.
 //!
 //! The bound holds for the rounded z of the dense kernels too: a chain of m multiply-adds is off by at
 //! most (m + 1) u (|b_j| + |w_j| R) <= 2 (m + 1) u |b_j| with u <= 6e-8, and the margin below leaves
 //! z_tj further than 5e-7 (m + 1) |b_j| from 0.
 
-use crate::dense::Features;
+use crate::kernels::dense::Features;
 use crate::memory;
 use crate::model::params::{Params, at};
 use crate::simd::aligned::Aligned;
