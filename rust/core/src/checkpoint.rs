@@ -23,7 +23,7 @@ const STEPS: u64 = 2048;
 /// minute of a slow core, unless a step takes longer.
 pub const WORK: f64 = if cfg!(test) { 1e6 } else { 6e10 };
 
-/// How far lists may let things move, by where these lie; see [`crate::lists`].
+/// How far lists may let things move, by where these lie; see [`crate::lists::by_feature`].
 #[derive(Debug, Clone)]
 pub struct Budgets {
     /// Factors of w and b of each feature.

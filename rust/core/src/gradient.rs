@@ -9,8 +9,8 @@
 //!
 //! y carries its own mask, so pairs only have to give A_j = sum_t y_tj, B_j = sum_t y_tj h_t and
 //! C_t = sum_j I_j y_tj w_j: 3 m multiply-adds a pair ([`crate::kernels::dense`]), and most pairs
-//! need not be visited at all ([`crate::kernels::whole`], [`crate::lists`]). What x adds is in
-//! [`crate::kernels::nonzeros`].
+//! need not be visited at all ([`crate::kernels::whole`], [`crate::lists::by_feature`]). What x
+//! adds is in [`crate::kernels::nonzeros`].
 //!
 //! Examples are cut into shares and features into ranges, both by the shape of the problem alone;
 //! each share has sums of its own, added in order. So bits do not depend on who did which.
@@ -23,22 +23,22 @@ use rayon::prelude::*;
 
 use crate::checkpoint::{Budgets, Kept, WORK};
 use crate::error::{Error, Result, check};
-use crate::groups::{GroupTile, Grouped, Groups};
 use crate::kernels::dense::Dense;
 use crate::kernels::linear::{self, Activation};
 use crate::kernels::moments::Moments;
 use crate::kernels::nonzeros;
 use crate::kernels::whole::Whole;
-use crate::lists::{Features, LOOK, Lists, Work};
+use crate::lists::by_feature::{Features, LOOK, Lists, Work};
+use crate::lists::by_group::{GroupTile, Grouped, Groups};
+use crate::lists::rows::Room;
+use crate::lists::tile::{Pace, Tile};
 use crate::memory;
 use crate::model::examples::{Columns, Examples, FEATURES};
 use crate::model::params::{Params, SMALL, clear_padding, row_length};
-use crate::rows::Room;
 use crate::simd::aligned::Aligned;
 use crate::simd::dispatch::multiversion;
 use crate::simd::isa::Isa;
 use crate::simd::vector::{Real, Vector};
-use crate::tile::{Pace, Tile};
 use crate::trace::Look;
 
 /// At most this many shares of the examples.

@@ -13,17 +13,14 @@ compile_error!("the native backend needs a 64-bit machine: TOYSUP_PURE=1 install
 mod checkpoint;
 mod error;
 mod gradient;
-mod groups;
 mod kernels;
 mod lists;
 mod math;
 mod memory;
 mod model;
 mod pool;
-mod rows;
 mod simd;
 mod stream;
-mod tile;
 mod trace;
 mod train;
 

@@ -1,26 +1,27 @@
 //! Lists of examples for groups of LANES similar features, tile by tile of similar examples.
 //!
-//! The bounds are those of [`crate::lists`]; here vectors run over features, and m is small. Features
-//! are alike if the direction of (R w, b) is, R being the length of a hidden vector: that is what
-//! decides the signs of z. Features that are alike lie together in the parameters, so that groups are
-//! loaded as they are, and so do examples that are alike, so that for most tiles a group is dead or
-//! linear altogether. Groups that would list most examples of a tile list the exceptions from being
-//! linear instead, with the sign of w and b turned, so that kernels need not know.
+//! The bounds are those of [`crate::lists::by_feature`]; here vectors run over features, and m is
+//! small. Features are alike if the direction of (R w, b) is, R being the length of a hidden
+//! vector: that is what decides the signs of z. Features that are alike lie together in the
+//! parameters, so that groups are loaded as they are, and so do examples that are alike, so that
+//! for most tiles a group is dead or linear altogether. Groups that would list most examples of a
+//! tile list the exceptions from being linear instead, with the sign of w and b turned, so that
+//! kernels need not know.
 
 use std::sync::atomic::AtomicBool;
 
 use crate::checkpoint::Budgets;
 use crate::kernels::moments::{add_linear, first_moments};
-use crate::lists::{BALANCE, LOOK, Work, clusters, entries_limit};
+use crate::lists::by_feature::{BALANCE, LOOK, Work, clusters, entries_limit};
+use crate::lists::rows::{LONGEST, Room, Rows};
+use crate::lists::tile::{Counts, Lifetime, Pace};
 use crate::memory;
 use crate::model::examples::Examples;
 use crate::model::params::{Params, at};
-use crate::rows::{LONGEST, Room, Rows};
 use crate::simd::aligned::Aligned;
 use crate::simd::vector::{Real, Vector};
-use crate::tile::{Counts, Lifetime, Pace};
 
-/// Numbers of the bounds of a feature, as in [`crate::lists::Bound`].
+/// Numbers of the bounds of a feature, as in [`crate::lists::by_feature::Bound`].
 const BOUNDS: usize = 5;
 /// More than any product that underflows.
 const TINY: f64 = 1e-30;
@@ -257,7 +258,8 @@ impl<T: Real> GroupTile<T> {
     }
 
     /// References anew, of all examples or of those that have gone too far from `h`, and with a `room` the
-    /// lists that go with them and with the references of the groups; see [`crate::tile::Tile::build`].
+    /// lists that go with them and with the references of the groups; see
+    /// [`crate::lists::tile::Tile::build`].
     ///
     /// # Safety
     /// The instruction set of `V` is available.

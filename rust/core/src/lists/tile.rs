@@ -1,13 +1,13 @@
 //! The lists of a tile of examples: for each feature, the examples whose pair may matter.
 //!
-//! See [`crate::lists`] for the bounds. Everything here is a function of the tile's examples and the
-//! features' references alone, so tiles can be worked on at the same time.
+//! See [`crate::lists::by_feature`] for the bounds. Everything here is a function of the tile's
+//! examples and the features' references alone, so tiles can be worked on at the same time.
 
 use crate::kernels::moments::Moments;
-use crate::lists::{BALANCE, Features, LOOK};
+use crate::lists::by_feature::{BALANCE, Features, LOOK};
+use crate::lists::rows::{LONGEST, Room, Rows, SLACK};
 use crate::memory;
 use crate::model::params::Params;
-use crate::rows::{LONGEST, Room, Rows, SLACK};
 use crate::simd::aligned::Aligned;
 use crate::simd::vector::{Real, Vector};
 
@@ -441,7 +441,7 @@ impl<T: Real> Tile<T> {
         &self,
         w: &[T],
         b: T,
-        bound: &crate::lists::Bound<T>,
+        bound: &crate::lists::by_feature::Bound<T>,
         v: usize,
     ) -> (V, V, V) {
         let m = self.m;

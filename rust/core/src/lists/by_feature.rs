@@ -11,12 +11,12 @@
 //! ```
 //!
 //! as long as |w - w'| <= r_j and |b - b'| <= e_j (looked at for each feature) and |h - h'| <= d_t
-//! (for each example, [`crate::tile`]) hold. So a pair with w'.h' + b' < -skin is *dead*: y = 0, and
-//! one with w'.h' + b' > skin is *linear*: y = z. A feature lists the pairs that may not be dead; or,
-//! where that is shorter, those that may not be linear, which take part with relu(-z), since
-//! y = z + relu(-z), and z comes from moments for many examples at once. What has moved too far gets a
-//! new reference, and only its lists are made anew. Both references enter alike, so it does not matter
-//! which of the two was taken first.
+//! (for each example, [`crate::lists::tile`]) hold. So a pair with w'.h' + b' < -skin is *dead*:
+//! y = 0, and one with w'.h' + b' > skin is *linear*: y = z. A feature lists the pairs that may not
+//! be dead; or, where that is shorter, those that may not be linear, which take part with relu(-z),
+//! since y = z + relu(-z), and z comes from moments for many examples at once. What has moved too
+//! far gets a new reference, and only its lists are made anew. Both references enter alike, so it
+//! does not matter which of the two was taken first.
 //!
 //! Rounding: each of the two z is off by at most (m + 2) u (|b| + |w| |h|), and the comparison by
 //! 3 u (skin + |z|). All sizes are those of the references plus what they may move, so a share
@@ -32,12 +32,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::checkpoint::Budgets;
+use crate::lists::rows::LONGEST;
+use crate::lists::tile::{Counts, Lifetime, Pace, Tile};
 use crate::memory;
 use crate::model::params::Params;
-use crate::rows::LONGEST;
 use crate::simd::aligned::Aligned;
 use crate::simd::vector::{Real, Vector};
-use crate::tile::{Counts, Lifetime, Pace, Tile};
 
 /// More than any product that underflows.
 const TINY: f64 = 1e-30;
@@ -406,7 +406,7 @@ fn widest<T: Real>(h: &[T], m: usize, order: &[u32]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::tile_size;
-    use crate::rows::LONGEST;
+    use crate::lists::rows::LONGEST;
 
     #[test]
     fn no_tile_has_more_examples_than_rows_can_hold() {
