@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::gradient::SEED;
+use crate::gradient::gradient::SEED;
 use crate::kernels::linear::Activation;
 use crate::kernels::optimizer::{Kind, Memory};
 use crate::memory;
@@ -204,7 +204,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-    use crate::gradient::Kernel;
+    use crate::gradient::gradient::Kernel;
     use crate::kernels::optimizer::{Schedule, Settings};
     use crate::simd::isa::Isa;
     use crate::stream::{Init, initial_weights};

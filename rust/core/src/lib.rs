@@ -26,7 +26,7 @@ mod train;
 
 pub use checkpoint::{Budgets, Kept, State, Trial};
 pub use error::{Error, Result};
-pub use gradient::{Kernel, useful_threads};
+pub use gradient::gradient::{Kernel, useful_threads};
 pub use kernels::linear::Activation;
 pub use kernels::optimizer::{Kind, Memory, Schedule, Settings};
 pub use math::is_exact;

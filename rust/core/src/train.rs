@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::checkpoint::{Kept, State, Trial};
 use crate::error::{Error, Result, check};
-use crate::gradient::{Begun, Gradient, Kernel, Restart};
+use crate::gradient::gradient::{Begun, Gradient, Kernel, Restart};
 use crate::kernels::evaluate::squared_error;
 use crate::kernels::linear::{self, Activation};
 use crate::kernels::metrics::max_feature_dimensionality;

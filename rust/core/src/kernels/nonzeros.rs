@@ -1,6 +1,7 @@
 //! What the non-zeros of x add: the hidden vectors, and the part of the gradient that has an x in it.
 //!
-//! With r_tj = I_j x_tj [z_tj > 0] at the non-zeros, and C_t the sum that [`crate::gradient`] names,
+//! With r_tj = I_j x_tj [z_tj > 0] at the non-zeros, and C_t the sum that
+//! [`crate::gradient::gradient`] names,
 //!
 //! ```text
 //! C_t -= sum_j r_tj w_j      db_j -= sum_t r_tj      dw_j += sum_t (x_tj C_t - r_tj h_t)
