@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::memory::OutOfMemory;
-use crate::train::Spec;
+use crate::training::run::Spec;
 
 /// What can go wrong in the core.
 #[derive(Debug, Clone, PartialEq, Eq)]

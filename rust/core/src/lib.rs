@@ -10,7 +10,6 @@
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the native backend needs a 64-bit machine: TOYSUP_PURE=1 installs the NumPy one");
 
-mod checkpoint;
 mod error;
 mod gradient;
 mod kernels;
@@ -18,22 +17,25 @@ mod lists;
 mod math;
 mod memory;
 mod model;
-mod pool;
 mod simd;
 mod stream;
 mod trace;
-mod train;
+mod training;
 
-pub use checkpoint::{Budgets, Kept, State, Trial};
 pub use error::{Error, Result};
 pub use gradient::gradient::{Kernel, useful_threads};
 pub use kernels::linear::Activation;
 pub use kernels::optimizer::{Kind, Memory, Schedule, Settings};
 pub use math::is_exact;
 pub use model::params::Params;
-pub use pool::{AnyOutcome, AnyState, Control, Dtype, Job, Outline, on_threads, train_many};
 pub use simd::isa::Isa;
 pub use simd::vector::Real;
 pub use stream::{Csr, Init, Stream, philox, role};
 pub use trace::{Look, trace};
-pub use train::{Choice, Keep, Outcome, Point, Snapshot, Spec, gradients, loss_and_grad, train};
+pub use training::pool::{
+    AnyOutcome, AnyState, Control, Dtype, Job, Outline, on_threads, train_many,
+};
+pub use training::run::{
+    Choice, Keep, Outcome, Point, Snapshot, Spec, gradients, loss_and_grad, train,
+};
+pub use training::state::{Budgets, Kept, State, Trial};

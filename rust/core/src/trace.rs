@@ -11,7 +11,7 @@ use crate::model::examples::{Examples, Sparse};
 use crate::model::params::Params;
 use crate::simd::aligned::Aligned;
 use crate::simd::vector::Real;
-use crate::train::{Choice, Keep, Spec, watched};
+use crate::training::run::{Choice, Keep, Spec, watched};
 
 /// A look at one step.
 #[derive(Debug, Clone, Copy, Default)]

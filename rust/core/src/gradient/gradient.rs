@@ -21,7 +21,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use crate::checkpoint::{Budgets, Kept, WORK};
 use crate::error::{Error, Result, check};
 use crate::kernels::dense::Dense;
 use crate::kernels::linear::{self, Activation};
@@ -40,6 +39,7 @@ use crate::simd::dispatch::multiversion;
 use crate::simd::isa::Isa;
 use crate::simd::vector::{Real, Vector};
 use crate::trace::Look;
+use crate::training::state::{Budgets, Kept, WORK};
 
 /// At most this many shares of the examples.
 const SHARES: usize = 8;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::checkpoint::State;
 use crate::error::{Error, Result};
-use crate::train::{Choice, Keep, Outcome, Spec, train};
+use crate::training::run::{Choice, Keep, Outcome, Spec, train};
+use crate::training::state::State;
 
 /// What a thread unwinds with.
 type Panic = Box<dyn Any + Send>;

@@ -15,7 +15,7 @@ use crate::kernels::optimizer::{Kind, Memory};
 use crate::memory;
 use crate::model::params::SMALL;
 use crate::simd::vector::{Real, Vector};
-use crate::train::{Point, Snapshot, Spec};
+use crate::training::run::{Point, Snapshot, Spec};
 
 /// Steps from one state to the next, at most.
 const STEPS: u64 = 2048;
@@ -208,7 +208,7 @@ mod tests {
     use crate::kernels::optimizer::{Schedule, Settings};
     use crate::simd::isa::Isa;
     use crate::stream::{Init, initial_weights};
-    use crate::train::{Choice, Keep, Outcome, watched};
+    use crate::training::run::{Choice, Keep, Outcome, watched};
 
     /// Lists are tried in steps 24 to 32, and come into use where biases are low.
     fn spec(m: usize, kind: Kind, learning_rate: f64, bias: f64) -> Spec {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::checkpoint::{Kept, State, Trial};
 use crate::error::{Error, Result, check};
 use crate::gradient::gradient::{Begun, Gradient, Kernel, Restart};
 use crate::kernels::evaluate::squared_error;
@@ -17,6 +16,7 @@ use crate::model::params::Params;
 use crate::simd::isa::Isa;
 use crate::simd::vector::Real;
 use crate::stream::{Csr, Init, MOST_EXAMPLES, MOST_FEATURES, Stream, initial_weights, role};
+use crate::training::state::{Kept, State, Trial};
 
 /// Test examples that are held, and sampled, at one time.
 const TEST_PART: u64 = 4096;

@@ -1,0 +1,5 @@
+//! Training: one run, its state between steps, and many runs at a time.
+
+pub(crate) mod pool;
+pub(crate) mod run;
+pub(crate) mod state;
