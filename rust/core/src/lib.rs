@@ -12,6 +12,7 @@ compile_error!("the native backend needs a 64-bit machine: TOYSUP_PURE=1 install
 
 mod error;
 mod gradient;
+mod inspect;
 mod kernels;
 mod lists;
 mod math;
@@ -19,11 +20,11 @@ mod memory;
 mod model;
 mod simd;
 mod stream;
-mod trace;
 mod training;
 
 pub use error::{Error, Result};
 pub use gradient::gradient::{Kernel, useful_threads};
+pub use inspect::trace::{Look, trace};
 pub use kernels::linear::Activation;
 pub use kernels::optimizer::{Kind, Memory, Schedule, Settings};
 pub use math::is_exact;
@@ -31,7 +32,6 @@ pub use model::params::Params;
 pub use simd::isa::Isa;
 pub use simd::vector::Real;
 pub use stream::{Csr, Init, Stream, philox, role};
-pub use trace::{Look, trace};
 pub use training::pool::{
     AnyOutcome, AnyState, Control, Dtype, Job, Outline, on_threads, train_many,
 };

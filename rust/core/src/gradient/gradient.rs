@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result, check};
+use crate::inspect::trace::Look;
 use crate::kernels::dense::Dense;
 use crate::kernels::linear::{self, Activation};
 use crate::kernels::moments::Moments;
@@ -38,7 +39,6 @@ use crate::simd::aligned::Aligned;
 use crate::simd::dispatch::multiversion;
 use crate::simd::isa::Isa;
 use crate::simd::vector::{Real, Vector};
-use crate::trace::Look;
 use crate::training::state::{Budgets, Kept, WORK};
 
 /// At most this many shares of the examples.

@@ -1,0 +1,3 @@
+//! Trainings looked at from inside.
+
+pub(crate) mod trace;
