@@ -18,7 +18,8 @@ from toysup.config.weights import Weights
 from toysup.errors import short, unknown
 
 if TYPE_CHECKING:
-    from toysup import Run, SweepResult
+    from toysup._run.train import Run
+    from toysup._sweep.result import SweepResult
 
 __all__ = ["Cells", "Source", "UnchosenAxis", "open_cells"]
 
@@ -197,7 +198,9 @@ def nan_mean(values: Floats) -> Floats:
 
 
 def _load(source: object) -> Cells:
-    from toysup import Run, SweepResult, load_run, open_sweep
+    from toysup._run.train import Run, load_run
+    from toysup._sweep.result import SweepResult
+    from toysup._sweep.sweep import open_sweep
 
     if isinstance(source, (str, os.PathLike)):
         path = as_path("source", source)
