@@ -3,7 +3,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::memory::OutOfMemory;
-use crate::training::run::Spec;
 
 /// What can go wrong in the core.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,14 +51,12 @@ impl Error {
         Error::Panicked(text.unwrap_or_else(|| "panic".into()))
     }
 
-    /// The same, of a run that may take so many bytes.
-    pub(crate) fn caught_in(spec: &Spec, bytes: u64, panic: &(dyn Any + Send)) -> Error {
+    /// The same, of a run of n features, m dimensions and so many examples that may take so many bytes.
+    pub(crate) fn caught_in(sizes: [u64; 3], bytes: u64, panic: &(dyn Any + Send)) -> Error {
+        let [n, m, examples] = sizes;
         match Error::caught(panic) {
             Error::Memory(text) => Error::Memory(format!(
-                "{text} for n = {}, m = {} and {} examples, which may take {} together",
-                spec.n,
-                spec.m,
-                spec.batch,
+                "{text} for n = {n}, m = {m} and {examples} examples, which may take {} together",
                 in_words(bytes as f64)
             )),
             error => error,

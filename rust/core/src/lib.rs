@@ -24,9 +24,11 @@ mod training;
 
 pub use error::{Error, Result};
 pub use gradient::gradient::{Kernel, useful_threads};
-pub use inspect::trace::{Look, trace};
+pub use gradient::{kept::Kept, look::Look};
+pub use inspect::trace::trace;
 pub use kernels::linear::Activation;
 pub use kernels::optimizer::{Kind, Memory, Schedule, Settings};
+pub use lists::budgets::Budgets;
 pub use math::is_exact;
 pub use model::params::Params;
 pub use simd::isa::Isa;
@@ -38,4 +40,4 @@ pub use training::pool::{
 pub use training::run::{
     Choice, Keep, Outcome, Point, Snapshot, Spec, gradients, loss_and_grad, train,
 };
-pub use training::state::{Budgets, Kept, State, Trial};
+pub use training::state::{State, Trial};

@@ -22,12 +22,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result, check};
-use crate::inspect::trace::Look;
+use crate::gradient::kept::{Kept, WORK};
+use crate::gradient::look::Look;
 use crate::kernels::dense::Dense;
 use crate::kernels::linear::{self, Activation};
 use crate::kernels::moments::Moments;
 use crate::kernels::nonzeros;
 use crate::kernels::whole::Whole;
+use crate::lists::budgets::Budgets;
 use crate::lists::by_feature::{Features, LOOK, Lists, Work};
 use crate::lists::by_group::{GroupTile, Grouped, Groups};
 use crate::lists::rows::Room;
@@ -39,7 +41,6 @@ use crate::simd::aligned::Aligned;
 use crate::simd::dispatch::multiversion;
 use crate::simd::isa::Isa;
 use crate::simd::vector::{Real, Vector};
-use crate::training::state::{Budgets, Kept, WORK};
 
 /// At most this many shares of the examples.
 const SHARES: usize = 8;

@@ -31,13 +31,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::lists::budgets::Budgets;
 use crate::lists::rows::LONGEST;
 use crate::lists::tile::{Counts, Lifetime, Pace, Tile};
 use crate::memory;
 use crate::model::params::Params;
 use crate::simd::aligned::Aligned;
 use crate::simd::vector::{Real, Vector};
-use crate::training::state::Budgets;
 
 /// More than any product that underflows.
 const TINY: f64 = 1e-30;

@@ -11,6 +11,7 @@
 use std::sync::atomic::AtomicBool;
 
 use crate::kernels::moments::{add_linear, first_moments};
+use crate::lists::budgets::Budgets;
 use crate::lists::by_feature::{BALANCE, LOOK, Work, clusters, entries_limit};
 use crate::lists::rows::{LONGEST, Room, Rows};
 use crate::lists::tile::{Counts, Lifetime, Pace};
@@ -19,7 +20,6 @@ use crate::model::examples::Examples;
 use crate::model::params::{Params, at};
 use crate::simd::aligned::Aligned;
 use crate::simd::vector::{Real, Vector};
-use crate::training::state::Budgets;
 
 /// Numbers of the bounds of a feature, as in [`crate::lists::by_feature::Bound`].
 const BOUNDS: usize = 5;

@@ -262,7 +262,9 @@ pub fn train_many(
                 let ended = catch_unwind(AssertUnwindSafe(|| {
                     one(&job, choice, &control.cancel, slot)
                 }));
-                let error = |panic: Panic| Error::caught_in(&job.spec, runs[i].memory, &*panic);
+                let Spec { n, m, batch, .. } = job.spec;
+                let sizes = [n as u64, m as u64, batch];
+                let error = |panic: Panic| Error::caught_in(sizes, runs[i].memory, &*panic);
                 ended.unwrap_or_else(|panic| Err(error(panic)))
             };
             let ended = catch_unwind(AssertUnwindSafe(run));

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Result, check};
 use crate::gradient::gradient::{Begun, Gradient, Kernel, Restart};
+use crate::gradient::kept::Kept;
 use crate::kernels::evaluate::squared_error;
 use crate::kernels::linear::{self, Activation};
 use crate::kernels::metrics::max_feature_dimensionality;
@@ -16,7 +17,7 @@ use crate::model::params::Params;
 use crate::simd::isa::Isa;
 use crate::simd::vector::Real;
 use crate::stream::{Csr, Init, MOST_EXAMPLES, MOST_FEATURES, Stream, initial_weights, role};
-use crate::training::state::{Kept, State, Trial};
+use crate::training::state::{State, Trial};
 
 /// Test examples that are held, and sampled, at one time.
 const TEST_PART: u64 = 4096;

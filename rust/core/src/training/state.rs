@@ -3,13 +3,14 @@
 //! While all pairs are gone through, any step has one. Lists are not part of a state: they are many, and
 //! follow from the parameters and the budgets. So while they are in use, a run makes them anew at the
 //! steps where it may be resumed, whether it is interrupted there or not, and these steps follow from
-//! what it trains: every [`STEPS`], and as soon as about [`WORK`] has been done since. That is why the
+//! what it trains: every [`STEPS`], and as soon as about [`WORK`](crate::gradient::kept::WORK) has been done since. That is why the
 //! bits of a result do not depend on where, or how often, a run was resumed.
 
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::gradient::gradient::SEED;
+use crate::gradient::kept::Kept;
 use crate::kernels::linear::Activation;
 use crate::kernels::optimizer::{Kind, Memory};
 use crate::memory;
@@ -19,40 +20,6 @@ use crate::training::run::{Point, Snapshot, Spec};
 
 /// Steps from one state to the next, at most.
 const STEPS: u64 = 2048;
-/// Work through lists from one state to the next, in the cycles by which kernels are chosen: less than a
-/// minute of a slow core, unless a step takes longer.
-pub const WORK: f64 = if cfg!(test) { 1e6 } else { 6e10 };
-
-/// How far lists may let things move, by where these lie; see [`crate::lists::by_feature`].
-#[derive(Debug, Clone)]
-pub struct Budgets {
-    /// Factors of w and b of each feature.
-    pub features: Vec<[f32; 2]>,
-    /// Factors of the examples, or of vectors of examples.
-    pub examples: Vec<f32>,
-    /// Steps that lists shall last.
-    pub life: f64,
-    /// Entries when last sorted, if known, and what more of them have cost since.
-    pub sorted: Option<u64>,
-    /// See `sorted`.
-    pub excess: f64,
-}
-
-/// What the kernel keeps between steps.
-#[derive(Debug, Clone, Default)]
-pub struct Kept {
-    /// Those of the lists, if they are in use.
-    pub budgets: Option<Budgets>,
-    /// Step at which lists are tried again.
-    pub retry: u64,
-    /// Step at which features and examples are sorted at the latest.
-    pub sort: u64,
-    /// Features that needed their pairs when last counted.
-    pub active: u64,
-    /// Cycles of a step through the lists, as last counted.
-    pub cost: f64,
-}
-
 /// Where lists began that are on trial: what their references were taken from.
 #[derive(Debug, Clone)]
 pub struct Trial<T> {
