@@ -13,9 +13,7 @@ import numpy.typing as npt
 
 from toysup import _native
 from toysup._backends.protocol import (
-    CSR,
     HISTORY_TEST,
-    Array,
     OnResult,
     Options,
     Poll,
@@ -26,6 +24,7 @@ from toysup._backends.protocol import (
 from toysup._floats import exact_floats
 from toysup._stream.start import Stopped, given_start
 from toysup._system.processors import ThreadWarning
+from toysup._typing import CSR, Array
 from toysup._version import __version__
 from toysup.config import TrainConfig
 

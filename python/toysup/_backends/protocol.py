@@ -10,10 +10,8 @@ from typing import Any, Protocol, TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from toysup._typing import CSR, Array
 from toysup.config import TrainConfig
-
-Array = npt.NDArray[np.floating[Any]]
-CSR = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float64]]
 
 
 class RawRun(TypedDict):

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from toysup import metrics
 from toysup._backends.choose import backend
-from toysup._backends.protocol import HISTORY, HISTORY_TEST, Array, Backend, Options, RawRun
+from toysup._backends.protocol import HISTORY, HISTORY_TEST, Backend, Options, RawRun
 from toysup._files.archive import is_of, largest, read, read_config, read_meta, write
 from toysup._files.paths import as_path
 from toysup._files.whole import Damaged
@@ -29,6 +29,7 @@ from toysup._system.memory import budget, refuse_memory
 from toysup._system.processors import as_jobs
 from toysup._system.progress import Progress
 from toysup._text.notes import warn
+from toysup._typing import Array
 from toysup._version import __version__
 from toysup.config import FIELDS, TrainConfig
 from toysup.config.advice import warn_of

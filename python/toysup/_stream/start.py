@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from toysup._backends.protocol import CSR
 from toysup._stream.stream import ROLES, cospis
+from toysup._typing import CSR
 from toysup.config import TrainConfig
 from toysup.config.weights import Weights
 

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from toysup._backends.protocol import CSR
 from toysup._floats import exact_floats
+from toysup._typing import CSR
 
 __all__ = ["ROLES", "cospi", "initial_weights", "philox", "repeated", "sample"]
 

@@ -21,10 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._backends.protocol import (
-    CSR,
     HISTORY,
     HISTORY_TEST,
-    Array,
     OnResult,
     Options,
     Poll,
@@ -36,6 +34,7 @@ from toysup._floats import exact_floats, refuse_inexact
 from toysup._stream.start import Stopped, draw, given_start
 from toysup._stream.stream import cospi, initial_weights, repeated, sample
 from toysup._system.processors import ThreadWarning, no_thread
+from toysup._typing import CSR, Array
 from toysup._version import __version__
 from toysup.config import TrainConfig
 from toysup.metrics import dimensionality
