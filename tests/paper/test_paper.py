@@ -18,7 +18,7 @@ from toysup import paper
 from toysup._backends.protocol import Backend
 from toysup._sweep.result import SweepResult
 from toysup._sweep.sweep import sweep
-from toysup._text.table import Table
+from toysup._sweep.table import Table
 from toysup.config.grid import plain
 from toysup.errors import StoreError
 from toysup.paper import _preset, reference

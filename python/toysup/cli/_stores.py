@@ -110,7 +110,7 @@ def _kept_text(kept: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _status_text(document: dict[str, Any], cells: dict[tuple[float, int], Counter[str]]) -> str:
-    from toysup._text.table import align
+    from toysup._sweep.table import align
 
     def show(count: Counter[str] | None) -> str:
         if count is None:

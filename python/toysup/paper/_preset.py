@@ -16,7 +16,7 @@ import numpy as np
 from toysup._files.paths import as_path, check_file
 from toysup._sweep.result import SweepResult
 from toysup._sweep.sweep import sweep
-from toysup._text.table import Cell, Table
+from toysup._sweep.table import Cell, Table
 from toysup.config.grid import Grid, is_axis, legible
 from toysup.config.train_config import as_int
 from toysup.errors import short, unknown

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toysup._sweep.result import SweepResult
-from toysup._text.table import Cell, Table
+from toysup._sweep.table import Cell, Table
 from toysup.paper._preset import Preset, Results
 from toysup.paper.figures import figure3
 

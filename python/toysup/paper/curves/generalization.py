@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from toysup._text.table import Cell, Table
+from toysup._sweep.table import Cell, Table
 from toysup.config import TrainConfig
 from toysup.paper._preset import Preset, Results
 from toysup.paper.curves._bump import STAND_IN

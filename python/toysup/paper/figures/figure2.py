@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from toysup import regime
-from toysup._text.table import Cell, Table
+from toysup._sweep.table import Cell, Table
 from toysup.paper import reference
 from toysup.paper._preset import Preset, Results
 from toysup.paper.figures import figure3

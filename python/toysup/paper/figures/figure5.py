@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._sweep.result import SweepResult
-from toysup._text.table import Cell, Table
+from toysup._sweep.table import Cell, Table
 from toysup.paper import reference
 from toysup.paper._preset import Preset, Results
 from toysup.paper.figures import figure3

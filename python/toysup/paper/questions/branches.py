@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from toysup._sweep.result import SweepResult
-from toysup._text.table import Cell, Table
+from toysup._sweep.table import Cell, Table
 from toysup.config.weights import as_weights
 from toysup.paper._preset import Preset, Results
 from toysup.paper.curves._bump import STAND_IN

@@ -34,7 +34,7 @@ import numpy.typing as npt
 
 from toysup._run.train import Run
 from toysup._sweep.result import SweepResult
-from toysup._text.table import Cell, Table
+from toysup._sweep.table import Cell, Table
 from toysup.paper._preset import Preset, Results
 from toysup.paper.figures import figure3
 from toysup.regime import polygon

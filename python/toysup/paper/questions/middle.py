@@ -33,7 +33,7 @@ import numpy as np
 
 from toysup import regime
 from toysup._sweep.result import SweepResult
-from toysup._text.table import Cell, Table
+from toysup._sweep.table import Cell, Table
 from toysup.paper._preset import Preset, Results
 from toysup.paper.figures import figure3
 

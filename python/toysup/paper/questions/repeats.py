@@ -37,7 +37,7 @@ import numpy.typing as npt
 from toysup import metrics
 from toysup._run.train import Run
 from toysup._sweep.result import SweepResult
-from toysup._text.table import Cell, Table
+from toysup._sweep.table import Cell, Table
 from toysup.config import TrainConfig
 from toysup.paper._preset import Preset, Results
 from toysup.paper.figures import figure3

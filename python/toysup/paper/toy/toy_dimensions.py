@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from toysup._text.table import Cell, Table
+from toysup._sweep.table import Cell, Table
 from toysup.paper._preset import Preset, Results
 from toysup.paper.toy.toy_features import CLASSIC, FAST, SLOW, runs_of
 

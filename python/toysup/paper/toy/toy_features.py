@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toysup._sweep.result import SweepResult
-from toysup._text.table import Cell, Table
+from toysup._sweep.table import Cell, Table
 from toysup.paper._preset import Preset, Results
 
 if TYPE_CHECKING:
