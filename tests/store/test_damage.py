@@ -25,8 +25,8 @@ import pytest
 
 from helpers import kept_state, run_bits
 from toysup import Run, StoreError, TrainConfig, cli, load_run, open_sweep, sweep, train
-from toysup._files.archive import read, read_checkpoint, read_meta, verify, write
 from toysup._files.whole import SCHEMA_VERSION, Damaged, read_document, write_document
+from toysup._run.archive import read, read_checkpoint, read_meta, verify, write
 from toysup._store.store import Store
 from toysup.config.grid import Grid
 

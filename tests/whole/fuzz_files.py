@@ -27,7 +27,7 @@ import atheris
 with atheris.instrument_imports(include=["toysup"]):
     import toysup
     from toysup import StoreError, TrainConfig, cli
-    from toysup._files.archive import read_checkpoint, read_meta, verify
+    from toysup._run.archive import read_checkpoint, read_meta, verify
     from toysup._run.checkpoint import unpack
     from toysup._store.claims import Claims
     from toysup._store.pulse import Pulse, running

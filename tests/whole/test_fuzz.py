@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 import toysup
 from toysup import StoreError, TrainConfig, cli
-from toysup._files.archive import write
 from toysup._files.whole import write_document
+from toysup._run.archive import write
 from toysup._store.store import Store
 from toysup.cli._fields import given_fields
 from toysup.cli._output import UsageError

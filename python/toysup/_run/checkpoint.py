@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from toysup._backends.choose import backend
 from toysup._backends.protocol import State
-from toysup._files.archive import (
+from toysup._files.paths import check_file
+from toysup._files.whole import Damaged, reason, unused
+from toysup._run.archive import (
     is_of,
     read_checkpoint,
     read_kept,
@@ -22,8 +24,6 @@ from toysup._files.archive import (
     tag,
     write_checkpoint,
 )
-from toysup._files.paths import check_file
-from toysup._files.whole import Damaged, reason, unused
 from toysup._text.notes import log, warn
 from toysup.config import TrainConfig
 from toysup.config.train_config import as_float

@@ -19,9 +19,9 @@ import numpy.typing as npt
 from toysup import metrics
 from toysup._backends.choose import backend
 from toysup._backends.protocol import HISTORY, HISTORY_TEST, Backend, Options, RawRun
-from toysup._files.archive import is_of, largest, read, read_config, read_meta, write
 from toysup._files.paths import as_path
 from toysup._files.whole import Damaged
+from toysup._run.archive import is_of, largest, read, read_config, read_meta, write
 from toysup._run.checkpoint import Checkpoint, as_interval
 from toysup._stream.stream import repeated
 from toysup._system.interrupt import Interrupt

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toysup._files.archive import largest, read_config, read_kept, read_meta, verify
 from toysup._files.whole import Damaged, read_document, replace_file
+from toysup._run.archive import largest, read_config, read_kept, read_meta, verify
 from toysup._run.train import Run, load_run
 from toysup._store.folder import STATE, make
 from toysup._text.notes import log, warn

@@ -26,7 +26,9 @@ from typing import Any, TypeVar
 
 import numpy.typing as npt
 
-from toysup._files.archive import (
+from toysup._files.paths import as_path, check_file, check_writable
+from toysup._files.whole import SCHEMA_VERSION, Damaged, read_document, reason, write_document
+from toysup._run.archive import (
     Kept,
     is_of,
     largest,
@@ -38,8 +40,6 @@ from toysup._files.archive import (
     verify,
     write_checkpoint,
 )
-from toysup._files.paths import as_path, check_file, check_writable
-from toysup._files.whole import SCHEMA_VERSION, Damaged, read_document, reason, write_document
 from toysup._run.train import Run, load_run, read_summary
 from toysup._store.folder import (
     EXTENSION,

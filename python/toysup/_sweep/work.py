@@ -10,7 +10,7 @@ from typing import Any
 
 from toysup._backends.choose import backend
 from toysup._backends.protocol import Options, Poll, RawRun, State
-from toysup._files.archive import Kept
+from toysup._run.archive import Kept
 from toysup._run.checkpoint import pack, unpack
 from toysup._run.train import Run
 from toysup._store.claims import Claims
