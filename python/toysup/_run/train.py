@@ -96,7 +96,7 @@ class Run:
         )
 
     def _repr_html_(self) -> str:
-        from toysup._text.html import run_html
+        from toysup._run.html import run_html
 
         return run_html(self)
 

@@ -188,7 +188,7 @@ class SweepResult:
         return f"<toysup.SweepResult ({sizes}): {len(self)} runs, {states}>"
 
     def _repr_html_(self) -> str:
-        from toysup._text.html import sweep_html
+        from toysup._sweep.html import sweep_html
 
         return sweep_html(self)
 
