@@ -1,1 +1,1 @@
-"""Files: whole ones, archives of arrays, and the paths that users give."""
+"""Files: whole ones, and the paths that users give."""

@@ -1,1 +1,1 @@
-"""How things are said: warnings and the log, tables and pages."""
+"""How things are said: warnings, the log, and pages."""
