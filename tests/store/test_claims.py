@@ -98,7 +98,9 @@ def test_of_all_sweeps_one_trains_a_run(backend, tmp_path, kills):
     assert len(trained) == 12
     assert kills or set(trained.values()) == {1}
     assert trained.total() <= 12 + kills  # one may be killed between its run's end and its word
-    assert not (tmp_path / "s" / "running").exists()
+    # A killed one may leave a claim that names nobody yet, or half a file.
+    assert running(tmp_path / "s" / "running") == []
+    assert kills or not (tmp_path / "s" / "running").exists()
     for seed in (0, 11):
         run = Store(tmp_path / "s").load(config.replace(seed=seed))
         assert digest(run_bits(run)) == digest(run_bits(train(config, seed=seed)))
