@@ -303,7 +303,10 @@ def test_a_disk_that_is_really_full(backend: object, disk: Path) -> None:
     filler.write_bytes(bytes(470 << 10))
     with pytest.raises(StoreError, match=r"cannot write.*No space left on device") as caught:
         sweep(**fields, store=disk / "store", n_jobs=1)
-    assert str(disk / "store") in str(caught.value) and caught.value.runs
+    path = Path(str(caught.value).split("'")[1])
+    assert disk / "store" / "runs" == path.parent
+    # Tried once more at the end, when claims make room, it may fit.
+    assert path.exists() or [run.config.key() for run in caught.value.runs] == [path.stem]
     assert not list(disk.rglob("*.tmp"))
     statuses = open_sweep(disk / "store").dataset.status.values.ravel().tolist()
     assert set(statuses) == {"ok", "missing"}
