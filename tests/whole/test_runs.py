@@ -28,6 +28,7 @@ from helpers import Tensor
 from toysup import StoreError, TrainConfig, paper
 from toysup._files.whole import Damaged
 from toysup._store.store import Store
+from toysup._sweep.table import Table
 
 TINY = {"n": 30, "m": 2, "sparsity": 0.85, "steps": 60, "test_size": 100, "record": 5}
 
@@ -213,7 +214,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     started = toysup.train(**TINY, T=3, init=run, repeats={0: 3}, snapshots=2)
     regime = toysup.regime.classify(run)
     drawn = {"x": loose, "y": kept}
-    table = paper._table.Table("t", ["a"], [(1,), (math.inf,)])
+    table = Table("t", ["a"], [(1,), (math.inf,)])
     done = [paper.Reproduction(paper.get(name), "small", drawn, folder, 1.5, [table], [folder])
             for name in paper.names()]  # fmt: skip
     return {
