@@ -95,9 +95,9 @@ def crowd(store: Path, children: int, kills: int, fields: dict[str, Any]) -> Cou
 def test_of_all_sweeps_one_trains_a_run(backend, tmp_path, kills):
     config = TINY.replace(steps=3000 if backend.name == "native" else 100)
     trained = crowd(tmp_path / "s", 3, kills, {**config.to_dict(), "seed": list(range(12))})
-    assert len(trained) == 12
-    assert kills or set(trained.values()) == {1}
-    assert trained.total() <= 12 + kills  # one may be killed between its run's end and its word
+    assert kills or (len(trained) == 12 and set(trained.values()) == {1})
+    # One may be killed between its run's end and its word, or its word and the end of its claim.
+    assert 12 - kills <= len(trained) <= trained.total() <= 12 + kills
     # A killed one may leave a claim that names nobody yet, or half a file.
     assert running(tmp_path / "s" / "running") == []
     assert kills or not (tmp_path / "s" / "running").exists()
