@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from toysup._files.whole import opened, parse_json, replace_file
-from toysup._system.processes import host, is_there, started, system
+from toysup._system.processes import is_there, me
 from toysup._version import __version__
 from toysup.config import TrainConfig
 from toysup.errors import printable
@@ -33,6 +33,8 @@ _MAX_RUNS = 1000
 _MAX_FILES = 10_000
 _MAX_PID = 1 << 31
 _MAX_INT = 1 << 64
+# What a sign of life says of its process, in the order of ``processes.me``.
+_PROCESS = ("host", "system", "pid", "started")
 # Those that are at work in this process: one that was left in a hurry may have left its file.
 _ENTERED: set[str] = set()
 
@@ -90,10 +92,7 @@ class Pulse:
             return
         document = {
             "toysup": __version__,
-            "host": host(),
-            "pid": os.getpid(),
-            "system": system(),
-            "started": started(os.getpid()),
+            **dict(zip(_PROCESS, me(), strict=True)),
             "began": self._began,
             "updated": time.time(),
             "runs": len(self._configs),
@@ -149,9 +148,7 @@ def lives(path: Path) -> bool:
     document = _document(path)
     if document is None or not _is_alive(document):
         return False
-    me = (host(), system(), os.getpid(), started(os.getpid()))
-    it = tuple(document[name] for name in ("host", "system", "pid", "started"))
-    return it != me or path.name in _ENTERED
+    return _process(document) != me() or path.name in _ENTERED
 
 
 def _documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -172,9 +169,14 @@ def _document(path: Path) -> dict[str, Any] | None:
         return None  # being written, being removed, or not ours
 
 
+def _process(document: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The process of a sign of life, as :func:`is_there` takes it."""
+    return tuple(document[name] for name in _PROCESS)
+
+
 def _is_alive(document: Mapping[str, Any]) -> bool:
     """Whether a process is there, as far as can be seen from here, or else was heard lately."""
-    seen = is_there(*(document[name] for name in ("host", "system", "pid", "started")))
+    seen = is_there(*_process(document))
     return abs(time.time() - document["updated"]) < _OLD if seen is None else seen
 
 

@@ -19,7 +19,7 @@ from toysup._backends.protocol import Backend, RawRun
 from toysup._run.train import Run, from_raw
 from toysup._system.interrupt import Interrupt
 from toysup._system.memory import available, budget, machine, refuse_memory, share
-from toysup._system.processes import host, is_there, started, system
+from toysup._system.processes import host, is_there, me, system
 from toysup._version import __version__
 from toysup.config import TrainConfig
 from toysup.errors import BackendError, RunFailedError
@@ -82,16 +82,15 @@ class Caller:
 @contextlib.contextmanager
 def _calling() -> Iterator[Caller]:
     """The caller of workers that this process is: it wants results while this is entered."""
-    me = (host(), system(), os.getpid(), started(os.getpid()))
     try:
         handle, flag = tempfile.mkstemp(prefix="toysup-")
         os.close(handle)
         folder = _identity(os.path.dirname(flag))
     except OSError:  # there is no room for an empty file: workers see only whether we live
-        yield Caller(*me, "", (0, 0))
+        yield Caller(*me(), "", (0, 0))
         return
     try:
-        yield Caller(*me, flag, folder)
+        yield Caller(*me(), flag, folder)
     finally:
         with contextlib.suppress(OSError):
             os.unlink(flag)

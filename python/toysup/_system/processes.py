@@ -8,7 +8,7 @@ import socket
 
 from toysup.errors import printable
 
-__all__ = ["host", "is_there", "started", "system"]
+__all__ = ["host", "is_there", "me", "started", "system"]
 
 
 def is_there(where: str, what: str | None, pid: int, since: str | None) -> bool | None:
@@ -33,6 +33,11 @@ def is_there(where: str, what: str | None, pid: int, since: str | None) -> bool 
     if now is None or since is None:
         return None
     return now == since  # or else its number was given again
+
+
+def me() -> tuple[str, str | None, int, str | None]:
+    """What this process says of itself: the arguments of :func:`is_there`."""
+    return host(), system(), os.getpid(), started(os.getpid())
 
 
 def host() -> str:
