@@ -221,28 +221,27 @@ class Store:
     def _known(self, found: _Manifests) -> Grid | None:
         """All that is known of the grid; from the runs, too, where a manifest does not say it."""
         grids = list(found.grids.values())
-        if found.damage or 0 not in found.grids:
-            runs = self._grid_of_runs()
-            grids += [] if runs is None else [runs]
         try:
+            if found.damage or 0 not in found.grids:
+                runs = self._grid_of_runs()
+                grids += [] if runs is None else [runs]
             return functools.reduce(Grid.joined, grids) if grids else None
         except ValueError as error:
             words = f"{self._manifest()}: the runs do not make one grid ({error})"
             raise StoreError(words) from error
 
     def _grid_of_runs(self) -> Grid | None:
-        """The smallest grid that holds all runs whose files can be read; None without any."""
+        """The smallest grid that holds all runs whose files can be read; None without any.
+
+        ``ValueError`` if there is no such grid.
+        """
         configs = []
         for path in sorted(self.folder("runs").glob("*.npz")):
             with contextlib.suppress(OSError):  # damaged, or of a later version
                 config = read_config(path, read_meta(path))
                 if path.stem == config.key():
                     configs.append(config)
-        try:
-            return Grid.of(configs) if configs else None
-        except ValueError as error:
-            words = f"{self._manifest()}: the runs do not make one grid ({error})"
-            raise StoreError(words) from error
+        return Grid.of(configs) if configs else None
 
     def extend(self, grid: Grid) -> None:
         """Make the store if there is none, and let its grid include ``grid``.
