@@ -12,23 +12,16 @@ from toysup._typing import CSR
 from toysup.config import TrainConfig
 from toysup.config.weights import Weights
 
-__all__ = ["Stopped", "draw", "given_start", "polygon"]
+__all__ = ["Stopped", "drawn", "given_start", "joined", "polygon"]
 
 
 class Stopped(Exception):
     """The run was told to stop."""
 
 
-def draw(
-    config: TrainConfig,
-    start: int,
-    stop: int,
-    role: str,
-    sample: Callable[..., CSR],
-    check: Callable[[], None],
-) -> CSR:
-    """Examples of a stream by a backend's ``sample``, in parts, after which ``check`` may raise."""
-    parts = list(_drawn(config, start, stop, role, sample, check))
+def joined(parts: Iterable[CSR]) -> CSR:
+    """The examples of one or more parts together."""
+    parts = list(parts)
     counts = np.concatenate([np.diff(indptr) for indptr, _, _ in parts])
     return (
         np.concatenate(([0], np.cumsum(counts))),
@@ -37,7 +30,7 @@ def draw(
     )
 
 
-def _drawn(
+def drawn(
     config: TrainConfig,
     start: int,
     stop: int,
@@ -45,7 +38,7 @@ def _drawn(
     sample: Callable[..., CSR],
     check: Callable[[], None],
 ) -> Iterator[CSR]:
-    """The parts of :func:`draw`, at least one."""
+    """Examples of a stream by a backend's ``sample``, in parts, after which ``check`` may raise."""
     c, part = config, max(1, (1 << 22) // config.n)
     for low in range(start, max(stop, start + 1), part):
         high = min(stop, low + part)
@@ -56,10 +49,10 @@ def _drawn(
 def given_start(
     config: TrainConfig, sample: Callable[..., CSR], check: Callable[[], None]
 ) -> Weights | None:
-    """The weights that a config gives to start from, if any; the rest as of :func:`draw`."""
+    """The weights that a config gives to start from, if any; the rest as of :func:`drawn`."""
     if config.init == "polygon":
         T = int(config.T)
-        return polygon(config.n, T, _drawn(config, 0, T, "train", sample, check))
+        return polygon(config.n, T, drawn(config, 0, T, "train", sample, check))
     return config.init if isinstance(config.init, Weights) else None
 
 

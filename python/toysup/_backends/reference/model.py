@@ -31,7 +31,7 @@ from toysup._backends.protocol import (
     failed_run,
 )
 from toysup._floats import exact_floats, refuse_inexact
-from toysup._stream.start import Stopped, draw, given_start
+from toysup._stream.start import Stopped, drawn, given_start, joined
 from toysup._stream.stream import cospi, initial_weights, repeated, sample
 from toysup._system.processors import ThreadWarning, no_thread
 from toysup._typing import CSR, Array
@@ -283,7 +283,7 @@ class _Run:
 
     def _sample(self, start: int, stop: int, role: str) -> CSR:
         """Examples of a stream; a long draw can be stopped."""
-        return draw(self.config, start, stop, role, sample, self._check)
+        return joined(drawn(self.config, start, stop, role, sample, self._check))
 
     def batch(self, step: int) -> CSR:
         """The examples of an update: all of them, or fresh ones when T is infinite."""
