@@ -28,13 +28,15 @@ pub fn core_error(error: Error) -> PyErr {
 
 /// Run `work` in a thread of its own while this one waits detached. What `work` sends is given to
 /// `on_message` here; `tick` is called every 25 ms and stops the work by returning true. An error
-/// from either, or a pending signal, stops the work too and is returned once it has ended.
+/// from either, or a pending signal, stops the work too and is returned once it has ended. `settle` is
+/// called for each message last, when it may already be known that the work is to stop.
 pub fn drive<M: Send, R: Send>(
     py: Python<'_>,
     cancel: &AtomicBool,
     work: impl FnOnce(&(dyn Fn(usize, M) + Sync)) -> Result<R> + Send,
     mut on_message: impl FnMut((usize, M)) -> PyResult<()>,
     mut tick: impl FnMut() -> PyResult<bool>,
+    mut settle: impl FnMut(usize),
 ) -> PyResult<R> {
     let (sender, receiver) = channel();
     let receiver = Mutex::new(receiver);
@@ -53,10 +55,10 @@ pub fn drive<M: Send, R: Send>(
         let mut due = Instant::now();
         loop {
             let message = py.detach(|| receiver.lock().unwrap().recv_timeout(TICK));
-            let mut done = match message {
-                Ok(message) if failure.is_none() => on_message(message),
+            let (mut done, which) = match message {
+                Ok((i, m)) if failure.is_none() => (on_message((i, m)), Some(i)),
                 Err(RecvTimeoutError::Disconnected) => break,
-                _ => Ok(()),
+                _ => (Ok(()), None),
             };
             if failure.is_none() && Instant::now() >= due {
                 due = Instant::now() + TICK;
@@ -70,6 +72,8 @@ pub fn drive<M: Send, R: Send>(
             if let Err(error) = done {
                 cancel.store(true, Ordering::Relaxed);
                 failure = Some(error);
+            } else if let Some(i) = which {
+                settle(i);
             }
         }
         let ended = py.detach(|| worker.join());
@@ -87,5 +91,12 @@ pub fn detached<R: Send>(
     work: impl FnOnce(&AtomicBool) -> Result<R> + Send,
 ) -> PyResult<R> {
     let cancel = AtomicBool::new(false);
-    drive::<(), R>(py, &cancel, |_| work(&cancel), |_| Ok(()), || Ok(false))
+    drive::<(), R>(
+        py,
+        &cancel,
+        |_| work(&cancel),
+        |_| Ok(()),
+        || Ok(false),
+        |_| (),
+    )
 }

@@ -275,7 +275,6 @@ mod _native {
                         raw_run(py, outlines[i].shape(), ended, control.steps(i))?,
                     ))?;
                 }
-                control.release(&runs[i]);
                 Ok(())
             },
             || {
@@ -287,6 +286,8 @@ mod _native {
                 poll.call1((control.work(&runs), running, missing))?
                     .is_truthy()
             },
+            // Not before: if the sweep is to stop, no other run begins.
+            |i| control.release(&runs[i]),
         )?;
         for i in 0..runs.len() {
             if let Some(state) = control.take_state(i) {
