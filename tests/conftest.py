@@ -1,4 +1,12 @@
-"""Both backends behind one fixture, and the settings that all tests share."""
+"""Both backends behind one fixture, and the settings that all tests share.
+
+Tests that repeat themselves (kills, faults, every bit of a file, drawn examples) do so seldom by
+default, and as often as before a release under ``--soak``, which ``.ci/run`` gives: see
+``support/soak.py``. Tests of what surrounds a training (processes, signals, stores) are marked
+``any_backend``: by default they run on one backend, under ``--soak`` on both.
+
+The tests run in parallel processes, by pytest-xdist; ``-n 0`` runs them in this one.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +18,11 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+import soak
 from toysup._backends import choose
 from toysup._backends.protocol import Backend
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-
-# Examples vary in cost by orders of magnitude with the drawn sizes, so no deadline for one of them;
-# the fixture only chooses a backend, so it may stay the same over a test's examples.
-hypothesis.settings.register_profile(
-    "toysup",
-    deadline=None,
-    max_examples=25,
-    derandomize=bool(os.environ.get("CI")),
-    suppress_health_check=[
-        hypothesis.HealthCheck.function_scoped_fixture,
-        hypothesis.HealthCheck.too_slow,
-    ],
-)
-hypothesis.settings.load_profile("toysup")
 
 HAS_NATIVE = importlib.util.find_spec("toysup._native") is not None
 
@@ -38,6 +33,43 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail, instead of skipping, where the Rust extension is missing",
     )
+    parser.addoption(
+        "--soak",
+        action="store_true",
+        help="repeat kills, faults and drawn examples as often as before a release",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "any_backend: one backend is enough, except under --soak")
+    soak.full = config.getoption("--soak")
+    # Examples vary in cost by orders of magnitude with the drawn sizes, so no deadline for one of
+    # them; the fixture only chooses a backend, so it may stay the same over a test's examples.
+    hypothesis.settings.register_profile(
+        "toysup",
+        deadline=None,
+        max_examples=soak.soak(10, 25),
+        derandomize=bool(os.environ.get("CI")),
+        suppress_health_check=[
+            hypothesis.HealthCheck.function_scoped_fixture,
+            hypothesis.HealthCheck.too_slow,
+        ],
+    )
+    hypothesis.settings.load_profile("toysup")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """As many processes as there are processors, of which few are enough."""
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test that trains or computes runs once on each backend."""
+    if "backend" in metafunc.fixturenames:
+        names = ["native", "numpy"]
+        if metafunc.definition.get_closest_marker("any_backend") and not soak.full:
+            names = ["native" if HAS_NATIVE else "numpy"]
+        metafunc.parametrize("backend", names, indirect=True)
 
 
 def need_native(config: pytest.Config) -> None:
@@ -69,9 +101,9 @@ def figures() -> Iterator[None]:
         pyplot.close("all")
 
 
-@pytest.fixture(params=["native", "numpy"])
+@pytest.fixture
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
-    """The backend in use: every test that trains or computes runs once on each."""
+    """The backend in use."""
     if request.param == "native":
         need_native(request.config)
     monkeypatch.setenv("TOYSUP_BACKEND", request.param)
