@@ -538,8 +538,10 @@ def test_if_all_runs_fail_that_is_an_error(backend, monkeypatch, tmp_path):
     assert sweep(SMALL, seed=range(2), store=tmp_path, retry="none").statuses == ["failed"] * 2
 
 
-def test_or_is_recorded_with_its_reason_and_a_warning(backend, monkeypatch):
+def test_or_is_recorded_with_its_reason_and_a_warning(backend, monkeypatch, tmp_path):
     doomed(monkeypatch, backend, seed=1)
+    with pytest.warns(RuntimeWarning, match=f"{DOOMED}.*, and the same call tries them again$"):
+        sweep(SMALL, seed=range(3), store=tmp_path)
     with pytest.warns(RuntimeWarning, match=DOOMED) as caught:
         res = sweep(SMALL, seed=range(3))
     assert [warning.filename for warning in caught] == [__file__]
@@ -583,6 +585,19 @@ def test_a_failure_leaves_the_runs_that_had_ended_in_the_store(backend, monkeypa
     res = sweep(SMALL, seed=range(3), steps=[20], store=tmp_path / "s")
     assert seeds == [2] and not res.failed and (res.dataset.status == "ok").all()
     assert not toysup.open_sweep(tmp_path / "s").failed
+
+
+def test_a_run_that_ends_after_a_failure_is_kept(backend, monkeypatch, tmp_path):
+    real = backend.train_many
+
+    def train_many(configs, jobs, on_result, *rest):
+        on_result(0, failed_run(configs[0], "doomed"))
+        real(configs[1:], 1, lambda i, raw: on_result(i + 1, raw), lambda work: False)
+
+    monkeypatch.setattr(backend, "train_many", train_many)
+    with pytest.raises(RunFailedError, match="seed=0 failed: doomed"):
+        sweep(SMALL, seed=range(2), store=tmp_path, n_jobs=1, on_error="raise")
+    assert toysup.open_sweep(tmp_path).statuses == ["failed", "ok"]
 
 
 # ---------------------------------------------------------------------------- however it is run
