@@ -21,6 +21,7 @@ from helpers import (
     on,
     plain_gradient,
 )
+from soak import soak
 from strategies import SEEDS
 
 Array = npt.NDArray[Any]
@@ -240,7 +241,7 @@ def paths(draw, **fixed: Any) -> Path:
 # ------------------------------------------------------------------------ any shape and path
 
 
-@settings(max_examples=60)
+@settings(max_examples=soak(20, 60))
 @given(path=paths())
 @example(path=Path(n=1, m=1, T=1))
 @example(path=Path(n=1, m=1, T=120, kind="walk", sparsity=0.0))
@@ -249,7 +250,7 @@ def test_lists_give_the_gradient_of_all_pairs(native, reference, path):
     assert_right(reference, path)
 
 
-@settings(max_examples=25)
+@settings(max_examples=soak(10, 25))
 @given(path=paths(steps=12), few=st.integers(1, 9), sign=st.sampled_from([-1.0, 1.0]))
 def test_few_features_with_many_examples(native, reference, path, few, sign):
     few = min(few + 2, 9)
@@ -270,7 +271,7 @@ def test_groups_of_features_with_every_remainder(native, reference, dtype, m):
 @pytest.mark.parametrize("m", HIDDEN)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_numbers_of_examples_with_every_remainder(native, reference, dtype, m):
-    for T in (*range(1, 18), 31, 32, 33, 47, 70):
+    for T in soak((1, 2, 7, 8, 9, 15, 16, 17, 47), (*range(1, 18), 31, 32, 33, 47, 70)):
         for n in (max(m, 8), 40):
             path = Path(n=n, m=m, T=T, kind="walk", steps=3, move=0.01, dtype=dtype, bias=0.5)
             assert_right(reference, path, ("lists",))
@@ -309,7 +310,9 @@ def test_steps_that_break_any_skin(native, reference, dtype, m, T, pace):
     """The lists are told too little or too much of what the parameters do."""
     for kind in ("walk", "jumps", "revive", "shrink"):
         for move in (1e-4, 0.3):
-            path = Path(n=70, m=m, T=T, kind=kind, steps=30, move=move, pace=pace, dtype=dtype)
+            path = Path(
+                n=70, m=m, T=T, kind=kind, steps=soak(12, 30), move=move, pace=pace, dtype=dtype
+            )
             assert_right(reference, path, ("lists",))
 
 
@@ -358,7 +361,7 @@ class Scaled(Path):
         return self.given  # type: ignore[attr-defined]
 
 
-@settings(max_examples=40)
+@settings(max_examples=soak(12, 40))
 @given(path=paths(rows="uneven", kind="drift"))
 def test_examples_of_very_different_sizes(native, reference, path):
     assert_right(reference, replace(path, pace=path.move))
@@ -437,7 +440,9 @@ def test_lists_that_live_long(native, reference, dtype, m, T):
     """Over reviews of the lists, new sorts of the examples, and looks for age."""
     for move, pace in ((1e-5, 1e-5), (1e-4, 1e-3)):
         for kind in ("walk", "drift"):
-            path = Path(n=64, m=m, T=T, kind=kind, steps=270, move=move, pace=pace, dtype=dtype)
+            path = Path(
+                n=64, m=m, T=T, kind=kind, steps=soak(140, 270), move=move, pace=pace, dtype=dtype
+            )
             assert_right(reference, path, every=9)
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import raw_bits
+from soak import soak
 from toysup import TrainConfig
 from toysup._backends.protocol import Backend, Options, State
 
@@ -34,7 +35,7 @@ KINDS = {
     "m=2, linear": {"m": 2, "activation": "linear"},
     "m=3, repeats": {"m": 3, "repeats": {0: 5, 50: 2}, "steps": 20_000},
     "m=2, polygon": {"m": 2, "init": "polygon", "steps": 20_000},
-    "m=1, tiny": {"m": 1, "n": 7, "T": 3, "sparsity": 0.6, "steps": 500_000},
+    "m=1, tiny": {"m": 1, "n": 7, "T": 3, "sparsity": 0.6, "steps": 300_000},
 }
 
 
@@ -43,7 +44,7 @@ def case(backend: Backend, kind: str) -> TrainConfig:
     if backend.name == "native":
         return config
     # As long, about.
-    return config.replace(steps=40_000 if config.n < 100 else 1000)
+    return config.replace(steps=20_000 if config.n < 100 else 500)
 
 
 def until(
@@ -88,7 +89,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(backend, kind):
     config = case(backend, kind)
     whole, _ = until(backend, config, None, math.inf)
     times = 0
-    for seed in range(3):
+    for seed in range(soak(1, 3)):
         raw, resumed = interrupted(backend, config, seed)
         assert raw_bits(raw) == raw_bits(whole)
         times += resumed

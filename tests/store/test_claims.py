@@ -27,6 +27,7 @@ from toysup._store.pulse import Pulse, running
 from toysup._store.store import Store
 from toysup._sweep.work import Work
 
+pytestmark = pytest.mark.any_backend
 TINY = TrainConfig(n=16, m=2, T=4, sparsity=0.8, steps=20, test_size=20, record=3)
 RUNS = [TINY.replace(seed=seed) for seed in range(3)]
 KEY = RUNS[0].key()

@@ -30,6 +30,7 @@ from toysup._run.archive import read, read_checkpoint, read_meta, verify, write
 from toysup._store.store import Store
 from toysup.config.grid import Grid
 
+pytestmark = pytest.mark.any_backend
 CONFIG = TrainConfig(
     n=12, m=2, T=4, sparsity=0.7, steps=20, learning_rate=0.01, test_size=30, record=4, snapshots=1
 )

@@ -38,6 +38,7 @@ from toysup._files.whole import read_document, write_document
 from toysup._store.store import Store
 from toysup.config.grid import Grid
 
+pytestmark = pytest.mark.any_backend
 SMALL = TrainConfig(n=12, m=2, T=6, sparsity=0.7, steps=20, learning_rate=0.01, test_size=30)
 
 

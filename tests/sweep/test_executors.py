@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import concurrent.futures
 import dataclasses
+import functools
 import multiprocessing
 import os
 import signal
@@ -24,7 +25,9 @@ from toysup._sweep import executors
 from toysup._sweep.executors import Failed, train_alone
 from toysup._system import memory
 
-CONFIG = TrainConfig(n=40, m=2, T=12, sparsity=0.85, steps=3000, test_size=40, record=5)
+pytestmark = pytest.mark.any_backend
+
+CONFIG = TrainConfig(n=40, m=2, T=12, sparsity=0.85, steps=200, test_size=40, record=5)
 AXES: dict[str, Any] = {"T": [12, 30], "m": [2, 7], "seed": [0, 1]}
 
 
@@ -32,10 +35,15 @@ def all_bits(result: Any) -> list[bytes]:
     return [run_bits(run) for run in result.runs()]
 
 
+@functools.cache
+def serially(backend: str) -> list[bytes]:
+    return all_bits(sweep(CONFIG, **AXES, n_jobs=1))
+
+
 @pytest.fixture
 def serial(backend: Any) -> list[bytes]:
     """What one thread makes of it."""
-    return all_bits(sweep(CONFIG, **AXES, n_jobs=1))
+    return serially(backend.name)
 
 
 def spawned(workers: int = 2) -> concurrent.futures.Executor:
@@ -116,8 +124,8 @@ def cluster() -> Iterator[Any]:
 
 
 @pytest.mark.timeout(180)
-def test_dask_with_a_worker_killed_in_the_middle(cluster, backend, serial, tmp_path):
-    steps = {"native": 400_000, "numpy": 4000}[backend.name]
+def test_dask_with_a_worker_killed_in_the_middle(cluster, backend, tmp_path):
+    steps = {"native": 100_000, "numpy": 1000}[backend.name]
     config = CONFIG.replace(steps=steps)
     executor = cluster.get_executor()
     pids = cluster.run(os.getpid)

@@ -27,6 +27,7 @@ from toysup._system.extras import need
 from toysup.config import FIELDS
 from toysup.config.grid import Grid
 
+pytestmark = pytest.mark.any_backend
 SMALL = TrainConfig(n=16, m=2, T=4, sparsity=0.8, steps=20, test_size=20, record=3)
 GRIDS: dict[str, dict[str, Any]] = {
     "strings, flags, infinity": {

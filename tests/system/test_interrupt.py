@@ -23,6 +23,7 @@ import toysup
 from helpers import after, interrupted_when, run_bits
 from toysup import SweepInterrupted, TrainConfig, open_sweep, sweep, train
 
+pytestmark = pytest.mark.any_backend
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are sent to another process")
 
 SMALL = TrainConfig(n=12, m=2, T=6, sparsity=0.7, steps=20, learning_rate=0.01, test_size=30)

@@ -21,6 +21,8 @@ from toysup._system import groups as _groups
 from toysup._system import memory
 from toysup._system.memory import available, budget, refuse_memory
 
+pytestmark = pytest.mark.any_backend
+
 GIB = 1 << 30
 LINUX = sys.platform.startswith("linux")
 
@@ -343,7 +345,9 @@ def test_arrays_of_a_run_are_made_when_it_begins(backend, monkeypatch):
         return importances(config)
 
     monkeypatch.setattr(TrainConfig, "importances", counted)
-    configs = [TrainConfig(n=40, T=5, sparsity=0.8, steps=3, seed=seed) for seed in range(20)]
+    configs = [
+        TrainConfig(n=40, T=5, sparsity=0.8, steps=3, test_size=9, seed=seed) for seed in range(20)
+    ]
     ended: list[int] = []
 
     def on_result(i: int, raw: Any) -> None:

@@ -17,6 +17,7 @@ from toysup import TrainConfig
 from toysup._system import groups
 from toysup._system.processors import as_jobs, processors
 
+pytestmark = pytest.mark.any_backend
 LINUX = sys.platform.startswith("linux")
 CONFIG = TrainConfig(n=40, m=2, T=12, sparsity=0.85, steps=200, test_size=40, record=5)
 

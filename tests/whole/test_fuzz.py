@@ -17,6 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import toysup
+from soak import soak
 from toysup import StoreError, TrainConfig, cli
 from toysup._files.whole import write_document
 from toysup._run.archive import write
@@ -51,7 +52,7 @@ def text_of(value: Any) -> str:
 @given(text=fields.map(text_of) | anything.map(text_of) | st.text())
 @example("[" * 3000)
 @example('{"n": ' + "9" * 5000 + "}")
-@settings(max_examples=300)
+@settings(max_examples=soak(30, 300))
 def test_configs(text: str) -> None:
     with contextlib.suppress(ValueError):
         config = TrainConfig.from_json(text)
@@ -85,7 +86,7 @@ grids = st.fixed_dictionaries(
 
 
 @given(grid=grids | anything)
-@settings(max_examples=200)
+@settings(max_examples=soak(20, 200))
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_manifests(folder: Path, grid: Any) -> None:
     good = (folder / "sweep.json").read_bytes()
@@ -98,7 +99,7 @@ def test_manifests(folder: Path, grid: Any) -> None:
 
 
 @given(meta=st.fixed_dictionaries({"config": fields | anything, "summary": anything}) | fields)
-@settings(max_examples=200)
+@settings(max_examples=soak(20, 200))
 def test_meta_data_of_runs_that_are_sealed(folder: Path, meta: dict[str, Any]) -> None:
     path = Store(folder).run_file(SMALL.replace(seed=1))
     good = path.read_bytes()
@@ -113,7 +114,7 @@ def test_meta_data_of_runs_that_are_sealed(folder: Path, meta: dict[str, Any]) -
 
 
 @given(error=anything, steps=anything, config=st.just(json.loads(SMALL.to_json())) | fields)
-@settings(max_examples=100)
+@settings(max_examples=soak(10, 100))
 def test_records_of_failures(folder: Path, error: Any, steps: Any, config: Any) -> None:
     store, config_ = Store(folder), SMALL.replace(seed=1)
     run = store.run_file(config_)
@@ -136,7 +137,7 @@ words = st.lists(st.tuples(options, values).map("=".join) | options | values, ma
 
 
 @given(words=words, command=st.sampled_from([*cli.COMMANDS, "", "sweeps"]))
-@settings(max_examples=300)
+@settings(max_examples=soak(30, 300))
 def test_arguments(words: list[str], command: str) -> None:
     with contextlib.suppress(UsageError, ValueError, TypeError, SystemExit):
         args = cli._parse([command, *words])
@@ -145,7 +146,7 @@ def test_arguments(words: list[str], command: str) -> None:
 
 
 @given(words=words)
-@settings(max_examples=60)
+@settings(max_examples=soak(6, 60))
 def test_what_the_command_says_of_them(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import faulthandler
+import functools
 import json
 import logging
 import multiprocessing
@@ -24,10 +25,11 @@ from typing import Any
 import pytest
 
 from helpers import digest, run_bits
+from soak import soak
 from toysup import RunFailedError, SweepInterrupted, TrainConfig, open_sweep, sweep, train
 from toysup._store.folder import locked
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.any_backend]
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 signals = pytest.mark.skipif(os.name != "posix", reason="signals are sent to another process")
 
@@ -49,10 +51,15 @@ def swept(**options: Any) -> str:
     return result_digest(sweep(CONFIG, **AXES, **options))
 
 
+@functools.cache
+def serially(backend: str) -> str:
+    return swept(n_jobs=1)
+
+
 @pytest.fixture
 def serial(backend: Any) -> str:
     """What one thread makes of it."""
-    return swept(n_jobs=1)
+    return serially(backend.name)
 
 
 def is_whole(store: Path, expected: str) -> bool:
@@ -328,7 +335,7 @@ def sweep_on_processes(method: str, folder: str) -> None:
 
 
 @posix
-@pytest.mark.parametrize("method", ["fork", "forkserver"])
+@pytest.mark.parametrize("method", soak(["fork"], ["fork", "forkserver"]))
 def test_processes_as_executor(backend, serial, tmp_path, method):
     said = heard(start(sweep_on_processes, method, str(tmp_path)))
     assert said == {"before": serial, "after": serial}
@@ -349,7 +356,7 @@ def endless_on_processes(method: str) -> None:
 
 
 @posix
-@pytest.mark.parametrize("method", ["fork", "forkserver"])
+@pytest.mark.parametrize("method", soak(["fork"], ["fork", "forkserver"]))
 def test_ctrl_c_in_a_terminal_stops_workers_too(backend, method):
     """It sends SIGINT to all processes of the group."""
     process = start(endless_on_processes, method)
@@ -388,7 +395,7 @@ def both_have_begun(process: subprocess.Popen[str]) -> None:
 
 
 @posix
-@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+@pytest.mark.parametrize("method", soak(["spawn"], ["fork", "forkserver", "spawn"]))
 def test_ctrl_c_that_the_sweep_alone_hears_stops_its_workers(backend, method):
     process = start(endless_on_workers_that_tell, method)
     both_have_begun(process)
@@ -397,7 +404,7 @@ def test_ctrl_c_that_the_sweep_alone_hears_stops_its_workers(backend, method):
 
 
 @posix
-@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+@pytest.mark.parametrize("method", soak(["spawn"], ["fork", "forkserver", "spawn"]))
 def test_workers_end_with_a_sweep_that_is_killed(backend, method):
     process = start(endless_on_workers_that_tell, method)
     both_have_begun(process)
