@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import platform
 import struct
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from toysup.errors import SurroundingsError
 
-__all__ = ["exact_floats", "refuse_inexact"]
+__all__ = ["exact_floats", "refuse_inexact", "refuse_inexact_blas"]
 
 # Read from their bytes: a mode can change what a literal becomes.
 _DENORMAL, _NORMAL, _UNIT = struct.unpack(
@@ -60,6 +63,24 @@ def refuse_inexact(exact: bool, where: str) -> None:
             "torch.set_flush_denormal(True) or a library built with -ffast-math, or import NumPy "
             "before it"
         )
+
+
+@functools.cache
+def refuse_inexact_blas(_pid: int) -> None:
+    """Refuse threads of BLAS that are in another mode than this one; once a process.
+
+    They are made when NumPy is imported, and nobody can set the mode of another thread. Each has a
+    part in a product that is large enough. One of them is this thread; so a BLAS that flushes all
+    entries does it whatever the mode, and bits do not depend on it.
+    """
+    size, depth = 256, 64 + 4 * (os.cpu_count() or 1)
+    A, B = np.zeros((size, depth)), np.zeros((depth, size))
+    B[0] = 0.5
+    B[1] = 1.0
+    for a in ((np.finfo(np.float64).tiny, 0.0), (2.0, 2.0**-54), (2.0, 3 * 2.0**-54)):
+        A[:, :2] = a
+        product = A @ B
+        refuse_inexact(bool(np.all(product == product[0, 0])), "threads of NumPy's BLAS")
 
 
 def _are_exact(

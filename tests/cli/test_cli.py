@@ -28,7 +28,7 @@ from hypothesis import given
 import toysup
 from toysup import cli, paper
 from toysup._backends.protocol import Backend
-from toysup._backends.reference import model
+from toysup._backends.reference import pool
 from toysup._run.train import Run
 from toysup.cli._arguments import field_help
 from toysup.cli._fields import given_fields, parse_field
@@ -426,14 +426,14 @@ def test_a_failed_run_is_code_1(
     toysup_cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TOYSUP_BACKEND", "numpy")
-    whole = model.train_one
+    whole = pool.train_one
 
     def half(config: TrainConfig, *rest: Any) -> Any:
         if config.T == 5:
             raise ArithmeticError("no luck")
         return whole(config, *rest)
 
-    monkeypatch.setattr(model, "train_one", half)
+    monkeypatch.setattr(pool, "train_one", half)
     words = ("sweep", "--T", "3,5", "--store", tmp_path / "s", *TINY)
     code, out, err = toysup_cli(*words)
     assert code == 1
@@ -454,14 +454,14 @@ def test_reproduce_goes_on_after_a_failed_run_and_is_code_1(
     toysup_cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TOYSUP_BACKEND", "numpy")
-    whole = model.train_one
+    whole = pool.train_one
 
     def some(config: TrainConfig, *rest: Any) -> Any:
         if (config.T, config.seed) == (5, 1):
             raise ArithmeticError("no luck")
         return whole(config, *rest)
 
-    monkeypatch.setattr(model, "train_one", some)
+    monkeypatch.setattr(pool, "train_one", some)
     words = ("reproduce", "figure3", "--T", "3,5", "--seeds", "2", "--out", tmp_path)
     code, _, err = toysup_cli(*words)
     assert code == 1 and (tmp_path / "figure3.png").is_file()

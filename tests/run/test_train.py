@@ -247,13 +247,13 @@ def test_a_run_that_fails_raises_its_reason(backend, monkeypatch):
 
 
 def test_an_error_inside_a_run_of_the_reference_is_named(monkeypatch):
-    from toysup._backends.reference import model
+    from toysup._backends.reference import run
 
     def broken(*args):
         raise ZeroDivisionError("in the gradient")
 
     monkeypatch.setenv("TOYSUP_BACKEND", "numpy")
-    monkeypatch.setattr(model, "gradient", broken)
+    monkeypatch.setattr(run, "gradient", broken)
     with pytest.raises(RunFailedError, match="ZeroDivisionError: in the gradient"):
         train(SMALL)
 

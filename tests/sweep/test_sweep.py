@@ -555,9 +555,9 @@ def test_or_is_recorded_with_its_reason_and_a_warning(backend, monkeypatch, tmp_
 
 
 def test_an_error_inside_one_run_of_the_reference_leaves_the_others(monkeypatch):
-    from toysup._backends.reference import model
+    from toysup._backends.reference import pool
 
-    real = model.train_one
+    real = pool.train_one
 
     def train_one(config, *rest):
         if config.seed == 1:
@@ -565,7 +565,7 @@ def test_an_error_inside_one_run_of_the_reference_leaves_the_others(monkeypatch)
         return real(config, *rest)
 
     monkeypatch.setenv("TOYSUP_BACKEND", "numpy")
-    monkeypatch.setattr(model, "train_one", train_one)
+    monkeypatch.setattr(pool, "train_one", train_one)
     with pytest.warns(RuntimeWarning, match="1 of 3 runs failed; .*: FloatingPointError: here"):
         res = sweep(SMALL, seed=range(3))
     assert res.failed == [(SMALL.replace(seed=1), "FloatingPointError: here")]

@@ -65,4 +65,4 @@ def load(choice: str) -> Backend:
 
 
 def _numpy() -> Backend:
-    return cast(Backend, importlib.import_module("toysup._backends.reference.model"))
+    return cast(Backend, importlib.import_module("toysup._backends.reference"))
