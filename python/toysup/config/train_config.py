@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._floats import exact_floats
+from toysup.config import cost
 from toysup.config.values import as_array, as_value
 from toysup.config.weights import Weights, as_weights
 from toysup.errors import nearest, short, unknown
@@ -585,54 +586,22 @@ class TrainConfig:
 
     def step_cost(self) -> float:
         """Multiply-adds of one update, roughly: what progress and scheduling count with."""
-        pairs = self.batch * self.n * (3.0 * self.m + 2.0)
-        return pairs + 40.0 * self.n * (self.m + 1.0)
+        return cost.step_cost(self)
 
     def memory(self) -> int:
         """Bytes that a run needs at most: O(n m + non-zeros + T m + snapshots), and lists.
 
         Both backends stay below. The native one needs about half of it, the other one less.
         """
-        size = np.dtype(self.dtype).itemsize
-        parameters = (self.m + 1) * (self.n + 64)
-        density = self.n * (1 - self.sparsity) + 1
-        # W and b, their moments and sums, what is measured, kept for a restart, and handed over;
-        # a snapshot is copied to be handed over, and again to be written.
-        shares = min(8, 1 + self.batch // 4096)
-        snapshots = min(self.snapshots, self.steps + 1)
-        states = parameters * (20 * size + 8 * shares + 4 * size * snapshots)
-        states += 160 * min(self.record, self.steps + 1)
-        # The training examples by example and by feature, those of the next step when T is
-        # infinite, the parts of the test set, and what is drawn at one time.
-        fresh = 16 if self.T == math.inf else 0
-        nonzeros = self.batch * density * (48 + 4 * size + fresh)
-        nonzeros += (min(self.test_size, 2048) + min(self.test_size, 4096)) * density * 16
-        drawn = min(max(self.batch, self.test_size) * self.n, 1 << 22)
-        nonzeros += 48 * drawn * (1 - self.sparsity)
-        # Importances as they are given, handed over, in the order of the kernels, and as text.
-        if isinstance(self.importance, tuple):
-            states += 192 * self.n
-        elif self.importance != 1.0:
-            states += 64 * self.n
-        # Hidden vectors and what goes with them, padded to whole vectors of 64 bytes.
-        hidden = self.batch * (64 * 6 + 8 * 6 * self.m)
-        # Entries of lists are 2 bytes. There are as many as the core allows, or fewer: up to half
-        # of all pairs or, for small m, all groups of 64 bytes of features.
-        pairs = 0.0 if self.T == math.inf else float(self.n) * self.batch
-        entries = max(1 << 26, 8 * (self.batch * density + (self.n + self.batch) * (self.m + 1)))
-        most = 4 * entries + pairs / 128  # in growing; and a bit for each group of 16 features
-        lists = min(most, pairs * (size / 16 if self.m <= 6 else 1.5))
-        return int(states + nonzeros + hidden + lists) + (1 << 24)
+        return cost.memory(self)
 
     def disk(self) -> int:
         """Bytes of the run's file, to a few percent."""
-        return self.arrays() + len(self.to_json()) + 4096  # the headers of 13 arrays
+        return cost.arrays(self) + len(self.to_json()) + 4096  # the headers of 13 arrays
 
     def arrays(self) -> int:
         """Bytes of the arrays of the run that it becomes."""
-        points, shots = len(self.record_steps()), len(self.snapshot_steps())
-        states = (self.m + 1) * self.n * (1 + shots) * np.dtype(self.dtype).itemsize
-        return states + 8 * (6 * points + shots)  # 6 arrays over the steps of the history
+        return cost.arrays(self)
 
 
 @exact_floats()

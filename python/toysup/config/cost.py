@@ -1,0 +1,91 @@
+"""What a run costs, by its sizes alone: multiply-adds, bytes in memory, bytes of its file.
+
+These formulas bound what every backend takes. They stand here, below the backends, because a
+config answers for them: ``TrainConfig.memory`` is asked before a backend is chosen.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from toysup.config.train_config import TrainConfig
+
+__all__ = ["arrays", "memory", "step_cost"]
+
+
+def step_cost(c: TrainConfig) -> float:
+    """Multiply-adds of one update, roughly."""
+    pairs = c.batch * c.n * (3.0 * c.m + 2.0)
+    return pairs + 40.0 * c.n * (c.m + 1.0)
+
+
+def memory(c: TrainConfig) -> int:
+    """Bytes that a run takes at most."""
+    needed = _states(c) + _importances(c) + _examples(c) + _hidden(c) + _lists(c)
+    return int(needed) + (1 << 24)
+
+
+def _states(c: TrainConfig) -> int:
+    """Of W and b, their moments and sums, and what is measured, kept for a restart, handed over.
+
+    A snapshot is copied to be handed over, and again to be written.
+    """
+    size = np.dtype(c.dtype).itemsize
+    parameters = (c.m + 1) * (c.n + 64)
+    shares = min(8, 1 + c.batch // 4096)
+    snapshots = min(c.snapshots, c.steps + 1)
+    states = parameters * (20 * size + 8 * shares + 4 * size * snapshots)
+    return states + 160 * min(c.record, c.steps + 1)
+
+
+def _importances(c: TrainConfig) -> int:
+    """Of importances as they are given, handed over, in the order of the kernels, and as text."""
+    if isinstance(c.importance, tuple):
+        return 192 * c.n
+    return 0 if c.importance == 1.0 else 64 * c.n
+
+
+def _examples(c: TrainConfig) -> float:
+    """Of the training examples by example and by feature, and the parts of the test set.
+
+    With those of the next step when T is infinite, and what is drawn at one time.
+    """
+    density = _density(c)
+    fresh = 16 if c.T == math.inf else 0
+    nonzeros = c.batch * density * (48 + 4 * np.dtype(c.dtype).itemsize + fresh)
+    nonzeros += (min(c.test_size, 2048) + min(c.test_size, 4096)) * density * 16
+    drawn = min(max(c.batch, c.test_size) * c.n, 1 << 22)
+    return nonzeros + 48 * drawn * (1 - c.sparsity)
+
+
+def _hidden(c: TrainConfig) -> int:
+    """Of hidden vectors and what goes with them, padded to whole vectors of 64 bytes."""
+    return c.batch * (64 * 6 + 8 * 6 * c.m)
+
+
+def _lists(c: TrainConfig) -> float:
+    """Of lists of pairs, whose entries are 2 bytes.
+
+    There are as many as the core allows, or fewer: up to half of all pairs or, for small m, all
+    groups of 64 bytes of features.
+    """
+    pairs = 0.0 if c.T == math.inf else float(c.n) * c.batch
+    entries = max(1 << 26, 8 * (c.batch * _density(c) + (c.n + c.batch) * (c.m + 1)))
+    most = 4 * entries + pairs / 128  # in growing; and a bit for each group of 16 features
+    return min(most, pairs * (np.dtype(c.dtype).itemsize / 16 if c.m <= 6 else 1.5))
+
+
+def _density(c: TrainConfig) -> float:
+    """Non-zeros of an example, and one more."""
+    return c.n * (1 - c.sparsity) + 1
+
+
+def arrays(c: TrainConfig) -> int:
+    """Bytes of the arrays of a run that has ended."""
+    points, shots = len(c.record_steps()), len(c.snapshot_steps())
+    states = (c.m + 1) * c.n * (1 + shots) * np.dtype(c.dtype).itemsize
+    return states + 8 * (6 * points + shots)  # 6 arrays over the steps of the history
