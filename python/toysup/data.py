@@ -14,7 +14,8 @@ from toysup._stream.stream import ROLES
 from toysup._system.extras import need
 from toysup._system.memory import refuse_memory
 from toysup._typing import CSR
-from toysup.config.train_config import MAX_EXAMPLES, MAX_FEATURES, MAX_SEED, as_float, as_int
+from toysup.config.checks import as_float, as_int
+from toysup.config.train_config import MAX_EXAMPLES, MAX_FEATURES, MAX_SEED
 from toysup.config.values import as_array
 from toysup.errors import short, unknown
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._floats import exact_floats
-from toysup.config.train_config import as_float
+from toysup.config.checks import as_float
 from toysup.config.values import as_array
 from toysup.errors import short, unknown
 

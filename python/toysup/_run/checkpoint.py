@@ -26,23 +26,14 @@ from toysup._run.archive import (
 )
 from toysup._text.notes import log, warn
 from toysup.config import TrainConfig
-from toysup.config.train_config import as_float
 from toysup.errors import StoreError, short
 
-__all__ = ["Checkpoint", "as_interval", "pack", "unpack"]
+__all__ = ["Checkpoint", "pack", "unpack"]
 
 # What of a state are not arrays.
 _NUMBERS = ("step", "seconds", "maker")
 
 Packed = tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]
-
-
-def as_interval(value: object) -> float:
-    """Seconds between two checkpoints."""
-    seconds = as_float("checkpoint_every", value)
-    if seconds < 0:
-        raise ValueError(f"checkpoint_every must not be negative, got {value}")
-    return seconds
 
 
 def pack(state: State) -> Packed:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from toysup._backends.protocol import HISTORY, HISTORY_TEST, Backend, Options, R
 from toysup._files.paths import as_path
 from toysup._files.whole import Damaged
 from toysup._run.archive import is_of, largest, read, read_config, read_meta, write
-from toysup._run.checkpoint import Checkpoint, as_interval
+from toysup._run.checkpoint import Checkpoint
 from toysup._stream.stream import repeated
 from toysup._system.interrupt import Interrupt
 from toysup._system.memory import budget, refuse_memory
@@ -31,12 +30,13 @@ from toysup._system.progress import Progress
 from toysup._text.notes import warn
 from toysup._typing import Array
 from toysup._version import __version__
-from toysup.config import FIELDS, TrainConfig
+from toysup.config import TrainConfig
 from toysup.config.advice import warn_of
-from toysup.config.train_config import as_int
+from toysup.config.arguments import as_config, check_names
+from toysup.config.checks import as_int, as_interval
 from toysup.config.values import as_array
 from toysup.data import SparseBatch, as_csr, sample
-from toysup.errors import RunFailedError, nearest, printable, short, unknown
+from toysup.errors import RunFailedError, printable, short, unknown
 
 if TYPE_CHECKING:
     import xarray
@@ -360,24 +360,6 @@ def from_raw(config: TrainConfig, raw: RawRun, chosen: Backend) -> Run:
         provenance=provenance(chosen),
         _arrays=arrays,
     )
-
-
-def as_config(config: object, changes: Mapping[str, Any]) -> TrainConfig:
-    """``config`` (the defaults if None) with some fields changed."""
-    if config is None:
-        return TrainConfig.from_fields(changes)
-    if not isinstance(config, TrainConfig):
-        kind = type(config).__name__
-        raise TypeError(f"config must be a TrainConfig, got {short(config)} ({kind})")
-    return config.replace(**changes)
-
-
-def check_names(fields: Mapping[str, Any], function: Callable[..., object]) -> None:
-    """Refuse what is neither a field nor a keyword of ``function``, with the nearest of both."""
-    known = [*FIELDS, *(p for p in inspect.signature(function).parameters if p != "fields")]
-    for name in fields:
-        if name not in FIELDS:
-            raise TypeError(f"unknown parameter {name!r}{nearest(name, known)}")
 
 
 def train(

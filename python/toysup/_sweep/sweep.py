@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from toysup._backends.choose import backend
-from toysup._run.checkpoint import as_interval
-from toysup._run.train import as_config, check_names
 from toysup._store.store import Store
 from toysup._sweep.executors import works_here
 from toysup._sweep.plan import Plan, make_plan
@@ -19,12 +17,12 @@ from toysup._sweep.work import RETRY, Work, kept_of_others, stored
 from toysup._system.interrupt import end_scripts
 from toysup._system.memory import refuse_memory
 from toysup._system.processors import as_jobs
-from toysup._system.progress import check_shown
 from toysup._text.notes import warn
 from toysup.config import TrainConfig
 from toysup.config.advice import warn_of
+from toysup.config.arguments import as_config, check_names
+from toysup.config.checks import as_int, as_interval, check_shown
 from toysup.config.grid import Grid, Index
-from toysup.config.train_config import as_int
 from toysup.errors import RunFailedError, SweepInterrupted, short, unknown
 
 __all__ = ["merge", "open_sweep", "plan", "sweep"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from toysup._system.groups import control_groups, lines
 from toysup._text.notes import warn
-from toysup.config.train_config import as_int
+from toysup.config.checks import as_int
 from toysup.errors import SurroundingsError
 
 __all__ = ["ThreadWarning", "as_jobs", "no_thread", "processors"]

@@ -10,18 +10,12 @@ from typing import Any
 
 from toysup._text.notes import UNSAID, is_open, is_terminal
 from toysup.config import TrainConfig
-from toysup.errors import short
+from toysup.config.checks import check_shown
 
-__all__ = ["Progress", "check_shown"]
+__all__ = ["Progress"]
 
 # Seconds before a bar appears, so that short runs stay silent.
 _DELAY = 1.5
-
-
-def check_shown(shown: object) -> None:
-    """Refuse what is neither a flag nor None; 0 and 1 are no flags."""
-    if shown is not None and not isinstance(shown, bool):
-        raise TypeError(f"progress must be True, False or None, got {short(shown)}")
 
 
 class Progress:

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from toysup.config.checks import as_int
 from toysup.config.train_config import (
     FIELDS,
     MAX_EXAMPLES,
     OF_UPDATES,
     TrainConfig,
-    as_int,
     needs_full_batches,
 )
 from toysup.config.values import as_value

@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import numbers
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from toysup._floats import exact_floats
 from toysup.config import cost
+from toysup.config.checks import as_int, in_range
 from toysup.config.values import as_array, as_value
 from toysup.config.weights import Weights, as_weights
 from toysup.errors import nearest, short, unknown
@@ -44,42 +44,6 @@ _CHOICES = {
 # The least eps, as a denormal one would be lost, and the largest number.
 _TINY = {dtype: float(np.finfo(dtype).tiny) for dtype in ("float32", "float64")}
 _LARGEST = {dtype: float(np.finfo(dtype).max) for dtype in ("float32", "float64")}
-
-
-def as_int(name: str, value: object, low: int, high: int) -> int:
-    """``value`` as an int in [low, high]; bool and float are refused."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
-        kind = type(value).__name__
-        raise TypeError(f"{name} must be an integer, got {short(value)} ({kind})")
-    result = operator.index(value)
-    if not low <= result <= high:
-        raise ValueError(f"{name} must be between {low} and {high}, got {result}")
-    return result
-
-
-def as_float(name: str, value: object) -> float:
-    """``value`` as a finite float; bool and strings are refused."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        kind = type(value).__name__
-        raise TypeError(f"{name} must be a real number, got {short(value)} ({kind})")
-    try:
-        result = float(value)
-    except OverflowError:
-        result = math.inf
-    if not math.isfinite(result):
-        raise ValueError(f"{name} must be finite, got {short(value)}")
-    return result + 0.0  # -0.0 becomes 0.0: equal configs have equal keys
-
-
-def _in_range(
-    name: str, value: object, low: float, high: float = math.inf, *, open_low: bool = False
-) -> float:
-    """``value`` in [low, high), or in (low, high) with ``open_low``."""
-    result = as_float(name, value)
-    if not (low < result if open_low else low <= result) or not result < high:
-        left = "(" if open_low else "["
-        raise ValueError(f"{name} must be in {left}{low:g}, {high:g}), got {float(value)}")  # type: ignore[arg-type]
-    return result
 
 
 def _as_choice(name: str, value: object) -> str:
@@ -134,7 +98,7 @@ def _json(value: object) -> str:
 def _as_importance(value: object, n: int) -> float | tuple[float, ...]:
     """A base r > 0, or n importances >= 0 as a tuple (hashable)."""
     if isinstance(value, numbers.Real):
-        return _in_range("importance", value, 0.0, open_low=True)
+        return in_range("importance", value, 0.0, open_low=True)
     if isinstance(value, Importances) and len(value) == n:
         return value
     if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
@@ -165,7 +129,7 @@ def _as_betas(value: object) -> tuple[float, float]:
     if len(pair) != 2:
         raise ValueError(f"betas must be a pair of numbers, got {short(value)}")
     pair = [as_value("betas", part) for part in pair]
-    return _in_range("betas[0]", pair[0], 0, 1), _in_range("betas[1]", pair[1], 0, 1)
+    return in_range("betas[0]", pair[0], 0, 1), in_range("betas[1]", pair[1], 0, 1)
 
 
 def _as_init(value: object) -> str | Weights:
@@ -332,16 +296,16 @@ class TrainConfig:
             "n": n,
             "m": as_int("m", self.m, 1, MAX_FEATURES),
             "T": _as_examples(self.T),
-            "sparsity": _in_range("sparsity", self.sparsity, 0, 1),
+            "sparsity": in_range("sparsity", self.sparsity, 0, 1),
             "importance": _as_importance(self.importance, n),
             "seed": as_int("seed", self.seed, 0, MAX_SEED),
             "steps": as_int("steps", self.steps, 0, 2**40),
-            "learning_rate": _in_range("learning_rate", self.learning_rate, 0, open_low=True),
-            "warmup": _in_range("warmup", self.warmup, 0, 1),
+            "learning_rate": in_range("learning_rate", self.learning_rate, 0, open_low=True),
+            "warmup": in_range("warmup", self.warmup, 0, 1),
             "betas": _as_betas(self.betas),
-            "momentum": _in_range("momentum", self.momentum, 0, 1),
-            "eps": _in_range("eps", self.eps, 0, open_low=True),
-            "weight_decay": _in_range("weight_decay", self.weight_decay, 0),
+            "momentum": in_range("momentum", self.momentum, 0, 1),
+            "eps": in_range("eps", self.eps, 0, open_low=True),
+            "weight_decay": in_range("weight_decay", self.weight_decay, 0),
             "test_size": as_int("test_size", self.test_size, 0, MAX_EXAMPLES),
             "record": as_int("record", self.record, 1, 1_000_000),
             "snapshots": as_int("snapshots", self.snapshots, 0, 1_000_000),

@@ -17,8 +17,8 @@ from toysup._files.paths import as_path, check_file
 from toysup._sweep.result import SweepResult
 from toysup._sweep.sweep import sweep
 from toysup._sweep.table import Cell, Table
+from toysup.config.checks import as_int
 from toysup.config.grid import Grid, is_axis, legible
-from toysup.config.train_config import as_int
 from toysup.errors import short, unknown
 
 __all__ = [

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._run.train import Run
-from toysup.config.train_config import as_float, as_int
+from toysup.config.checks import as_int, as_share
 from toysup.data import SparseBatch, as_csr, sample
 from toysup.errors import short
 
@@ -396,7 +396,7 @@ def clusters(
     TypeError, ValueError
         As :func:`example_loss`, and for bad ``rows`` or a bad ``similarity``.
     """
-    similarity = _share("similarity", similarity)
+    similarity = as_share("similarity", similarity)
     model, batch = _Model(run), _examples(run, X)
     rows = np.unique(_as_rows(rows, len(batch)))
     few = _take(batch, rows)
@@ -404,13 +404,6 @@ def clusters(
     label = np.full(len(batch), -1)
     label[rows] = found
     return Clusters(label, size, *_sharing(few, found))
-
-
-def _share(name: str, value: float) -> float:
-    result = as_float(name, value)
-    if not 0 < result <= 1:
-        raise ValueError(f"{name} must be in (0, 1], got {short(value)}")
-    return result
 
 
 def _linked(model: _Model, h: Floats, similarity: float) -> Ints:
@@ -592,8 +585,8 @@ def polygon(
     >>> print(polygon(np.c_[np.cos(angle), np.sin(angle)]))
     5 on one circle, regular
     """
-    origin, gap = _share("origin", origin), _share("gap", gap)
-    tolerance = _share("tolerance", tolerance)
+    origin, gap = as_share("origin", origin), as_share("gap", gap)
+    tolerance = as_share("tolerance", tolerance)
     V = _in_plane(V)
     length = np.hypot(V[:, 0], V[:, 1])
     order = np.argsort(-length, kind="stable")
@@ -781,12 +774,12 @@ def classify(
     TypeError, ValueError
         As :func:`example_loss`, and for a threshold that is not in (0, 1] or a bad number.
     """
-    gain, share = _share("gain", gain), _share("share", share)
+    gain, share = as_share("gain", gain), as_share("share", share)
     fresh = as_int("fresh", fresh, 1, 10_000_000)
     retrieve = as_int("retrieve", retrieve, 1, 10_000_000)
     model, batch, c = _Model(run), run.training_set(), run.config
     found = _gains(model, batch)
-    known = run.represented(_share("represented", represented))
+    known = run.represented(as_share("represented", represented))
     stored = found.gain >= gain
     of_feature = stored & (found.share >= share) & known[found.feature]
     groups = clusters(run, batch, stored & ~of_feature, similarity=similarity)

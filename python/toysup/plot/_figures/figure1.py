@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from toysup import metrics
-from toysup.config.train_config import as_int
+from toysup.config.checks import as_int
 from toysup.data import sample
 from toysup.plot._parts.source import Floats, Source, open_cells
 from toysup.plot._parts.style import canvas, label_T, paint

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from toysup._files.paths import as_path, check_file
 from toysup._files.whole import replace_file
 from toysup._system.extras import need
-from toysup.config.train_config import as_float, as_int
+from toysup.config.checks import as_float, as_int
 from toysup.errors import StoreError, short, unknown
 from toysup.plot._parts.source import Source
 from toysup.plot._parts.style import KINDS, RC, label_T, paint

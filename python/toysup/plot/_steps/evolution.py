@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
-from toysup.config.train_config import as_int
+from toysup.config.checks import as_int
 from toysup.errors import short, unknown
 from toysup.plot._parts.curves import line_at
 from toysup.plot._parts.source import Floats, Source
