@@ -806,51 +806,6 @@ def test_what_a_finished_run_has_no_use_for_is_removed_by_the_next_sweep(backend
     assert contents(store) == before
 
 
-# ---------------------------------------- stores of version 0.1
-
-OLD = Path(__file__).parents[1] / "support" / "fixtures" / "store-schema-1"
-OLD_SWEEP: dict[str, Any] = dict(
-    n=20, T=[3, math.inf], m=[1, 2], seed=range(2), sparsity=0.8, steps=40, test_size=50,
-    record=4, batch_size=5, snapshots=1,
-)  # fmt: skip
-OLD_LOSSES = [
-    [[0.93266429, 0.86087881], [0.85466427, 0.83371023]],
-    [[0.94898703, 0.90457756], [0.84173451, 0.80538867]],
-]
-
-
-def test_a_store_of_schema_1_opens_and_is_continued(backend, trained, tmp_path):
-    shutil.copytree(OLD, tmp_path / "old")
-    opened = open_sweep(tmp_path / "old")
-    np.testing.assert_allclose(opened.dataset.train_loss, OLD_LOSSES, rtol=1e-7)
-    assert {run.steps_done for run in opened.runs()} == {40}
-    # These files count the features of a dimensionality of at least 0.1.
-    counts = [int(run.represented().sum()) for run in opened.runs()]
-    assert opened.dataset.n_represented.to_numpy().ravel().tolist() == counts
-    assert counts != [int(np.sum(run.feature_dimensionality() >= 0.1)) for run in opened.runs()]
-    before = contents(tmp_path / "old")
-    same = sweep(**OLD_SWEEP, store=tmp_path / "old")
-    assert_same_sweep(same, opened)
-    assert not trained and contents(tmp_path / "old") == before
-    more = sweep(**{**OLD_SWEEP, "m": [1, 2, 3]}, store=tmp_path / "old")
-    assert {c.m for c in trained} == {3} and len(trained) == 4
-    np.testing.assert_allclose(more.dataset.train_loss[:, :2], OLD_LOSSES, rtol=1e-7)
-    after = contents(tmp_path / "old")
-    assert all(after[name] == before[name] for name in before if name != "sweep.json")
-    assert json.loads(after["sweep.json"])["schema_version"] == 3
-    assert_same_sweep(more, open_sweep(tmp_path / "old"))
-
-
-def test_an_old_record_of_a_failure_is_read(tmp_path):
-    shutil.copytree(OLD, tmp_path / "old")
-    store = Store(tmp_path / "old")
-    config = next(iter(store.grid().configs().values()))
-    store.run_file(config).unlink()
-    record = {"config": json.loads(config.to_json()), "status": "failed", "error": "no"}
-    store.failure_file(config).write_text(json.dumps(record))
-    assert store.verified(config) == {"status": "failed", "error": "no", "steps_done": 0}
-
-
 # ---------------------------------------- merging
 
 

@@ -31,10 +31,8 @@ __all__ = [
     "write_document",
 ]
 
-# The layout of run files, checkpoints and the documents of a store. A reader refuses later ones.
+# The layout of run files, checkpoints and the documents of a store. A reader refuses other ones.
 SCHEMA_VERSION = 3
-# Documents of schema 1 have no checksum, and records of failures do not say that it is 1.
-_UNSEALED = 1
 # More than any document takes, and than its values take in memory; refused before they are there.
 _MAX_DOCUMENT = 1 << 28
 _MAX_VALUES = 1 << 29
@@ -196,18 +194,17 @@ def too_large(path: Path, size: int) -> Damaged:
     return Damaged(path, f"is larger than any such file ({size:,} bytes)")
 
 
-def check_version(path: Path, data: Mapping[str, Any]) -> int:
-    """The schema with which a file was written, if it is one that is read here."""
+def check_version(path: Path, data: Mapping[str, Any]) -> None:
+    """Refuse a file of another schema than the one that is read here."""
     version = data.get("schema_version")
     if type(version) is not int or version < 1:
         raise Damaged(path, "has no valid schema_version")
-    if version > SCHEMA_VERSION:
+    if version != SCHEMA_VERSION:
         raise StoreError(
-            f"{path}: written with schema {version}, but toysup {__version__} reads schemas up to "
+            f"{path}: written with schema {version}, but toysup {__version__} reads schema "
             f"{SCHEMA_VERSION}: use the version that wrote it, toysup "
             f"{printable(data.get('toysup', '(unknown)'))[:80]}"
         )
-    return version
 
 
 def _refuse_constant(name: str) -> float:
@@ -274,13 +271,13 @@ def read_document(path: Path, most: int = _MAX_DOCUMENT) -> dict[str, Any]:
         open(handle, "rb", closefd=False) as file,
     ):
         data = parse_json(path, file.read(size))
-    version = check_version(path, {"schema_version": _UNSEALED, **data})
+    check_version(path, data)
+    if "sha256" not in data:
+        raise Damaged(path, "its checksum is missing")
     try:
-        intact = data.get("sha256", "") == (_seal(data) if "sha256" in data else "")
+        intact = data["sha256"] == _seal(data)
     except (ValueError, RecursionError) as error:  # lone surrogates, depth
         raise Damaged(path, "holds what cannot be written again") from error
     if not intact:
         raise Damaged(path, "its checksum does not match: the file is damaged")
-    if version > _UNSEALED and "sha256" not in data:
-        raise Damaged(path, "its checksum is missing")
     return data

@@ -53,8 +53,6 @@ __all__ = [
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-# Files of schema 1 have no checksum of the whole; the CRCs of their members are looked at.
-_UNSEALED = 1
 # Bytes of what goes into meta-data besides the config: a summary, or where a state stands.
 _META_BYTES = 1 << 16
 # A file that another program wrote in another order is read as a whole, if it is not larger.
@@ -164,7 +162,8 @@ def read_meta(
     if text is None:  # written by something else, or not at all
         return read(path)[0]
     meta = parse_json(path, text)
-    if check_version(path, meta) > _UNSEALED and not sealed:
+    check_version(path, meta)
+    if not sealed:
         raise Damaged(path, _UNFINISHED)
     return meta
 
@@ -228,7 +227,7 @@ def verify(path: Path, most: int = sys.maxsize) -> None:
             if _seal(digest) != sealed:
                 raise Damaged(path, _MISMATCH)
             return
-    read(path, most)  # an old file, or none at all
+    read(path, most)  # which says what it is instead
 
 
 def read(path: Path, most: int = _MAX_OTHER) -> tuple[dict[str, Any], Arrays]:
@@ -257,18 +256,18 @@ def _read_whole(path: Path, most: int) -> tuple[dict[str, Any], Arrays]:
     if sealed and data[-_SEAL:] != _seal(hashlib.sha256(memoryview(data)[:-_SEAL])):
         raise Damaged(path, _MISMATCH)
     try:
-        members = _members(data, check=not sealed)
-        arrays = {name: _array(name, member) for name, member in members.items()}
+        arrays = {name: _array(name, member) for name, member in _members(data).items()}
         text = arrays.pop("meta").tobytes()
     except (ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
         raise Damaged(path, f"is not a readable file of a run ({str(error)[:200]})") from error
     meta = parse_json(path, text)
-    if check_version(path, meta) > _UNSEALED and not sealed:
+    check_version(path, meta)
+    if not sealed:
         raise Damaged(path, _UNFINISHED)
     return meta, arrays
 
 
-def _members(data: bytes, *, check: bool) -> dict[str, memoryview]:
+def _members(data: bytes) -> dict[str, memoryview]:
     """The bytes of every array, by name, none of them twice."""
     if data.count(b"PK\1\2") > _MAX_MEMBERS:
         raise ValueError("it has too many members")
@@ -291,8 +290,6 @@ def _members(data: bytes, *, check: bool) -> dict[str, memoryview]:
         member = view[start : start + entry.file_size]
         if magic != b"PK\3\4" or len(member) != entry.file_size:
             raise ValueError(f"{entry.filename!r} is not in the file")
-        if check and zlib.crc32(member) != entry.CRC:
-            raise ValueError(f"the checksum of {entry.filename!r} does not match")
         key = entry.filename.removesuffix(".npy")
         if key in found:
             raise ValueError(f"{key!r} is there twice")

@@ -45,8 +45,6 @@ __all__ = ["Run", "load_run", "loss_and_grad", "train"]
 
 # The variables of the history whose last value goes into the summary.
 SUMMARY_HISTORY = ("W_norm", "b_norm", "max_feature_dimensionality")
-# Files of older schemas count as represented the features with a dimensionality of at least 0.1.
-_OWN_GAIN = 3
 # The numbers of a summary.
 _SCALARS = ("train_loss", "test_loss", *SUMMARY_HISTORY, "n_represented", "seconds")
 
@@ -241,8 +239,6 @@ def read_summary(path: Path, config: TrainConfig) -> dict[str, Any]:
     meta = read_meta(path, config)
     if not is_of(meta, config):
         raise Damaged(path, "holds the run of another config")
-    if meta["schema_version"] < _OWN_GAIN:  # n_represented had another meaning
-        return load_run(path).summary()
     return _summary(path, meta)
 
 
@@ -253,11 +249,10 @@ def _summary(path: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
         status, made = found["status"], found["provenance"].items()
         if status not in ("ok", "diverged"):
             raise ValueError(f"unknown status {short(status)}")
-        steps = found.get("steps_done", meta.get("steps_done"))  # schema 1: beside the summary
         return {
             "status": status,
             **{name: float(found[name]) for name in _SCALARS},
-            "steps_done": as_int("steps_done", steps, 0, 2**40),
+            "steps_done": as_int("steps_done", found["steps_done"], 0, 2**40),
             "provenance": {printable(_text(k)): printable(_text(v)) for k, v in made},
         }
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:

@@ -208,8 +208,7 @@ class Store:
             except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
                 raise Damaged(path, f"not a readable manifest ({str(error)[:200]})") from error
             found.grids[number] = grid
-            if "sha256" in data:
-                seals[seal] = grid  # a copy has the same
+            seals[seal] = grid  # a copy has the same
         except Damaged as error:
             found.damage.append(error)
         except FileNotFoundError:
@@ -416,7 +415,7 @@ class Store:
             data = read_document(path, 8 * len(config.to_json()) + 6 * _MAX_ERROR + 4096)
         except FileNotFoundError:
             return None
-        error, steps = data.get("error"), data.get("steps_done", 0)
+        error, steps = data.get("error"), data.get("steps_done")
         if not isinstance(error, str) or type(steps) is not int or not 0 <= steps <= config.steps:
             raise Damaged(path, "not a readable record of a failure")
         if not is_of(data, config):
