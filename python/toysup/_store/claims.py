@@ -16,13 +16,12 @@ from pathlib import Path
 from types import TracebackType
 
 from toysup._files.whole import Damaged, opened, reason, temporary
-from toysup._store.folder import remove_leftovers
+from toysup._store.folder import CLAIM, remove_leftovers
 from toysup._store.pulse import Pulse, lives
 from toysup._text.notes import log
 
 __all__ = ["Claims"]
 
-_NAME = re.compile(r"[0-9a-f]{20}\.claim")
 _OWNER = re.compile(r"[^/\\\0]{1,200}\.json")
 # More than any name of a file takes.
 _MAX_BYTES = 1024
@@ -58,7 +57,7 @@ class Claims:
             try:
                 self._pulse.begin()
                 remove_leftovers(self._folder)
-                for name in filter(_NAME.fullmatch, os.listdir(self._folder)):
+                for name in filter(CLAIM.fullmatch, os.listdir(self._folder)):
                     if not self._counts(self._folder / name):
                         self._remove(self._folder / name)
             except OSError as error:

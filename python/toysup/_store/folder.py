@@ -16,8 +16,11 @@ from toysup._text.notes import log, warn
 from toysup.errors import StoreError
 
 __all__ = [
+    "CLAIM",
     "EXTENSION",
+    "FAILURE",
     "FOLDERS",
+    "RUN",
     "STATE",
     "inside",
     "is_ours",
@@ -28,11 +31,16 @@ __all__ = [
 ]
 
 FOLDERS = ("runs", "checkpoints", "damaged", "running")
-# Names of files that a store holds, and what an interrupted writing left of them.
-_FILE = (
-    r"(sweep(\.[1-9]\d{0,8})?\.json|[0-9a-f]{20}(\.[0-9a-f]{8})?\.npz"
-    r"|[0-9a-f]{20}\.(failed\.json|claim))"
-)
+# Names of the files of a store. That of a run's file begins with the key of its config; in that of
+# a state a hash of its maker follows; that of an extension of the grid has its number.
+RUN = re.compile(r"([0-9a-f]{20})\.npz")
+STATE = re.compile(r"([0-9a-f]{20})\.[0-9a-f]{8}\.npz")
+FAILURE = re.compile(r"([0-9a-f]{20})\.failed\.json")
+CLAIM = re.compile(r"([0-9a-f]{20})\.claim")
+EXTENSION = re.compile(r"sweep\.([1-9][0-9]{0,8})\.json")
+_FILES = [RUN, STATE, FAILURE, CLAIM, EXTENSION, re.compile(r"sweep\.json")]
+_FILE = f"({'|'.join(name.pattern for name in _FILES)})"
+# What an interrupted writing left of them.
 _LEFT = re.compile(rf"\.{_FILE}\.[0-9a-f]+\.tmp")
 _OURS = re.compile(rf"{_FILE}(\.\d+)?|{_LEFT.pattern}")
 # What version control, file managers, notebooks and file systems put into a folder by themselves.
@@ -40,10 +48,6 @@ _LITTER = {
     *(".gitkeep", ".keep", ".gitignore", ".ipynb_checkpoints", "lost+found"),
     *(".DS_Store", ".directory", "Thumbs.db", "desktop.ini"),
 }
-# Of a state: the key of its run, and a hash of its maker, which older versions left out.
-STATE = re.compile(r"([0-9a-f]{20})(\.[0-9a-f]{8})?\.npz")
-# An extension of the grid, with its number.
-EXTENSION = re.compile(r"sweep\.([1-9][0-9]{0,8})\.json")
 # What another process may be about to rename is younger than this, in seconds.
 _OLD = 86_400.0
 # Held while a store is changed in more than one step.

@@ -16,7 +16,7 @@ import numpy as np
 from toysup._files.whole import Damaged, read_document, replace_file
 from toysup._run.archive import largest, read_config, read_kept, read_meta, verify
 from toysup._run.train import Run, load_run
-from toysup._store.folder import STATE, make
+from toysup._store.folder import FAILURE, RUN, STATE, make
 from toysup._text.notes import log, warn
 from toysup.config import TrainConfig
 from toysup.errors import StoreError
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from toysup._store.store import Store
 
 __all__ = ["merge_stores"]
-
-# Names of files: the key of the run comes first.
-_RUN = re.compile(r"([0-9a-f]{20})\.npz")
-_FAILURE = re.compile(r"([0-9a-f]{20})\.failed\.json")
 
 
 def merge_stores(target: Store, sources: Sequence[Store]) -> dict[str, int]:
@@ -59,7 +55,7 @@ def _new_runs(
     """The files of runs that are to be copied, by key; those that are twice must agree."""
     found: dict[str, tuple[Path, TrainConfig]] = {}
     for source in sources:
-        for path, config, _ in _intact(source.folder("runs"), _RUN, counts):
+        for path, config, _ in _intact(source.folder("runs"), RUN, counts):
             key = config.key()
             if key in found:
                 known = found[key][0]
@@ -87,9 +83,9 @@ def _intact(
         if named is None:
             continue
         try:
-            meta = read_document(path) if name is _FAILURE else read_meta(path)
+            meta = read_document(path) if name is FAILURE else read_meta(path)
             config = read_config(path, meta)
-            if name is not _FAILURE:
+            if name is not FAILURE:
                 verify(path, config.memory() if name is STATE else largest(config))
             if config.key() != named[1]:
                 raise Damaged(path, "is named as that of another config")
@@ -137,7 +133,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _copy_failures(target: Store, source: Store, counts: dict[str, int]) -> None:
     """Copy the records of failures of what the target knows nothing of."""
-    for path, config, _ in _intact(source.folder("runs"), _FAILURE, counts):
+    for path, config, _ in _intact(source.folder("runs"), FAILURE, counts):
         if target.summary(config) is None:
             _copy(path, target.failure_file(config))
             counts["failed"] += 1
