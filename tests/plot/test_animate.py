@@ -26,11 +26,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import toysup
+from toysup._stream.batch import take
 from toysup.errors import StoreError
 from toysup.metrics import dimensionality
 from toysup.plot._parts.vectors import MAX_EXAMPLES
 from toysup.plot._steps.animate import Film, _palette, animate
-from toysup.plot._steps.course import open_course, rows
+from toysup.plot._steps.course import open_course
 from toysup.plot._steps.evolution import MAX_LINES, evolution, spread
 from toysup.plot._steps.frames import round_numbers, smooth_bound
 from toysup.plot._steps.player import _WHOLE_EVERY
@@ -472,7 +473,7 @@ def test_copies_are_not_vectors_of_their_own(backend):
 @given(st.lists(st.integers(0, 6), max_size=9, unique=True))
 def test_rows_are_those_of_the_array(places):
     X = toysup.data.sample(20, 7, 0.8, seed=1)
-    assert np.array_equal(rows(X, np.array(places, dtype=int)).toarray(), X.toarray()[places])
+    assert np.array_equal(take(X, np.array(places, dtype=int)).toarray(), X.toarray()[places])
 
 
 # ---- the course of a training

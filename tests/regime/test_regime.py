@@ -18,6 +18,7 @@ import toysup
 from toysup import regime
 from toysup._backends.protocol import Backend
 from toysup._run.train import Run
+from toysup._stream.batch import take
 from toysup.data import SparseBatch
 from toysup.plot._sweeps import regime as _regime
 from toysup.regime import _classify
@@ -509,10 +510,10 @@ def test_what_is_no_run_or_did_not_end_well_is_refused() -> None:
 def test_examples_are_taken_in_any_order() -> None:
     X = toysup.data.sample(60, 30, 0.9, seed=1)
     rows = np.array([4, 4, 29, 0])
-    few = _classify._take(X, rows)
+    few = take(X, rows)
     assert isinstance(few, SparseBatch)
     np.testing.assert_array_equal(few.toarray(), X.toarray()[rows])
-    assert len(_classify._take(X, rows[:0])) == 0
+    assert len(take(X, rows[:0])) == 0
 
 
 # --- drawings ---

@@ -19,8 +19,8 @@ from helpers import Module, Tensor, on, run_bits
 from strategies import Problem, problems
 from toysup import TrainConfig, sweep, train
 from toysup._backends.protocol import Backend
+from toysup._stream.batch import repeated
 from toysup._stream.start import polygon
-from toysup._stream.stream import repeated
 from toysup.config.weights import Weights
 from toysup.data import SparseBatch
 

@@ -22,7 +22,7 @@ from toysup._files.paths import as_path
 from toysup._files.whole import Damaged
 from toysup._run.archive import is_of, largest, read, read_config, read_meta, write
 from toysup._run.checkpoint import Checkpoint
-from toysup._stream.stream import repeated
+from toysup._stream.batch import SparseBatch, as_csr, repeated
 from toysup._system.interrupt import Interrupt
 from toysup._system.memory import budget, refuse_memory
 from toysup._system.processors import as_jobs
@@ -35,7 +35,7 @@ from toysup.config.advice import warn_of
 from toysup.config.arguments import as_config, check_names
 from toysup.config.checks import as_int, as_interval
 from toysup.config.values import as_array
-from toysup.data import SparseBatch, as_csr, sample
+from toysup.data import sample
 from toysup.errors import RunFailedError, printable, short, unknown
 
 if TYPE_CHECKING:

@@ -12,22 +12,11 @@ from toysup._typing import CSR
 from toysup.config import TrainConfig
 from toysup.config.weights import Weights
 
-__all__ = ["Stopped", "drawn", "given_start", "joined", "polygon"]
+__all__ = ["Stopped", "drawn", "given_start", "polygon"]
 
 
 class Stopped(Exception):
     """The run was told to stop."""
-
-
-def joined(parts: Iterable[CSR]) -> CSR:
-    """The examples of one or more parts together."""
-    parts = list(parts)
-    counts = np.concatenate([np.diff(indptr) for indptr, _, _ in parts])
-    return (
-        np.concatenate(([0], np.cumsum(counts))),
-        np.concatenate([indices for _, indices, _ in parts]),
-        np.concatenate([values for _, _, values in parts]),
-    )
 
 
 def drawn(

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from toysup._floats import exact_floats
 from toysup._typing import CSR
 
-__all__ = ["ROLES", "cospi", "initial_weights", "philox", "repeated", "sample"]
+__all__ = ["ROLES", "cospi", "initial_weights", "philox", "sample"]
 
 U64 = npt.NDArray[np.uint64]
 F64 = npt.NDArray[Any]  # of float64
@@ -165,21 +165,6 @@ def sample(
     indices = np.concatenate(all_indices) if all_indices else np.zeros(0, np.int32)
     values = np.concatenate(all_values) if all_values else np.zeros(0)
     return np.cumsum(np.concatenate(all_counts)), indices, values
-
-
-def repeated(X: CSR, rows: I64) -> CSR:
-    """Examples, and behind them copies of the rows of these numbers."""
-    indptr, indices, values = X
-    if not len(rows):
-        return X
-    counts = np.diff(indptr)[rows]
-    ends = np.cumsum(counts)
-    entries = np.arange(ends[-1]) + np.repeat(indptr[rows] - (ends - counts), counts)
-    return (
-        np.concatenate((indptr, indptr[-1] + ends)),
-        np.concatenate((indices, indices[entries])),
-        np.concatenate((values, values[entries])),
-    )
 
 
 def initial_weights(

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._run.train import Run
+from toysup._stream.batch import SparseBatch, as_csr, take
 from toysup.config.checks import as_int, as_share
-from toysup.data import SparseBatch, as_csr, sample
+from toysup.data import sample
 from toysup.errors import short
 
 __all__ = [
@@ -194,7 +195,7 @@ class _Model:
     def chunks(self, batch: SparseBatch) -> Iterator[tuple[slice, Floats, Floats]]:
         """Which examples, x and x' as dense rows: a few at a time."""
         for part in _slices(len(batch), self.rows):
-            few = _take(batch, np.arange(part.start, part.stop))
+            few = take(batch, np.arange(part.start, part.stop))
             yield part, few.toarray(), self.decode(few.dot(self.W.T))
 
 
@@ -238,14 +239,6 @@ def _examples(run: Run, X: object) -> SparseBatch:
 
 def _slices(count: int, step: int) -> Iterator[slice]:
     return (slice(low, min(low + step, count)) for low in range(0, count, step))
-
-
-def _take(batch: SparseBatch, rows: Ints) -> SparseBatch:
-    """These examples of a batch."""
-    sizes = np.diff(batch.indptr)[rows]
-    indptr = np.concatenate(([0], np.cumsum(sizes)))
-    places = np.repeat(batch.indptr[rows] - indptr[:-1], sizes) + np.arange(indptr[-1])
-    return SparseBatch(indptr, batch.indices[places], batch.values[places], batch.n)
 
 
 def _unit(V: Floats) -> Floats:
@@ -295,7 +288,7 @@ def nearest_example(
     index, best = np.full(len(rows), -1), np.zeros(len(rows))
     for part in _slices(len(rows), model.rows):
         asked = rows[part]
-        y = _unit(model.decode(_take(batch, asked).dot(model.W.T)))
+        y = _unit(model.decode(take(batch, asked).dot(model.W.T)))
         own = np.zeros(len(asked))
         for some, products in _products(batch, y.T):
             cosine = products / length[some, None]
@@ -315,7 +308,7 @@ def _products(batch: SparseBatch, A: Floats) -> Iterator[tuple[slice, Floats]]:
     entries = max(1, len(batch.indices) // max(1, len(batch)))
     A = np.ascontiguousarray(A)
     for part in _slices(len(batch), max(1, _BUDGET // (A.shape[1] * entries))):
-        yield part, _take(batch, np.arange(part.start, part.stop)).dot(A)
+        yield part, take(batch, np.arange(part.start, part.stop)).dot(A)
 
 
 def _as_rows(rows: npt.ArrayLike | None, count: int) -> Ints:
@@ -399,7 +392,7 @@ def clusters(
     similarity = as_share("similarity", similarity)
     model, batch = _Model(run), _examples(run, X)
     rows = np.unique(_as_rows(rows, len(batch)))
-    few = _take(batch, rows)
+    few = take(batch, rows)
     found, size = _by_size(_linked(model, few.dot(model.W.T), similarity))
     label = np.full(len(batch), -1)
     label[rows] = found
@@ -455,7 +448,7 @@ def _sharing(batch: SparseBatch, label: Ints) -> tuple[float, float]:
     common = np.zeros(2)
     for part in _slices(len(ones), max(1, _BUDGET // ones.n)):
         rows = np.arange(part.start, part.stop)
-        for some, overlap in _products(ones, _take(ones, rows).toarray().T):
+        for some, overlap in _products(ones, take(ones, rows).toarray().T):
             later = np.arange(some.start, some.stop)[:, None] > rows
             for k, asked in enumerate((later & (label[some, None] == label[part]), later)):
                 pairs[k] += np.count_nonzero(asked)

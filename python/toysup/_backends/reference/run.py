@@ -10,8 +10,9 @@ import numpy as np
 
 from toysup._backends.protocol import HISTORY, HISTORY_TEST, RawRun, State
 from toysup._backends.reference.model import Optimizer, gradient, learning_rate, loss
-from toysup._stream.start import Stopped, drawn, given_start, joined
-from toysup._stream.stream import initial_weights, repeated, sample
+from toysup._stream.batch import joined, repeated
+from toysup._stream.start import Stopped, drawn, given_start
+from toysup._stream.stream import initial_weights, sample
 from toysup._typing import CSR, Array
 from toysup._version import __version__
 from toysup.config import TrainConfig

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from toysup import metrics
 from toysup._backends.reference.model import Optimizer, learning_rate
 from toysup._run.train import Run, loss_and_grad, train
+from toysup._stream.batch import SparseBatch, transposed
 from toysup._sweep.result import SweepResult
 from toysup.config import TrainConfig
-from toysup.data import SparseBatch, sample
+from toysup.data import sample
 from toysup.paper._preset import Results
 from toysup.paper.figures import figure3
 from toysup.regime import example_loss, nearest_example
@@ -281,7 +282,7 @@ def linear_optimum(X: SparseBatch, m: int) -> tuple[Floats, Floats]:
         Orthonormal rows.
     b : array of shape (n,)
     """
-    columns = _transposed(X)
+    columns = transposed(X)
     mean = columns.dot(np.ones((len(X), 1)))[:, 0] / len(X)
 
     def covariance(V: Floats) -> Floats:
@@ -300,15 +301,6 @@ def linear_optimum(X: SparseBatch, m: int) -> tuple[Floats, Floats]:
             break
     W = np.ascontiguousarray(block[:, -m:].T)
     return W, mean - W.T @ (W @ mean)
-
-
-def _transposed(X: SparseBatch) -> SparseBatch:
-    """The features as rows over the examples."""
-    order = np.argsort(X.indices, kind="stable")
-    rows = np.repeat(np.arange(len(X), dtype=np.int32), np.diff(X.indptr))
-    counts = np.bincount(X.indices, minlength=X.n)
-    indptr = np.concatenate(([0], np.cumsum(counts)))
-    return SparseBatch(indptr, rows[order], X.values[order], len(X))
 
 
 def _krylov(apply: Callable[[Floats], Floats], block: Floats, depth: int) -> Floats:

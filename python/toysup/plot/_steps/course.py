@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from toysup.data import SparseBatch
+from toysup._stream.batch import SparseBatch, take
 from toysup.metrics import dimensionality
 from toysup.plot._parts.source import Floats, Source, open_cells
 from toysup.plot._parts.thin import Places
@@ -18,7 +18,7 @@ from toysup.plot._parts.thin import Places
 if TYPE_CHECKING:
     from toysup._run.train import Run
 
-__all__ = ["Course", "open_course", "rows"]
+__all__ = ["Course", "open_course"]
 
 # The two kinds of vectors, in the paper's order and colours.
 
@@ -113,13 +113,4 @@ def open_course(source: Source, select: Mapping[str, Any]) -> Course:
         raise ValueError("the run diverged before its first snapshot")
     X = run.training_set()
     T = len(X) if run.config.T == math.inf else int(run.config.T)
-    return Course(run, snapshots["step"].to_numpy()[:finite], W[:finite], rows(X, np.arange(T)))
-
-
-def rows(X: SparseBatch, places: Places) -> SparseBatch:
-    """Some of the examples of a batch."""
-    counts = np.diff(X.indptr)[places]
-    indptr = np.concatenate(([0], np.cumsum(counts)))
-    # Entry e of the new batch is entry e - (its row's new start) + (its row's old start).
-    taken = np.arange(indptr[-1]) + np.repeat(X.indptr[:-1][places] - indptr[:-1], counts)
-    return SparseBatch(indptr, X.indices[taken], X.values[taken], X.n)
+    return Course(run, snapshots["step"].to_numpy()[:finite], W[:finite], take(X, np.arange(T)))

@@ -13,12 +13,13 @@ from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 
 from toysup._backends.reference.model import learning_rate
+from toysup._stream.batch import take
 from toysup.metrics import dimensionality
 from toysup.plot._parts.source import Floats
 from toysup.plot._parts.style import KINDS, paint
 from toysup.plot._parts.thin import outer_and_spread, top_and_quantiles
 from toysup.plot._parts.vectors import MAX_EXAMPLES, inks, shades
-from toysup.plot._steps.course import Course, rows
+from toysup.plot._steps.course import Course
 from toysup.plot._steps.evolution import draw_losses
 from toysup.plot._sweeps.dimensionality import MAX_POINTS, scatter
 
@@ -75,7 +76,7 @@ class Scene:
             points.append(top_and_quantiles(dimensionality(V), MAX_POINTS))
         self.D = np.array(points)
         self._kept = outer_and_spread(largest, MAX_EXAMPLES)
-        self._X = rows(course.X, self._kept) if name == "examples" else None
+        self._X = take(course.X, self._kept) if name == "examples" else None
         some = f"{self._kept.size:,} of " if self._kept.size < count else ""
         self.title = f"{some}{count:,} {name if count > 1 else name[:-1]}"
         most = max(course.count(kind) for kind in KINDS)
