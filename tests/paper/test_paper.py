@@ -21,7 +21,7 @@ from toysup._sweep.sweep import sweep
 from toysup._sweep.table import Table
 from toysup.config.grid import plain
 from toysup.errors import StoreError
-from toysup.paper import _preset, reference
+from toysup.paper import _preset, _recipe, _runs, reference
 from toysup.paper.figures import figure1, figure2, figure3, figure4, figure5
 
 FIGURES = [figure1.FIGURE1, figure2.FIGURE2, figure3.FIGURE3, figure4.FIGURE4, figure5.FIGURE5]
@@ -102,12 +102,12 @@ def test_figures_1_to_4_are_drawn_from_the_runs_of_figure3(scale: str) -> None:
      (200, "paper", 200), (math.inf, "paper", math.inf)],
 )  # fmt: skip
 def test_which_T_of_the_paper_is_compared(T: float, scale: str, there: float) -> None:
-    assert figure3.paper_T(T, scale) == there
+    assert _recipe.paper_T(T, scale) == there
 
 
 def test_every_small_T_has_a_value_to_compare_with() -> None:
-    for T in figure3.SMALL["T"]:
-        assert figure3.paper_T(T, "small") in reference.FIGURE3_TEST_LOSS
+    for T in _recipe.SMALL["T"]:
+        assert _recipe.paper_T(T, "small") in reference.FIGURE3_TEST_LOSS
 
 
 # --- the registry ---
@@ -173,7 +173,7 @@ def test_tables_leave_out_diverged_runs() -> None:
     row = figure3.tables({"figure3": result}, "small")[0].records()[0]
     assert row["seeds"] == 0
     assert row["test_loss"] is None
-    assert figure3.see({"figure3": result}, "small") == figure3.NOTHING
+    assert figure3.see({"figure3": result}, "small") == _runs.NOTHING
     both = {"heatmap": small_sweep(m=[2, 3], **rates)}
     assert figure5.tables(both, "small")[0].records()[0]["T=3"] is None
     assert "no ridge" in figure5.see(both, "small")

@@ -16,9 +16,9 @@ from toysup._backends.protocol import Backend
 from toysup._sweep.result import SweepResult
 from toysup.config import FIELDS
 from toysup.data import SparseBatch
+from toysup.paper import _recipe, _runs
 from toysup.paper.controls import measures, page
 from toysup.paper.controls import verdicts as controls
-from toysup.paper.figures import figure3
 
 TINY: dict[str, Any] = {"n": 60, "sparsity": 0.9, "steps": 60, "test_size": 80, "record": 4}
 DIVERGING: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 1e30, "warmup": 0.0}
@@ -237,8 +237,8 @@ def test_curves_leave_out_what_has_not_finished() -> None:
 
 def test_runs_of_the_paper_are_those_of_figure_3() -> None:
     """The part that both share has the same fields, so that its store can be the same."""
-    for ours, theirs in ((controls.SMALL, figure3.SMALL), (controls.PAPER, figure3.PAPER)):
-        shared = ours[figure3.PART]
+    for ours, theirs in ((controls.SMALL, _recipe.SMALL), (controls.PAPER, _recipe.PAPER)):
+        shared = ours[_recipe.PART]
         assert {k: v for k, v in shared.items() if k != "T"} == {
             k: v for k, v in theirs.items() if k != "T"
         }
@@ -251,7 +251,7 @@ def test_scales_are_grids_of_figure_3s_recipe() -> None:
         assert set(fields) <= free
     for fields in controls.CONTROLS.fields("small").values():
         fixed = {k: v for k, v in fields.items() if k not in free}
-        assert fixed.items() <= figure3.SMALL.items()
+        assert fixed.items() <= _recipe.SMALL.items()
         assert set(fields) <= set(FIELDS)
     seeds = controls.CONTROLS.fields("small", seeds=2)
     assert seeds[measures.INIT]["seed"] == 0
@@ -331,7 +331,7 @@ def test_without_any_run_there_is_nothing_to_see() -> None:
     results = tiny_results(*controls.SMALL)
     assert [table.rows for table in controls.tables(results, "small")] == [[]]
     assert list(controls.drawings(results, "small")) == []
-    assert controls.see(results, "small") == figure3.NOTHING
+    assert controls.see(results, "small") == _runs.NOTHING
 
 
 def test_full_and_hollow_dots_of_a_scatter() -> None:

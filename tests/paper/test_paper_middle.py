@@ -17,8 +17,8 @@ from helpers import of_their_T
 from toysup import regime
 from toysup._backends.protocol import Backend
 from toysup._sweep.result import SweepResult
+from toysup.paper import _recipe, _runs
 from toysup.paper._preset import carry_out
-from toysup.paper.figures import figure3
 from toysup.paper.questions import middle
 from toysup.paper.questions.middle import MIDDLE
 from toysup.plot._parts.save import figure_of
@@ -32,7 +32,7 @@ def small_sweep(**fields: Any) -> SweepResult:
 
 
 def results(result: SweepResult) -> dict[str, SweepResult]:
-    return {figure3.PART: result}
+    return {_recipe.PART: result}
 
 
 def drawn(result: SweepResult) -> list[str]:
@@ -46,8 +46,8 @@ def drawn(result: SweepResult) -> list[str]:
 
 
 def test_runs_are_shared_with_figure_3() -> None:
-    for scale, fields in (("small", figure3.SMALL), ("paper", figure3.PAPER)):
-        own = MIDDLE.fields(scale)[figure3.PART]
+    for scale, fields in (("small", _recipe.SMALL), ("paper", _recipe.PAPER)):
+        own = MIDDLE.fields(scale)[_recipe.PART]
         assert {**own, "T": fields["T"]} == {k: fields[k] for k in fields if k != "batch_size"}
         assert math.inf not in own["T"]
         assert set(own["T"]) <= set(fields["T"])
@@ -128,12 +128,12 @@ def test_runs_that_are_missing_or_diverged_are_left_out(tmp_path: Path) -> None:
     assert broken.statuses == ["diverged"]
     assert MIDDLE.tables(results(broken), "small")[0].rows == []
     assert drawn(broken) == []
-    assert MIDDLE.see(results(broken), "small") == figure3.NOTHING
+    assert MIDDLE.see(results(broken), "small") == _runs.NOTHING
 
 
 def test_it_is_carried_out(tmp_path: Path) -> None:
-    changed = {**MIDDLE.fields("small", seeds=1, T=[3, 20])[figure3.PART], **TINY}
-    done = carry_out(MIDDLE, "small", tmp_path, {figure3.PART: changed}, progress=False)
+    changed = {**MIDDLE.fields("small", seeds=1, T=[3, 20])[_recipe.PART], **TINY}
+    done = carry_out(MIDDLE, "small", tmp_path, {_recipe.PART: changed}, progress=False)
     names = {path.name for path in done.files}
     assert {"middle.csv", "middle.png", "middle.svg", "middle-run.png"} <= names
     with (tmp_path / "middle.csv").open(newline="") as file:

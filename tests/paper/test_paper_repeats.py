@@ -13,7 +13,7 @@ import pytest
 import toysup
 from toysup._backends.protocol import Backend
 from toysup._sweep.result import SweepResult
-from toysup.paper.figures import figure3
+from toysup.paper import _runs
 from toysup.paper.questions import circles, circles_drawing, repeats, repeats_drawing
 from toysup.plot._parts.save import figure_of
 
@@ -320,7 +320,7 @@ def test_nothing_finished(preset: Any) -> None:
     tables = preset.tables({preset.name: result}, "small")
     assert all(table.rows == [] and table.text() for table in tables)
     assert drawn(preset, result) == {}
-    assert preset.see({preset.name: result}, "small") == figure3.NOTHING
+    assert preset.see({preset.name: result}, "small") == _runs.NOTHING
 
 
 @pytest.mark.parametrize("preset", [repeats.REPEATS, circles.CIRCLES])

@@ -20,7 +20,7 @@ import toysup
 from helpers import of_their_T
 from toysup._backends.protocol import Backend
 from toysup._sweep.result import SweepResult
-from toysup.paper import reference
+from toysup.paper import _recipe, _runs, reference
 from toysup.paper._preset import Preset, carry_out
 from toysup.paper.curves import epochs, generalization, reduction, weight_decay
 from toysup.paper.curves.generalization_drawing import collapse
@@ -106,7 +106,7 @@ def test_paper_scale_is_the_papers_recipe(preset: Preset) -> None:
 def test_small_scale_is_the_stand_in(preset: Preset) -> None:
     first = next(iter(preset.fields("small").values()))
     for name in ("n", "sparsity", "eps", "learning_rate"):
-        assert first[name] == figure3.SMALL[name]
+        assert first[name] == _recipe.SMALL[name]
     small, paper = preset.grids("small"), preset.grids("paper")
     for one, other in zip(small.values(), paper.values(), strict=True):
         assert one.dims == other.dims
@@ -118,7 +118,7 @@ def test_tables_drawings_and_text_without_any_run(
 ) -> None:
     results = diverged[preset.name]
     assert {s for result in results.values() for s in result.statuses} == {"diverged"}
-    assert preset.see(results, "small") == figure3.NOTHING
+    assert preset.see(results, "small") == _runs.NOTHING
     assert not list(preset.drawings(results, "small"))
     for table in preset.tables(results, "small"):
         assert table.text()
@@ -147,7 +147,7 @@ def test_missing_cells_do_not_stop_a_preset(
 
     monkeypatch.setattr(SweepResult, "dataset", property(holed))
     results = trained[preset.name]
-    assert preset.see(results, "small") != figure3.NOTHING
+    assert preset.see(results, "small") != _runs.NOTHING
     for table in preset.tables(results, "small"):
         assert table.text()
     for _, drawing in preset.drawings(results, "small"):
@@ -210,7 +210,7 @@ def test_epochs_vary_nothing_but_steps() -> None:
         (fields,) = epochs.EPOCHS.fields(at).values()
         steps = np.array(fields["steps"])
         assert np.array_equal(steps[1:], 2 * steps[:-1])
-        usual = toysup.TrainConfig().steps if at == "paper" else figure3.SMALL["steps"]
+        usual = toysup.TrainConfig().steps if at == "paper" else _recipe.SMALL["steps"]
         assert usual in steps
 
 

@@ -34,7 +34,7 @@ PYTHON_FLOORS = [
     ["plot._steps"],
     ["plot._figures"],
     ["plot"],
-    ["paper._preset", "paper._recorded", "paper.reference"],
+    ["paper._preset", "paper._recorded", "paper.reference", "paper._recipe", "paper._runs"],
     ["paper.figures"],
     ["paper.curves"],
     ["paper.questions"],

@@ -17,8 +17,8 @@ from toysup._stream.batch import SparseBatch, transposed
 from toysup._sweep.result import SweepResult
 from toysup.config import TrainConfig
 from toysup.data import sample
+from toysup.paper import _recipe, _runs
 from toysup.paper._preset import Results
-from toysup.paper.figures import figure3
 from toysup.regime import example_loss, nearest_example
 
 __all__ = [
@@ -53,7 +53,7 @@ Floats = npt.NDArray[np.float64]
 Curve = Mapping[float, Floats]
 
 # The sweeps.
-RELU, LINEAR, RAW = figure3.PART, "controls-linear", "controls-unnormalised"
+RELU, LINEAR, RAW = _recipe.PART, "controls-linear", "controls-unnormalised"
 DATA, INIT = "controls-data-seeds", "controls-init-seeds"
 
 # How many fresh examples training examples are compared with, and how many are looked for.
@@ -330,12 +330,12 @@ def finite(values: Sequence[float] | Floats) -> Floats:
 
 def average(values: Sequence[float] | Floats) -> float:
     """The mean of what is finite; NaN of nothing."""
-    return figure3.mean(finite(values))
+    return _runs.mean(finite(values))
 
 
 def deviation(values: Floats) -> float:
     """The standard deviation of what is finite; NaN of fewer than two."""
-    return figure3.spread(finite(values))
+    return _runs.spread(finite(values))
 
 
 def means(curve: Curve) -> dict[float, float]:
@@ -461,7 +461,7 @@ def measure(results: Results) -> Found | None:
 @functools.lru_cache(maxsize=1)
 def _measure(parts: tuple[tuple[str, SweepResult], ...]) -> Found | None:
     results = dict(parts)
-    runs = [run for run in figure3.finished(results[RELU]) if run.config.T < math.inf]
+    runs = [run for run in _runs.finished(results[RELU]) if run.config.T < math.inf]
     if not runs:
         return None
     c = runs[0].config
@@ -474,7 +474,7 @@ def _measure(parts: tuple[tuple[str, SweepResult], ...]) -> Found | None:
             blank[T] = look(untrained(run.config))
     height, top = rise(means(by_T(results[RELU], "test_loss")), c)
     few, middle = nearest(examples, 30), nearest(examples, 2.0 / (1.0 - c.sparsity))
-    linear = [run for run in figure3.finished(results[LINEAR]) if run.config.T < math.inf]
+    linear = [run for run in _runs.finished(results[LINEAR]) if run.config.T < math.inf]
     return Found(
         results=results,
         examples=examples,

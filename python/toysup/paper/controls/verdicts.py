@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toysup._sweep.table import Cell, Table
+from toysup.paper import _recipe, _runs
 from toysup.paper._preset import Preset, Results
 from toysup.paper.controls.measures import (
     DATA,
@@ -59,7 +60,6 @@ from toysup.paper.controls.measures import (
     spearman,
     zero_loss,
 )
-from toysup.paper.figures import figure3
 
 if TYPE_CHECKING:
     from toysup.paper.controls.page import Panel, Scatter
@@ -68,8 +68,8 @@ __all__ = ["CONTROLS"]
 
 _FEW = (5, 10, 30, 100, 200, 500, 1_000)
 _SMALL = {
-    **figure3.SMALL,
-    "T": tuple(T for T in figure3.SMALL["T"] if T < math.inf),  # type: ignore[attr-defined]
+    **_recipe.SMALL,
+    "T": tuple(T for T in _recipe.SMALL["T"] if T < math.inf),  # type: ignore[attr-defined]
 }
 SMALL = {
     RELU: _SMALL,
@@ -81,7 +81,7 @@ SMALL = {
 _MANY = (3, 5, 10, 30, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
 _PLACES = (30, 200, 1_000, 2_000, 5_000, 10_000)
 PAPER = {
-    RELU: {**figure3.PAPER, "T": tuple(T for T in figure3.PAPER["T"] if T <= _MANY[-1])},  # type: ignore[attr-defined]
+    RELU: {**_recipe.PAPER, "T": tuple(T for T in _recipe.PAPER["T"] if T <= _MANY[-1])},  # type: ignore[attr-defined]
     LINEAR: {"m": 2, "T": _MANY, "seed": range(2), "activation": "linear"},
     RAW: {"m": 2, "T": _MANY, "seed": range(4), "normalize": False},
     DATA: {"m": 2, "T": _PLACES, "seed": range(8), "init_seed": 0},
@@ -310,7 +310,7 @@ def tables(results: Results, scale: str) -> list[Table]:
         for number, rows_of in enumerate((memorises, shows, needs, repeats), 1):
             rows += [(number, *row) for row in rows_of(f)]
     heading = (
-        f"Controls at the {scale} scale: {figure3.recipe(results[RELU])}, m = 2.\n"
+        f"Controls at the {scale} scale: {_recipe.recipe(results[RELU])}, m = 2.\n"
         + "\n".join(QUESTIONS)
         + "\nif_no is what would be expected, or what an untrained or linear model has, if the "
         "answer were no."
@@ -554,7 +554,7 @@ def see(results: Results, scale: str) -> str:
     """The four answers."""
     f = measure(results)
     if f is None:
-        return figure3.NOTHING
+        return _runs.NOTHING
     parts = zip(QUESTIONS, answers(f), strict=True)
     return "In controls.png:\n" + "\n".join(f"{question} {answer}" for question, answer in parts)
 

@@ -9,16 +9,10 @@ from typing import Any
 
 from toysup._sweep.result import SweepResult
 from toysup._sweep.table import Cell, Table
+from toysup.paper import _runs
 from toysup.paper._preset import Preset, Results
-from toysup.paper.figures import figure3
 
-__all__ = ["STAND_IN", "Bump", "bumps", "curves"]
-
-# The small scale of figure 3, for any m and T.
-STAND_IN: dict[str, Any] = {
-    name: figure3.SMALL[name]
-    for name in ("n", "sparsity", "eps", "steps", "learning_rate", "test_size")
-}
+__all__ = ["Bump", "bumps", "curves"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +101,7 @@ def curves(
             if math.isfinite(loss)
         ]
         if not found:
-            return figure3.NOTHING
+            return _runs.NOTHING
         return f"In {name}.png: test loss is highest, {', '.join(found)}."
 
     parts = {scale: {name: fields} for scale, fields in scales.items()}

@@ -18,7 +18,8 @@ a quarter of the paper's; its learning rate is four times the paper's.
 from __future__ import annotations
 
 from toysup._sweep.result import SweepResult
-from toysup.paper.curves._bump import STAND_IN, curves
+from toysup.paper._recipe import STAND_IN
+from toysup.paper.curves._bump import curves
 
 __all__ = ["EPOCHS"]
 

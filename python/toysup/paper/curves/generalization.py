@@ -43,10 +43,10 @@ import numpy.typing as npt
 
 from toysup._sweep.table import Cell, Table
 from toysup.config import TrainConfig
+from toysup.paper import _runs
 from toysup.paper._preset import Preset, Results
-from toysup.paper.curves._bump import STAND_IN
+from toysup.paper._recipe import STAND_IN
 from toysup.paper.curves.weight_decay import DECAYS
-from toysup.paper.figures import figure3
 
 if TYPE_CHECKING:
     import xarray
@@ -278,7 +278,7 @@ def see(results: Results, scale: str) -> str:
             )
     if apart:
         said.append(f"In {PART}-sparsity.png: {'; '.join(apart)}.")
-    return " ".join(said) or figure3.NOTHING
+    return " ".join(said) or _runs.NOTHING
 
 
 GENERALIZATION = Preset(

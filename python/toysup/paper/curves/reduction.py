@@ -30,9 +30,8 @@ from typing import TYPE_CHECKING, Any
 
 from toysup._sweep.result import SweepResult
 from toysup._sweep.table import Cell, Table
-from toysup.paper import reference
+from toysup.paper import _recipe, _runs, reference
 from toysup.paper._preset import Preset, Results
-from toysup.paper.figures import figure3
 from toysup.paper.reference import Reading
 
 if TYPE_CHECKING:
@@ -48,14 +47,14 @@ KINDS = ("mean", "sum")
 def _parts(fields: dict[str, Any], largest: float, **of_sum: Any) -> dict[str, dict[str, Any]]:
     """The runs of figure 3 up to a T, with the mean and with the sum."""
     some = {**fields, "T": tuple(T for T in fields["T"] if T <= largest)}
-    return {figure3.PART: some, SUM: {**some, "loss_reduction": "sum", **of_sum}}
+    return {_recipe.PART: some, SUM: {**some, "loss_reduction": "sum", **of_sum}}
 
 
 def together(results: Results) -> xarray.Dataset:
     """The data sets of both reductions, over a new axis."""
     import xarray
 
-    parts = [results[name].dataset for name in (figure3.PART, SUM)]
+    parts = [results[name].dataset for name in (_recipe.PART, SUM)]
     return xarray.concat(parts, "loss_reduction", join="outer", combine_attrs="drop").assign_coords(
         loss_reduction=list(KINDS)
     )
@@ -97,7 +96,7 @@ def nearer(read: Reading, losses: Sequence[float], errors: Sequence[float]) -> s
 
 def rows(results: Results, scale: str) -> list[dict[str, Any]]:
     """What is known of each T, as records of the table."""
-    of = [_means(results[part]) for part in (figure3.PART, SUM)]
+    of = [_means(results[part]) for part in (_recipe.PART, SUM)]
     found = []
     for T in sorted({T for means in of for T in means["test_loss"]}):
         row: dict[str, Any] = {"T": T}
@@ -106,7 +105,7 @@ def rows(results: Results, scale: str) -> list[dict[str, Any]]:
                 f"{kind}_{name}": one[name].get(T, math.nan)
                 for kind, one in zip(KINDS, of, strict=True)
             }
-        found.append(row | _compared(figure3.paper_T(T, scale), T, of, scale))
+        found.append(row | _compared(_recipe.paper_T(T, scale), T, of, scale))
     return found
 
 
@@ -143,7 +142,7 @@ def tables(results: Results, scale: str) -> list[Table]:
     """Test loss and norms of each T for both reductions, and which the paper's value is like."""
     found = rows(results, scale)
     heading = (
-        f"Mean against sum at the {scale} scale: {figure3.recipe(results[figure3.PART])}, m = 2.\n"
+        f"Mean against sum at the {scale} scale: {_recipe.recipe(results[_recipe.PART])}, m = 2.\n"
         "Values are means over the seeds; spreads are standard deviations of the test loss.\n"
         f"{_AGREES[scale]}"
     )
@@ -160,7 +159,7 @@ def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     if not any("ok" in result.statuses for result in results.values()):
         return
     known = {
-        figure3.paper_T(T, scale): T for result in results.values() for T in result.coords["T"]
+        _recipe.paper_T(T, scale): T for result in results.values() for T in result.coords["T"]
     }
     exact, bounds = reference.test_losses(), reference.test_loss_bounds()
     yield (
@@ -180,7 +179,7 @@ def see(results: Results, scale: str) -> str:
         if math.isfinite(row["sum_test_loss"]) and math.isfinite(row["mean_test_loss"])
     ]  # fmt: skip
     if not found:
-        return figure3.NOTHING
+        return _runs.NOTHING
     worst = max(found, key=lambda row: row["sum_test_loss"])
     return (
         f"In reduction.png: with the sum test loss reaches {worst['sum_test_loss']:,.2f} at "
@@ -209,8 +208,8 @@ REDUCTION = Preset(
     name="reduction",
     title="the mean over features against the sum, for m = 2",
     scales={
-        "small": _parts(figure3.SMALL, LARGEST["small"], eps=1e-7),
-        "paper": _parts(figure3.PAPER, LARGEST["paper"]),
+        "small": _parts(_recipe.SMALL, LARGEST["small"], eps=1e-7),
+        "paper": _parts(_recipe.PAPER, LARGEST["paper"]),
     },
     tables=tables,
     drawings=drawings,

@@ -18,8 +18,9 @@ the paper's; there the bump is at T = 1,000, a feature in ten examples.
 from __future__ import annotations
 
 from toysup._sweep.result import SweepResult
-from toysup.paper.curves._bump import STAND_IN, curves
-from toysup.paper.figures import figure3
+from toysup.paper import _recipe
+from toysup.paper._recipe import STAND_IN
+from toysup.paper.curves._bump import curves
 
 __all__ = ["DECAYS", "WEIGHT_DECAY"]
 
@@ -44,7 +45,7 @@ def heading(result: SweepResult, scale: str) -> str:
     """What the table shows."""
     return (
         f"Test loss over weight decay and T (figure A1) at the {scale} scale: "
-        f"m = {result.configs[0].m},\n{figure3.recipe(result)}."
+        f"m = {result.configs[0].m},\n{_recipe.recipe(result)}."
     )
 
 

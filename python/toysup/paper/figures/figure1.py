@@ -24,13 +24,13 @@ import numpy as np
 from toysup._run.train import Run
 from toysup._sweep.result import SweepResult
 from toysup._sweep.table import Cell, Table
+from toysup.paper import _recipe, _runs
 from toysup.paper._preset import Preset, Results
-from toysup.paper.figures import figure3
 
 __all__ = ["FIGURE1"]
 
-SMALL = {**figure3.SMALL, "T": (math.inf,), "seed": range(1)}
-PAPER = {**figure3.PAPER, "T": (math.inf,), "seed": range(1)}
+SMALL = {**_recipe.SMALL, "T": (math.inf,), "seed": range(1)}
+PAPER = {**_recipe.PAPER, "T": (math.inf,), "seed": range(1)}
 
 # Fresh examples, so that some two hundred hold a feature of the pentagon at the small scale, where
 # one in a hundred features is not zero, and a hundred at the paper's.
@@ -51,14 +51,14 @@ def represented(run: Run) -> list[tuple[int, float, float, float, float]]:
 
 def chosen(result: SweepResult) -> list[Run]:
     """The finished runs of the largest T by rising train loss; the first one is drawn."""
-    runs = figure3.finished(result)
+    runs = _runs.finished(result)
     of_largest = [run for run in runs if run.config.T == runs[-1].config.T]
-    return sorted(of_largest, key=figure3.train_loss)
+    return sorted(of_largest, key=_runs.train_loss)
 
 
 def tables(results: Results, scale: str) -> list[Table]:
     """The represented features of every seed."""
-    result = results[figure3.PART]
+    result = results[_recipe.PART]
     rows: list[tuple[Cell, ...]] = [
         (run.config.T, run.config.seed, *feature)
         for run in chosen(result)
@@ -66,7 +66,7 @@ def tables(results: Results, scale: str) -> list[Table]:
     ]
     heading = (
         f"The features that a model represents (figure 1) at the {scale} scale: "
-        f"{figure3.recipe(result)}.\n"
+        f"{_recipe.recipe(result)}.\n"
         "Each has an own gain of at least 0.5. Angles are in degrees; the gap is that to the next, "
         "72 in a regular\npentagon."
     )
@@ -79,15 +79,15 @@ def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """The features beside the hidden vectors of fresh examples."""
     from toysup.plot._figures.figure1 import figure1
 
-    for run in chosen(results[figure3.PART])[:1]:
+    for run in chosen(results[_recipe.PART])[:1]:
         yield "figure1", figure1(run, examples=EXAMPLES[scale])
 
 
 def see(results: Results, scale: str) -> str:
     """How many features are represented, and how regular their polygon is."""
-    runs = chosen(results[figure3.PART])
+    runs = chosen(results[_recipe.PART])
     if not runs:
-        return figure3.NOTHING
+        return _runs.NOTHING
     features = represented(runs[0])
     if not features:
         return "In figure1.png: no feature is represented."
@@ -103,7 +103,7 @@ def see(results: Results, scale: str) -> str:
 FIGURE1 = Preset(
     name="figure1",
     title="features and hidden vectors after training on infinite data, for m = 2",
-    scales={"small": {figure3.PART: SMALL}, "paper": {figure3.PART: PAPER}},
+    scales={"small": {_recipe.PART: SMALL}, "paper": {_recipe.PART: PAPER}},
     tables=tables,
     drawings=drawings,
     see=see,

@@ -25,21 +25,20 @@ import numpy as np
 
 from toysup import regime
 from toysup._sweep.table import Cell, Table
-from toysup.paper import reference
+from toysup.paper import _recipe, _runs, reference
 from toysup.paper._preset import Preset, Results
-from toysup.paper.figures import figure3
 
 __all__ = ["FIGURE2"]
 
-SMALL = {**figure3.SMALL, "T": reference.FIGURE2_T}
-PAPER = {**figure3.PAPER, "T": reference.FIGURE2_T}
+SMALL = {**_recipe.SMALL, "T": reference.FIGURE2_T}
+PAPER = {**_recipe.PAPER, "T": reference.FIGURE2_T}
 
 
 def tables(results: Results, scale: str) -> list[Table]:
     """Every run: train loss, dimensionalities beside 2/T, and how the examples lie."""
-    result = results[figure3.PART]
-    runs = figure3.finished(result)
-    drawn = {T: run.config.seed for T, run in figure3.best(runs).items()}
+    result = results[_recipe.PART]
+    runs = _runs.finished(result)
+    drawn = {T: run.config.seed for T, run in _runs.best(runs).items()}
     rows: list[tuple[Cell, ...]] = []
     for run in runs:
         T, D = run.config.T, run.example_dimensionality()
@@ -49,7 +48,7 @@ def tables(results: Results, scale: str) -> list[Table]:
         rows.append((T, run.config.seed, *means, lie.at_origin, str(lie), is_drawn))
     heading = (
         f"How T examples lie in the plane (figure 2) at the {scale} scale: "
-        f"{figure3.recipe(result)}.\n"
+        f"{_recipe.recipe(result)}.\n"
         "The dimensionality is the mean over examples, the spread its standard deviation; in a "
         "regular polygon each is 2/T.\nDrawn is the seed of lowest train loss."
     )
@@ -62,14 +61,14 @@ def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """Features above examples for each T."""
     from toysup.plot._figures.figure2 import figure2
 
-    result = results[figure3.PART]
-    if figure3.finished(result):
+    result = results[_recipe.PART]
+    if _runs.finished(result):
         yield "figure2", figure2(result)
 
 
 def see(results: Results, scale: str) -> str:
     """Which of the polygons that are drawn are regular."""
-    best = figure3.best(figure3.finished(results[figure3.PART]))
+    best = _runs.best(_runs.finished(results[_recipe.PART]))
     lie = {T: regime.polygon(run.hidden()) for T, run in best.items()}
     regular = [f"{T:g}" for T, found in lie.items() if found.regular and not found.at_origin]
     others = [f"{T:g} ({found})" for T, found in lie.items() if f"{T:g}" not in regular]
@@ -78,13 +77,13 @@ def see(results: Results, scale: str) -> str:
         parts.append(f"the examples (red) form a regular polygon at T = {', '.join(regular)}")
     if others:
         parts.append(f"at T = {', '.join(others)} they do not")
-    return f"In figure2.png: {'; '.join(parts)}." if parts else figure3.NOTHING
+    return f"In figure2.png: {'; '.join(parts)}." if parts else _runs.NOTHING
 
 
 FIGURE2 = Preset(
     name="figure2",
     title="few examples as polygons in the plane, for m = 2",
-    scales={"small": {figure3.PART: SMALL}, "paper": {figure3.PART: PAPER}},
+    scales={"small": {_recipe.PART: SMALL}, "paper": {_recipe.PART: PAPER}},
     tables=tables,
     drawings=drawings,
     see=see,

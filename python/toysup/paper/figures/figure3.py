@@ -25,46 +25,16 @@ steps at four times the learning rate let weights grow as far as the paper's: ra
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from toysup import regime
-from toysup._run.train import Run
 from toysup._sweep.result import SweepResult
 from toysup._sweep.table import Cell, Table
-from toysup.paper import reference
+from toysup.paper import _recipe, _runs, reference
 from toysup.paper._preset import Preset, Results
 
-__all__ = ["FIGURE3", "PART", "best", "finished", "paper_T", "recipe"]
-
-# The store of all runs of m = 2 with the paper's recipe.
-PART = "figure3"
-
-SMALL = {
-    "n": 1_000,
-    "sparsity": 0.99,
-    "eps": 1e-6,
-    "m": 2,
-    "T": (3, 5, 6, 8, 10, 15, 30, 50, 100, 200, 500, 1_000, 2_000, 5_000, math.inf),
-    "batch_size": 3_000,  # for infinite T: a higher learning rate needs larger batches
-    "seed": range(3),
-    "steps": 12_500,
-    "learning_rate": 4e-3,
-    "test_size": 100_000,
-}
-# What is not named is the paper's recipe, the default. The paper does not give the size of a batch
-# for infinite T. With 1,000 or 3,000 examples, in which a feature occurs once or three times, no
-# feature is represented in the end. With 10,000 five are, and test loss ends at 0.9994; the figure
-# has 0.9987. The norm of b is then 0.18, and 0.03 for the best biases alone.
-PAPER = {"m": 2, "T": reference.FIGURE3_T, "batch_size": 10_000, "seed": range(4)}
-
-# Up to here a feature occurs in half an example on average, T (1 - S) = 0.5, as up to T = 500 in
-# the paper: the model stores examples, and only their number counts.
-SMALL_DATA = 50
-
-NOTHING = "No run has finished, so there is nothing to see."
+__all__ = ["FIGURE3"]
 
 _COMPARED = {
     "small": """\
@@ -76,42 +46,9 @@ about ten times as far below 1, because one feature is 1/n of the loss.""",
 }
 
 
-def paper_T(T: float, scale: str) -> float:
-    """The paper's T that a T of this scale is compared with."""
-    return T if scale == "paper" or T <= SMALL_DATA else 10 * T
-
-
-def finished(result: SweepResult) -> list[Run]:
-    """The runs that ended well, by rising T and then in the order of the grid."""
-    runs = []
-    for config, status in zip(result.configs, result.statuses, strict=True):
-        if status == "ok":
-            runs.append(result.run(**{axis: getattr(config, axis) for axis in result.dims}))
-    return sorted(runs, key=lambda run: run.config.T)
-
-
-def train_loss(run: Run) -> float:
-    """What the best run has least of; without a number, infinity."""
-    return math.inf if math.isnan(run.train_loss) else run.train_loss
-
-
-def best(runs: Sequence[Run]) -> dict[float, Run]:
-    """The run of lowest train loss of each T, which is the one that is drawn."""
-    chosen: dict[float, Run] = {}
-    for run in sorted(runs, key=train_loss):
-        chosen.setdefault(run.config.T, run)
-    return dict(sorted(chosen.items()))
-
-
-def recipe(result: SweepResult) -> str:
-    """What all runs of a sweep have in common, for the heading of a table."""
-    c = result.configs[0]
-    return f"n = {c.n:,}, S = {c.sparsity}, {c.steps:,} steps, learning rate {c.learning_rate:g}"
-
-
 def tables(results: Results, scale: str) -> list[Table]:
     """Test loss of each T, mean and standard deviation over seeds, beside the paper's."""
-    result = results[PART]
+    result = results[_recipe.PART]
     data = result.dataset.transpose("T", ...)
     ok = data["status"] == "ok"
     rows: list[tuple[Cell, ...]] = []
@@ -119,12 +56,14 @@ def tables(results: Results, scale: str) -> list[Table]:
         done = ok[i].to_numpy()
         test = data["test_loss"][i].to_numpy()[done]
         train = data["train_loss"][i].to_numpy()[done]
-        there = paper_T(T, scale)
+        there = _recipe.paper_T(T, scale)
         value = reference.FIGURE3_TEST_LOSS.get(there)
         known = (there, str(value)) if value is not None else (None, None)
-        rows.append((T, mean(test), spread(test), mean(train), int(done.sum()), *known))
+        rows.append(
+            (T, _runs.mean(test), _runs.spread(test), _runs.mean(train), int(done.sum()), *known)
+        )
     heading = (
-        f"Test loss of figure 3 at the {scale} scale: {recipe(result)}, m = 2.\n"
+        f"Test loss of figure 3 at the {scale} scale: {_recipe.recipe(result)}, m = 2.\n"
         f"Losses are means over the seeds, the spread is their standard deviation.\n"
         f"{_COMPARED[scale]}"
     )
@@ -133,21 +72,11 @@ def tables(results: Results, scale: str) -> list[Table]:
     return [Table("figure3", columns, rows, heading=heading, formats=formats)]
 
 
-def mean(values: np.ndarray[Any, Any]) -> float:
-    """The mean; NaN of nothing."""
-    return float(values.mean()) if values.size else math.nan
-
-
-def spread(values: np.ndarray[Any, Any]) -> float:
-    """The standard deviation of a sample; NaN of fewer than two values."""
-    return float(values.std(ddof=1)) if values.size > 1 else math.nan
-
-
 def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """The three panes, at the paper's scale with the paper's losses."""
     from toysup import plot
 
-    result = results[PART]
+    result = results[_recipe.PART]
     if not curve(result):
         return
     known: dict[str, Any] = {}
@@ -170,13 +99,13 @@ def curve(result: SweepResult) -> list[tuple[float, float]]:
 
 def see(results: Results, scale: str) -> str:
     """What to look for: the polygon, the bump if there is one, and where test loss ends."""
-    result = results[PART]
+    result = results[_recipe.PART]
     losses = curve(result)
     if not losses:
-        return NOTHING
+        return _runs.NOTHING
     parts = [
         f"at T = 5 the examples are {regime.polygon(run.hidden())}"
-        for T, run in best(finished(result)).items()
+        for T, run in _runs.best(_runs.finished(result)).items()
         if T == 5
     ]
     beyond = 0.5 / (1.0 - result.configs[0].sparsity)
@@ -194,7 +123,7 @@ def see(results: Results, scale: str) -> str:
 FIGURE3 = Preset(
     name="figure3",
     title="test loss, dimensionalities and vectors against T, for m = 2",
-    scales={"small": {PART: SMALL}, "paper": {PART: PAPER}},
+    scales={"small": {_recipe.PART: _recipe.SMALL}, "paper": {_recipe.PART: _recipe.PAPER}},
     tables=tables,
     drawings=drawings,
     see=see,

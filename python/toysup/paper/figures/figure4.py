@@ -22,26 +22,25 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._sweep.table import Cell, Table
-from toysup.paper import reference
+from toysup.paper import _recipe, _runs, reference
 from toysup.paper._preset import Preset, Results
-from toysup.paper.figures import figure3
 
 __all__ = ["FIGURE4"]
 
 
 def tables(results: Results, scale: str) -> list[Table]:
     """Norms of each T, mean and standard deviation over seeds, and the longest vectors."""
-    result = results[figure3.PART]
-    runs = figure3.finished(result)
+    result = results[_recipe.PART]
+    runs = _runs.finished(result)
     rows: list[tuple[Cell, ...]] = []
-    for T, drawn in figure3.best(runs).items():
+    for T, drawn in _runs.best(runs).items():
         of_T = [run for run in runs if run.config.T == T]
         W = np.array([np.linalg.norm(run.W) for run in of_T])
         b = np.array([np.linalg.norm(run.b) for run in of_T])
-        norms = (figure3.mean(W), figure3.spread(W), figure3.mean(b), figure3.spread(b))
+        norms = (_runs.mean(W), _runs.spread(W), _runs.mean(b), _runs.spread(b))
         rows.append((T, *norms, len(of_T), _longest(drawn.W.T), _longest(drawn.hidden())))
     heading = (
-        f"Norms of W and b (figure 4) at the {scale} scale: {figure3.recipe(result)}, m = 2.\n"
+        f"Norms of W and b (figure 4) at the {scale} scale: {_recipe.recipe(result)}, m = 2.\n"
         "Norms are means over the seeds, spreads their standard deviations. The longest feature "
         "and the longest\nhidden vector of an example are those of the run of lowest train loss."
     )
@@ -59,8 +58,8 @@ def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """The vectors at one scale above the norms."""
     from toysup.plot._figures.figure4 import figure4
 
-    result = results[figure3.PART]
-    if figure3.finished(result):
+    result = results[_recipe.PART]
+    if _runs.finished(result):
         yield "figure4", figure4(result, features=reference.FIGURE4_FEATURES)
 
 
@@ -68,7 +67,7 @@ def see(results: Results, scale: str) -> str:
     """Where the norms peak, and where that of W ends."""
     rows = tables(results, scale)[0].rows
     if not rows:
-        return figure3.NOTHING
+        return _runs.NOTHING
     T, W, b = zip(*((row[0], row[1], row[3]) for row in rows), strict=True)
     peak_W, peak_b = int(np.argmax(W)), int(np.argmax(b))
     return (
@@ -81,7 +80,7 @@ def see(results: Results, scale: str) -> str:
 FIGURE4 = Preset(
     name="figure4",
     title="vectors at one scale, and norms of W and b against T, for m = 2",
-    scales={"small": {figure3.PART: figure3.SMALL}, "paper": {figure3.PART: figure3.PAPER}},
+    scales={"small": {_recipe.PART: _recipe.SMALL}, "paper": {_recipe.PART: _recipe.PAPER}},
     tables=tables,
     drawings=drawings,
     see=see,

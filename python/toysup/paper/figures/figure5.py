@@ -25,9 +25,8 @@ import numpy.typing as npt
 
 from toysup._sweep.result import SweepResult
 from toysup._sweep.table import Cell, Table
-from toysup.paper import reference
+from toysup.paper import _recipe, reference
 from toysup.paper._preset import Preset, Results
-from toysup.paper.figures import figure3
 
 __all__ = ["FIGURE5", "Ridge", "ridge"]
 
@@ -90,7 +89,7 @@ def tables(results: Results, scale: str) -> list[Table]:
     result = results[PART]
     T, losses = means(result)
     seeds = len(result.coords["seed"])
-    made = f"{figure3.recipe(result)}, {seeds} seed{'s' if seeds > 1 else ''}"
+    made = f"{_recipe.recipe(result)}, {seeds} seed{'s' if seeds > 1 else ''}"
     heading = f"Test loss over m and T (figure 5) at the {scale} scale: {made}."
     columns = ["m", *(f"T={t}" for t in T)]
     rows: list[tuple[Cell, ...]] = [(m, *map(float, loss)) for m, loss in losses.items()]

@@ -37,9 +37,9 @@ from typing import TYPE_CHECKING, Any
 from toysup._sweep.result import SweepResult
 from toysup._sweep.table import Cell, Table
 from toysup.config.weights import as_weights
+from toysup.paper import _recipe, _runs
 from toysup.paper._preset import Preset, Results
-from toysup.paper.curves._bump import STAND_IN
-from toysup.paper.figures import figure3
+from toysup.paper._recipe import STAND_IN
 
 if TYPE_CHECKING:
     import xarray
@@ -69,7 +69,7 @@ ORIGINS = ("features", "examples")
 # Runs of figure 3 that learnt features. At the paper's scale batches that a CPU can afford leave
 # most biases below 0, where nothing moves them: 100,000 examples are a better start there.
 LEARNT: dict[str, dict[str, Any]] = {
-    "small": {**figure3.SMALL, "T": math.inf, "seed": 0},
+    "small": {**_recipe.SMALL, "T": math.inf, "seed": 0},
     "paper": {"m": 2, "T": 100_000, "seed": 0},
 }
 
@@ -77,19 +77,19 @@ LEARNT: dict[str, dict[str, Any]] = {
 def _first(scale: str) -> dict[str, dict[str, Any]]:
     """The runs that start at random, and the one that learns features."""
     return {
-        figure3.PART: LEARNT[scale],
+        _recipe.PART: LEARNT[scale],
         RANDOM: {**SCANS[scale], "m": 2, "seed": range(1)},
     }
 
 
 def then(results: Results, scale: str) -> Mapping[str, Mapping[str, Any]]:
     """The same scan from the weights of two of these runs."""
-    runs = figure3.finished(results[RANDOM])
-    learnt = figure3.finished(results[figure3.PART])
+    runs = _runs.finished(results[RANDOM])
+    learnt = _runs.finished(results[_recipe.PART])
     if not runs or not learnt:
         raise ValueError("the runs that others start from have diverged: try fewer steps")
     fewest = [run for run in runs if run.config.T == runs[0].config.T]
-    examples = min(fewest, key=figure3.train_loss)
+    examples = min(fewest, key=_runs.train_loss)
     axes = {name: results[RANDOM].coords[name] for name in results[RANDOM].dims}
     starts = [as_weights(learnt[0]), as_weights(examples)]
     return {STARTED: {**runs[0].config.to_dict(), **axes, "init": starts}}

@@ -35,8 +35,8 @@ import numpy.typing as npt
 from toysup._run.train import Run
 from toysup._sweep.result import SweepResult
 from toysup._sweep.table import Cell, Table
+from toysup.paper import _recipe, _runs
 from toysup.paper._preset import Preset, Results
-from toysup.paper.figures import figure3
 from toysup.regime import polygon
 
 __all__ = ["CIRCLES"]
@@ -103,7 +103,7 @@ class Outcome:
 @functools.lru_cache(maxsize=1)
 def outcomes(result: SweepResult) -> tuple[Outcome, ...]:
     """The outcome of every finished run."""
-    return tuple(map(outcome_of, figure3.finished(result)))
+    return tuple(map(outcome_of, _runs.finished(result)))
 
 
 def outcome_of(run: Run) -> Outcome:
@@ -165,7 +165,7 @@ def tables(results: Results, scale: str) -> list[Table]:
         "train_loss_is",
     ]
     heading = (
-        f"What becomes of T examples at the {scale} scale: {figure3.recipe(results['circles'])}.\n"
+        f"What becomes of T examples at the {scale} scale: {_recipe.recipe(results['circles'])}.\n"
         "k + l: k examples on the large circle, l on the small one. Losses are means over runs.\n"
         "best of data sets: in how many data sets the initialisation of lowest train loss has this "
         "outcome."
@@ -220,7 +220,7 @@ def see(results: Results, scale: str) -> str:
     """Outcomes of T = 8, or of the T nearest to it, and what examples at the origin cost."""
     found = outcomes(results["circles"])
     if not found:
-        return figure3.NOTHING
+        return _runs.NOTHING
     T = min({outcome.T for outcome in found}, key=lambda value: abs(value - DRAWN))
     of_T = [outcome for outcome in found if outcome.T == T]
     parts = []

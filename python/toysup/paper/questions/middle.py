@@ -34,13 +34,13 @@ import numpy as np
 from toysup import regime
 from toysup._sweep.result import SweepResult
 from toysup._sweep.table import Cell, Table
+from toysup.paper import _recipe, _runs
 from toysup.paper._preset import Preset, Results
-from toysup.paper.figures import figure3
 
 __all__ = ["MIDDLE"]
 
-SMALL = {**figure3.SMALL, "T": (5, 8, 15, 30, 50, 100, 200, 500, 1_000, 2_000)}
-PAPER = {**figure3.PAPER, "T": (5, 30, 200, 1_000, 2_000, 5_000, 10_000)}
+SMALL = {**_recipe.SMALL, "T": (5, 8, 15, 30, 50, 100, 200, 500, 1_000, 2_000)}
+PAPER = {**_recipe.PAPER, "T": (5, 30, 200, 1_000, 2_000, 5_000, 10_000)}
 
 # Columns that are means over the runs of a T.
 _MEANS = (
@@ -71,20 +71,20 @@ polygon: how the hidden vectors of stored examples lie, in the run of lowest tra
 def regimes(result: SweepResult) -> dict[float, list[regime.Regime]]:
     """What the finished runs of each T store, by rising T and then train loss."""
     found: dict[float, list[tuple[float, regime.Regime]]] = {}
-    for run in figure3.finished(result):
+    for run in _runs.finished(result):
         found.setdefault(run.config.T, []).append((run.train_loss, regime.classify(run)))
     return {T: [r for _, r in sorted(found[T], key=lambda pair: pair[0])] for T in sorted(found)}
 
 
 def tables(results: Results, scale: str) -> list[Table]:
     """A row for every T."""
-    result = results[figure3.PART]
+    result = results[_recipe.PART]
     rows: list[tuple[Cell, ...]] = []
     for T, runs in regimes(result).items():
         means = [mean(runs, name) for name in _MEANS]
         rows.append((T, len(runs), *means, runs[0].summary()["polygon"]))
     heading = (
-        f"What is stored of T examples at the {scale} scale: {figure3.recipe(result)}.\n{_COLUMNS}"
+        f"What is stored of T examples at the {scale} scale: {_recipe.recipe(result)}.\n{_COLUMNS}"
     )
     counts = (*regime.CLASSES, "clusters", "represented")
     shares = ("sharing", "chance", "retrieved", "kept_together")
@@ -109,7 +109,7 @@ def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     """The shares of the classes against T, and the run of one T."""
     from toysup.plot._sweeps import regime as _regime
 
-    result = results[figure3.PART]
+    result = results[_recipe.PART]
     found = regimes(result)
     if found:
         yield "middle", _regime.regimes(found)
@@ -118,9 +118,9 @@ def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
 
 def see(results: Results, scale: str) -> str:
     """The shares at the smallest, a middle and the largest T."""
-    found = regimes(results[figure3.PART])
+    found = regimes(results[_recipe.PART])
     if not found:
-        return figure3.NOTHING
+        return _runs.NOTHING
     few, middle, many = min(found), middle_T(found), max(found)
     parts = [f"at T = {few:,}, {share(found[few], 'single'):.0%} of the examples are stored singly"]
     if mean(found[middle], "clusters") > 0:
@@ -146,7 +146,7 @@ def share(runs: Sequence[regime.Regime], name: str) -> float:
 MIDDLE = Preset(
     name="middle",
     title="the middle regime: single examples, clusters of them, features, or nothing, against T",
-    scales={"small": {figure3.PART: SMALL}, "paper": {figure3.PART: PAPER}},
+    scales={"small": {_recipe.PART: SMALL}, "paper": {_recipe.PART: PAPER}},
     tables=tables,
     drawings=drawings,
     see=see,

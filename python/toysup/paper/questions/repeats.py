@@ -39,8 +39,8 @@ from toysup._run.train import Run
 from toysup._sweep.result import SweepResult
 from toysup._sweep.table import Cell, Table
 from toysup.config import TrainConfig
+from toysup.paper import _recipe, _runs
 from toysup.paper._preset import Preset, Results
-from toysup.paper.figures import figure3
 from toysup.regime import example_loss
 
 __all__ = ["REPEATS"]
@@ -133,7 +133,7 @@ def readings(result: SweepResult) -> tuple[Reading, ...]:
     repeated = sorted({t for config in result.configs for t, _ in config.repeats}) or [0]
     return tuple(
         reading
-        for run in figure3.finished(result)
+        for run in _runs.finished(result)
         for reading in read(run, run.config.repeats or [(t, 1) for t in repeated])
     )
 
@@ -289,7 +289,7 @@ def tables(results: Results, scale: str) -> list[Table]:
     ]
     heading = (
         f"One example of T that occurs R times, at the {scale} scale: "
-        f"{figure3.recipe(results['repeats'])}.\n"
+        f"{_recipe.recipe(results['repeats'])}.\n"
         f"Memorised: dimensionality of {SHARE:g} m / T or more, and a loss of at most {PART:g} "
         f"times that of the others.\nA near miss has a dimensionality as large as that at a "
         f"snapshot only; largest is the highest at a snapshot.\nForgotten features were learnt "
@@ -394,7 +394,7 @@ def see(results: Results, scale: str) -> str:
     """From which R on examples are memorised, what that costs, and how many near misses."""
     found = readings(results["repeats"])
     if not found:
-        return figure3.NOTHING
+        return _runs.NOTHING
     limits = boundaries(found)
     parts = []
     for T in sorted({boundary.T for boundary in limits}):
