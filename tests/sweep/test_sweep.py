@@ -512,6 +512,17 @@ def test_a_run_that_diverges_is_recorded_and_not_fatal(backend, on_error):
     assert run.status == "diverged" and len(list(res.runs())) == 2
 
 
+def test_the_runs_that_ended_well_can_be_had_alone(backend):
+    res = sweep(SMALL, optimizer="sgd", learning_rate=[0.01, 1e30])
+    assert res.finished.statuses == ["ok", "missing"] and res.finished.coords == res.coords
+    assert np.isfinite(res.finished.dataset["W_norm"]).values.tolist() == [True, False]
+    for status in ("ok", "diverged"):
+        assert [run.status for run in res.runs(status=status)] == [status]
+    assert not list(res.runs(status="missing"))
+    with pytest.raises(ValueError, match=r"status must be one of .*did you mean 'diverged'"):
+        res.runs(status="diverge")
+
+
 DOOMED = r"1 of 3 runs failed; the first, at T=6, m=2, seed=1: ValueError: doomed; \.failed of"
 
 

@@ -229,12 +229,46 @@ class SweepResult:
 
         return export(self, as_path("path", path))
 
-    def runs(self) -> Iterator[Run]:
-        """The runs that were trained, in the order of :attr:`configs`."""
-        for index in self._grid.indices():
-            run = self._cells[index].run()
-            if run is not None:
-                yield run
+    @property
+    def finished(self) -> SweepResult:
+        """The same grid with the runs that ended well alone: all others are missing in it.
+
+        Examples
+        --------
+        >>> from toysup import sweep
+        >>> res = sweep(n=20, T=[3, 5], seed=range(2), sparsity=0.8, steps=50, test_size=10)
+        >>> means = res.finished.dataset["test_loss"].mean("seed")  # without what diverged
+        """
+        cells = {
+            index: cell if cell.status == "ok" else Cell(cell.config, None, None)
+            for index, cell in self._cells.items()
+        }
+        return SweepResult(
+            self._grid,
+            cells,
+            interrupted=self.interrupted,
+            chosen=self._chosen,
+            labels=self._labels,
+        )
+
+    def runs(self, status: str | None = None) -> Iterator[Run]:
+        """The runs that were trained, in the order of :attr:`configs`.
+
+        Parameters
+        ----------
+        status : {"ok", "diverged", "failed", "damaged", "missing"}, optional
+            Only those of this status. There is no run to be had of what failed or is missing.
+
+        Raises
+        ------
+        ValueError
+            For another status.
+        """
+        if status is not None and status not in STATUSES:
+            raise ValueError(unknown("status", status, STATUSES))
+        cells = (self._cells[index] for index in self._grid.indices())
+        runs = (cell.run() for cell in cells if status in (None, cell.status))
+        return (run for run in runs if run is not None)
 
     def run(self, **where: Any) -> Run:
         """The run at a point of the grid.

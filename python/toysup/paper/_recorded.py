@@ -106,7 +106,7 @@ def record(result: SweepResult, path: Path, machine: str, date: str) -> Path:
         k: v for k, v in result.configs[0].plain().items()
         if k not in result.dims and not isinstance(v, dict)
     }  # fmt: skip
-    seconds = float(data["seconds"].where(data["status"] == "ok").sum())
+    seconds = float(result.finished.dataset["seconds"].sum())
     about = {
         "axes": list(result.dims),
         "fixed": fixed,

@@ -7,22 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from toysup._run.train import Run
 from toysup._sweep.result import SweepResult
 
-__all__ = ["NOTHING", "best", "finished", "mean", "spread", "train_loss"]
+__all__ = ["NOTHING", "best", "finished", "finite", "mean", "spread", "train_loss"]
 
 NOTHING = "No run has finished, so there is nothing to see."
 
 
 def finished(result: SweepResult) -> list[Run]:
     """The runs that ended well, by rising T and then in the order of the grid."""
-    runs = []
-    for config, status in zip(result.configs, result.statuses, strict=True):
-        if status == "ok":
-            runs.append(result.run(**{axis: getattr(config, axis) for axis in result.dims}))
-    return sorted(runs, key=lambda run: run.config.T)
+    return sorted(result.runs(status="ok"), key=lambda run: run.config.T)
 
 
 def train_loss(run: Run) -> float:
@@ -38,11 +35,20 @@ def best(runs: Sequence[Run]) -> dict[float, Run]:
     return dict(sorted(chosen.items()))
 
 
-def mean(values: np.ndarray[Any, Any]) -> float:
-    """The mean; NaN of nothing."""
-    return float(values.mean()) if values.size else math.nan
+def finite(values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Those that are neither NaN nor infinite."""
+    array = np.asarray(values)
+    known: npt.NDArray[Any] = array[np.isfinite(array)]
+    return known
 
 
-def spread(values: np.ndarray[Any, Any]) -> float:
-    """The standard deviation of a sample; NaN of fewer than two values."""
-    return float(values.std(ddof=1)) if values.size > 1 else math.nan
+def mean(values: npt.ArrayLike) -> float:
+    """The mean of what is finite; NaN of nothing."""
+    known = finite(values)
+    return float(known.mean()) if known.size else math.nan
+
+
+def spread(values: npt.ArrayLike) -> float:
+    """The standard deviation of a sample, of what is finite; NaN of fewer than two values."""
+    known = finite(values)
+    return float(known.std(ddof=1)) if known.size > 1 else math.nan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,9 @@ from toysup._stream.batch import SparseBatch, transposed
 from toysup._sweep.result import SweepResult
 from toysup.config import TrainConfig
 from toysup.data import sample
-from toysup.paper import _recipe, _runs
+from toysup.paper import _recipe
 from toysup.paper._preset import Results
+from toysup.paper._runs import finished, mean
 from toysup.regime import example_loss, nearest_example
 
 __all__ = [
@@ -29,10 +30,7 @@ __all__ = [
     "RELU",
     "Examples",
     "Found",
-    "average",
     "by_T",
-    "deviation",
-    "finite",
     "linear_optimum",
     "look",
     "means",
@@ -316,31 +314,14 @@ def _krylov(apply: Callable[[Floats], Floats], block: Floats, depth: int) -> Flo
 
 def by_T(result: SweepResult, variable: str) -> dict[float, Floats]:
     """A variable of all runs by rising T: NaN for one that has not finished, no T without any."""
-    data = result.dataset
-    values = data[variable].where(data["status"] == "ok").transpose("T", ...).to_numpy()
+    values = result.finished.dataset[variable].transpose("T", ...).to_numpy()
     rows = zip(result.coords["T"], values.reshape(len(values), -1), strict=True)
     return {T: row for T, row in sorted(rows, key=lambda pair: pair[0]) if np.isfinite(row).any()}
 
 
-def finite(values: Sequence[float] | Floats) -> Floats:
-    """Those that are neither NaN nor infinite."""
-    array = np.asarray(values, dtype=np.float64)
-    return array[np.isfinite(array)]
-
-
-def average(values: Sequence[float] | Floats) -> float:
-    """The mean of what is finite; NaN of nothing."""
-    return _runs.mean(finite(values))
-
-
-def deviation(values: Floats) -> float:
-    """The standard deviation of what is finite; NaN of fewer than two."""
-    return _runs.spread(finite(values))
-
-
 def means(curve: Curve) -> dict[float, float]:
     """The mean at each T."""
-    return {T: average(values) for T, values in curve.items()}
+    return {T: mean(values) for T, values in curve.items()}
 
 
 def zero_loss(c: TrainConfig) -> float:
@@ -433,7 +414,7 @@ class Found:
 
     def at(self, T: int, value: Callable[[Examples], float]) -> float:
         """The mean over the runs of a T."""
-        return average([value(e) for e in self.examples[T]])
+        return mean([value(e) for e in self.examples[T]])
 
     def line(self, value: Callable[[Examples], float]) -> dict[float, Floats]:
         """The value of every run, by T."""
@@ -461,7 +442,7 @@ def measure(results: Results) -> Found | None:
 @functools.lru_cache(maxsize=1)
 def _measure(parts: tuple[tuple[str, SweepResult], ...]) -> Found | None:
     results = dict(parts)
-    runs = [run for run in _runs.finished(results[RELU]) if run.config.T < math.inf]
+    runs = [run for run in finished(results[RELU]) if run.config.T < math.inf]
     if not runs:
         return None
     c = runs[0].config
@@ -474,7 +455,7 @@ def _measure(parts: tuple[tuple[str, SweepResult], ...]) -> Found | None:
             blank[T] = look(untrained(run.config))
     height, top = rise(means(by_T(results[RELU], "test_loss")), c)
     few, middle = nearest(examples, 30), nearest(examples, 2.0 / (1.0 - c.sparsity))
-    linear = [run for run in _runs.finished(results[LINEAR]) if run.config.T < math.inf]
+    linear = [run for run in finished(results[LINEAR]) if run.config.T < math.inf]
     return Found(
         results=results,
         examples=examples,

@@ -39,8 +39,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toysup._sweep.table import Cell, Table
-from toysup.paper import _recipe, _runs
+from toysup.paper import _recipe
 from toysup.paper._preset import Preset, Results
+from toysup.paper._runs import NOTHING, finite, mean, spread
 from toysup.paper.controls.measures import (
     DATA,
     INIT,
@@ -50,10 +51,7 @@ from toysup.paper.controls.measures import (
     Examples,
     Floats,
     Found,
-    average,
     by_T,
-    deviation,
-    finite,
     means,
     measure,
     rises,
@@ -128,14 +126,14 @@ def memorises(f: Found) -> list[Cells]:
         text = f"{v:.0%} of the examples, 1% by chance"
         rows.append(("remembered examples", T, v, "0.01", said(v >= 0.5, text, v)))
     T = min((T for T in f.examples if T >= 5), key=lambda T: abs(T - 5), default=f.few)
-    v, spread = f.at(T, lambda e: e.equal), f.at(T, lambda e: e.spread)
+    v, uneven = f.at(T, lambda e: e.equal), f.at(T, lambda e: e.spread)
     blank = f.blank[T]
     text = (
-        f"{v:.2f} m/T with a spread of {spread:.0%}; before training {blank.equal:.2f} m/T with "
+        f"{v:.2f} m/T with a spread of {uneven:.0%}; before training {blank.equal:.2f} m/T with "
         f"{blank.spread:.0%}"
     )
-    regular = abs(v - 1) < 0.1 and spread < 0.5 * blank.spread
-    rows.append(("median D of examples, in m/T", T, v, blank.equal, said(regular, text, v, spread)))
+    regular = abs(v - 1) < 0.1 and uneven < 0.5 * blank.spread
+    rows.append(("median D of examples, in m/T", T, v, blank.equal, said(regular, text, v, uneven)))
     return rows
 
 
@@ -185,7 +183,7 @@ def needs(f: Found) -> list[Cells]:
     v, line = worth(f, RELU, f.few), worth(f, LINEAR, f.few)
     text = f"{v:.1f} examples' worth, {line:.1f} by the linear model"
     rows.append(("worth of what is stored", f.few, v, line, said(v > 1.5 * line, text, v, line)))
-    v = average([e.remembered for e in f.linear])
+    v = mean([e.remembered for e in f.linear])
     text = f"the linear model remembers {v:.0%} as well, and has a gap between train and test loss"
     rows.append(("remembered examples, linear model", f.few, v, "0.01", said(v < 0.5, text, v)))
     gaps = [o.trained - o.train for o in f.optimum]
@@ -228,14 +226,14 @@ def repeats(f: Found) -> list[Cells]:
         v = count / len(found) if len(found) else math.nan
         text = f"{count} of {len(found)}, the least by {found.min(initial=math.inf):.4f}"
         rows.append((f"{name} with a rise above {CLEAR:g}", None, v, "0.5", said(v == 1, text, v)))
-        v, mean = deviation(found), average(found)
-        text = f"the rise is {mean:.4f}, with a standard deviation of {share(v, mean):.0%}"
+        v, middle = spread(found), mean(found)
+        text = f"the rise is {middle:.4f}, with a standard deviation of {share(v, middle):.0%}"
         rows.append(
-            (f"spread of the rise over {name}", None, v, mean, said(v < 0.25 * mean, text, v))
+            (f"spread of the rise over {name}", None, v, middle, said(v < 0.25 * middle, text, v))
         )
         losses = by_T(f.results[part], "test_loss")
         for T in [T for T in f.places() if T in losses]:
-            v = deviation(losses[T])
+            v = spread(losses[T])
             text = f"{share(v, height):.0%} of the rise"
             rows.append((f"spread of test loss over {name}", T, v, height,
                          said(v < 0.5 * height, text, v, height)))  # fmt: skip
@@ -267,7 +265,7 @@ def answers(f: Found) -> list[str]:
     stored, linear = worth(f, RELU, f.few), worth(f, LINEAR, f.few)
     heights = [f.height(part) for part in (RELU, LINEAR, RAW)]
     needed = stored > 1.5 * linear and heights[0] > 0 >= heights[1]
-    low = average([e.remembered for e in f.linear])
+    low = mean([e.remembered for e in f.linear])
     third = (
         f"{'Yes' if needed else 'Not clearly'}: at {few} {stored:.1f} examples' worth is stored, "
         f"by a linear model {linear:.1f}; the rise of test loss with T is {heights[0]:+.2%}, "
@@ -282,13 +280,13 @@ def answers(f: Found) -> list[str]:
         )
     data, init = (finite(rises(f.results[part])) for part in (DATA, INIT))
     both = np.concatenate((data, init))
-    spreads = [share(deviation(found), average(found)) for found in (data, init)]
+    spreads = [share(spread(found), mean(found)) for found in (data, init)]
     clear, total = int(np.sum(both > CLEAR)), len(both)
     start = "Yes" if clear == total > 0 else "Mostly" if clear > 0.75 * total else "No"
     fourth = (
         f"{start}: test loss rises by more than "
-        f"{CLEAR:g} in {clear} of {total} curves, by {average(data):.4f} ± {deviation(data):.4f} "
-        f"over data sets, and {average(init):.4f} ± {deviation(init):.4f} over initialisations of "
+        f"{CLEAR:g} in {clear} of {total} curves, by {mean(data):.4f} ± {spread(data):.4f} "
+        f"over data sets, and {mean(init):.4f} ± {spread(init):.4f} over initialisations of "
         f"one data set."
     )
     if max(spreads) > 0.25:
@@ -357,8 +355,7 @@ def by_model(f: Found) -> Table:
     columns = ["T", *curves]
     T = sorted({T for curve in curves.values() for T in curve})
     rows: list[Cells] = [
-        (t, *(average(curve[t]) if t in curve else math.nan for curve in curves.values()))
-        for t in T
+        (t, *(mean(curve[t]) if t in curve else math.nan for curve in curves.values())) for t in T
     ]
     heading = "Losses of the models, as shares of that of the zero predictor; means over the seeds."
     return Table("controls-models", columns, rows, heading, {"T": ".12g"})
@@ -386,7 +383,7 @@ def by_seed(f: Found) -> Table:
     curves = [by_T(f.results[part], "test_loss") for part in (DATA, INIT)]
     for T in sorted({T for curve in curves for T in curve}):
         of_T = [curve.get(T, np.zeros(0)) for curve in curves]
-        numbers = [number for values in of_T for number in (average(values), deviation(values))]
+        numbers = [number for values in of_T for number in (mean(values), spread(values))]
         rows.append((T, *numbers))
     heading = (
         "Test loss over T: mean and standard deviation over data sets with one initialisation, and "
@@ -528,11 +525,11 @@ def seed_panels(f: Found) -> list[Panel | Scatter]:
 
     data, init = (by_T(f.results[part], "test_loss") for part in (DATA, INIT))
     relu = f.results[RELU]
-    spread = [
+    apart = [
         Line(
             name,
             look,
-            {T: np.array([deviation(v)]) for T, v in curve.items() if np.isfinite(deviation(v))},
+            {T: np.array([spread(v)]) for T, v in curve.items() if np.isfinite(spread(v))},
         )
         for name, look, curve in (("data sets", "third", data), ("initialisations", "other", init))
     ]
@@ -545,7 +542,7 @@ def seed_panels(f: Found) -> list[Panel | Scatter]:
               [Line("mean; dots are runs", "third", data, dots=True)], level=1.0, ylim=ends),
         Panel("Initialisations, one data set", "test loss",
               [Line("mean; dots are runs", "other", init, dots=True)], level=1.0, ylim=ends),
-        Panel("Spread (dotted: height of the rise)", "standard deviation", spread,
+        Panel("Spread (dotted: height of the rise)", "standard deviation", apart,
               yscale="log", level=height if height > 0 else None),
     ]  # fmt: skip
 
@@ -554,7 +551,7 @@ def see(results: Results, scale: str) -> str:
     """The four answers."""
     f = measure(results)
     if f is None:
-        return _runs.NOTHING
+        return NOTHING
     parts = zip(QUESTIONS, answers(f), strict=True)
     return "In controls.png:\n" + "\n".join(f"{question} {answer}" for question, answer in parts)
 

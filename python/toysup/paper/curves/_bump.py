@@ -39,8 +39,7 @@ class Bump:
 
 def bumps(result: SweepResult, axis: str) -> list[Bump]:
     """The curve of each value of an axis, in the order of the axis."""
-    data = result.dataset.transpose(axis, "T", "seed")
-    loss = data["test_loss"].where(data["status"] == "ok").mean("seed").to_numpy()
+    loss = result.finished.dataset["test_loss"].transpose(axis, "T", "seed").mean("seed").to_numpy()
     found = []
     for value, of_value in zip(result.coords[axis], loss, strict=True):
         curve = zip(result.coords["T"], map(float, of_value), strict=True)

@@ -148,14 +148,14 @@ def jumps(results: Results) -> list[Jump]:
     found = []
     for decay in first.coords["weight_decay"]:
         config = next(c for c in first.configs if c.weight_decay == decay)
-        found.append(_jump("S", config, first.dataset.sel(weight_decay=decay)))
+        found.append(_jump("S", config, first.finished.dataset.sel(weight_decay=decay)))
     for held in HELD:
         found += [_jump(held, config, data) for config, data in _sparsities(results, held)]
     return found
 
 
 def _jump(held: str, config: TrainConfig, data: xarray.Dataset) -> Jump:
-    values = data[VARIABLE].where(data["status"] == "ok").transpose("T", "seed")
+    values = data[VARIABLE].transpose("T", "seed")
     T, by_seed = data["T"].to_numpy(), values.to_numpy()
     mean = values.mean("seed").to_numpy()
     passing = [x for x in (crossing(T, y) for y in by_seed.T) if math.isfinite(x)]
@@ -169,11 +169,11 @@ def _sparsities(results: Results, held: str) -> list[tuple[TrainConfig, xarray.D
     others = [result for name, result in results.items() if name != PART]
     decay = others[0].configs[0].weight_decay
     usual = next(c for c in results[PART].configs if c.weight_decay == decay)
-    found.append((usual, results[PART].dataset.sel(weight_decay=decay, drop=True)))
+    found.append((usual, results[PART].finished.dataset.sel(weight_decay=decay, drop=True)))
     for result in others:
         config = result.configs[0]
         if math.isclose(_kept(config, held), _kept(usual, held), rel_tol=1e-6):
-            found.append((config, result.dataset))
+            found.append((config, result.finished.dataset))
     return sorted(found, key=lambda pair: pair[0].sparsity)
 
 

@@ -62,8 +62,7 @@ def together(results: Results) -> xarray.Dataset:
 
 def _means(result: SweepResult) -> dict[str, dict[float, float]]:
     """Test loss, its spread and standard error, and both norms by T, over the finished seeds."""
-    data = result.dataset
-    data = data.where(data["status"] == "ok").transpose("T", "seed", ...)
+    data = result.finished.dataset.transpose("T", "seed", ...)
     found = {name: data[name].mean("seed") for name in ("test_loss", "W_norm", "b_norm")}
     found["spread"] = data["test_loss"].std("seed", ddof=1)
     found["error"] = found["spread"] / data["test_loss"].count("seed") ** 0.5

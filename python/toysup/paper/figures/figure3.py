@@ -49,19 +49,15 @@ about ten times as far below 1, because one feature is 1/n of the loss.""",
 def tables(results: Results, scale: str) -> list[Table]:
     """Test loss of each T, mean and standard deviation over seeds, beside the paper's."""
     result = results[_recipe.PART]
-    data = result.dataset.transpose("T", ...)
-    ok = data["status"] == "ok"
+    data = result.finished.dataset.transpose("T", ...)
     rows: list[tuple[Cell, ...]] = []
     for i, T in enumerate(result.coords["T"]):
-        done = ok[i].to_numpy()
-        test = data["test_loss"][i].to_numpy()[done]
-        train = data["train_loss"][i].to_numpy()[done]
+        test, train = (data[name][i].to_numpy() for name in ("test_loss", "train_loss"))
         there = _recipe.paper_T(T, scale)
         value = reference.FIGURE3_TEST_LOSS.get(there)
         known = (there, str(value)) if value is not None else (None, None)
-        rows.append(
-            (T, _runs.mean(test), _runs.spread(test), _runs.mean(train), int(done.sum()), *known)
-        )
+        means = (_runs.mean(test), _runs.spread(test), _runs.mean(train))
+        rows.append((T, *means, _runs.finite(train).size, *known))
     heading = (
         f"Test loss of figure 3 at the {scale} scale: {_recipe.recipe(result)}, m = 2.\n"
         f"Losses are means over the seeds, the spread is their standard deviation.\n"
@@ -90,8 +86,7 @@ def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
 
 def curve(result: SweepResult) -> list[tuple[float, float]]:
     """Pairs of T and mean test loss, by rising T, where any seed has finished."""
-    data = result.dataset.transpose("T", ...)
-    loss = data["test_loss"].where(data["status"] == "ok")
+    loss = result.finished.dataset["test_loss"].transpose("T", ...)
     means = loss.mean(loss.dims[1:]).to_numpy()
     pairs = zip(result.coords["T"], map(float, means), strict=True)
     return sorted((T, y) for T, y in pairs if math.isfinite(y))

@@ -61,8 +61,7 @@ class Ridge:
 
 def means(result: SweepResult) -> tuple[list[float], dict[int, npt.NDArray[np.float64]]]:
     """The T in rising order, and by m the mean test losses over the seeds that have finished."""
-    data = result.dataset.transpose("m", "T", "seed")
-    loss = data["test_loss"].where(data["status"] == "ok").mean("seed").to_numpy()
+    loss = result.finished.dataset["test_loss"].transpose("m", "T", "seed").mean("seed").to_numpy()
     order = np.argsort(result.coords["T"])
     rows = dict(zip(result.coords["m"], loss[:, order], strict=True))
     return sorted(result.coords["T"]), dict(sorted(rows.items()))

@@ -25,7 +25,6 @@ training examples. Between the last two few examples are stored at all.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -95,9 +94,7 @@ def tables(results: Results, scale: str) -> list[Table]:
 
 def mean(runs: Sequence[regime.Regime], name: str) -> float:
     """The mean of a number of the summaries, without NaN."""
-    values = np.array([run.summary()[name] for run in runs], dtype=np.float64)
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else math.nan
+    return _runs.mean([float(run.summary()[name]) for run in runs])
 
 
 def middle_T(found: dict[float, list[regime.Regime]]) -> float:

@@ -51,7 +51,7 @@ def hues(cells: Cells, hue: str | None) -> Iterator[tuple[Cells, str, Any, str]]
 
 def _over_seeds(cells: Cells) -> str:
     """Over how many finished seeds the points are means, as it stands in the legend."""
-    done = cells.data["status"].astype(str) == "ok"
+    done = cells.finished
     counts = done.sum([axis for axis in done.dims if axis != "T"]).to_numpy()
     most = int(np.max(counts, initial=1))
     fewest = int(np.min(counts[counts > 0], initial=most))

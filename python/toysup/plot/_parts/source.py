@@ -96,6 +96,11 @@ class Cells:
         known = {name: self.coords[name] for name in names if name in self.coords}
         return self.take({k: sorted(range(len(v)), key=v.__getitem__) for k, v in known.items()})
 
+    @property
+    def finished(self) -> xr.DataArray:
+        """Whether the run of each cell ended well."""
+        return _finished(self.data)
+
     def varied(self, *known: str) -> list[str]:
         """Axes with more than one value, apart from the known ones."""
         return [a for a, values in self.coords.items() if len(values) > 1 and a not in known]
@@ -144,8 +149,8 @@ class Cells:
         ValueError
             Saying how many runs there are of each status, or which variable is NaN.
         """
-        status = self.data["status"].to_numpy().astype(str)
-        if not np.any(status == "ok"):
+        if not np.any(self.finished):
+            status = self.data["status"].to_numpy().astype(str)
             kinds, counts = np.unique(status, return_counts=True)
             found = ", ".join(f"{c} {k}" for k, c in zip(kinds, counts, strict=True)) or "no cells"
             raise ValueError(f"there is no finished run to draw ({found})")
@@ -154,9 +159,9 @@ class Cells:
 
     def pick(self, **where: int) -> Run | None:
         """The finished run of lowest train loss at these positions along these axes, if any."""
-        part = self.data.isel({name: [i] for name, i in where.items()})
-        loss = part["train_loss"].transpose(*self.coords).to_numpy().astype(np.float64)
-        done = part["status"].transpose(*self.coords).to_numpy().astype(str) == "ok"
+        part = self.take({name: [i] for name, i in where.items()})
+        loss = part.data["train_loss"].transpose(*self.coords).to_numpy().astype(np.float64)
+        done = part.finished.transpose(*self.coords).to_numpy()
         if not np.any(done):
             return None
         loss = np.where(done, np.where(np.isnan(loss), math.inf, loss), np.nan)
@@ -281,10 +286,14 @@ def _cells_of(
 
 def _mask(data: xr.Dataset) -> xr.Dataset:
     """The same cells with NaN for every number of a run that is not "ok"."""
-    ok = data["status"].astype(str) == "ok"
+    ok = _finished(data)
     masked = {
         name: values.astype(np.float64).where(ok)
         for name, values in data.items()
         if np.issubdtype(values.dtype, np.number)
     }
     return data.assign(masked)
+
+
+def _finished(data: xr.Dataset) -> xr.DataArray:
+    return data["status"].astype(str) == "ok"

@@ -96,8 +96,8 @@ def require_plane(cells: Cells) -> None:
 def finished_places(cells: Cells) -> list[int]:
     """Positions along T, by rising T, at which some run is finished."""
     T = cells.coords["T"]
-    status = cells.data["status"].transpose("T", ...).to_numpy().astype(str)
-    done = np.flatnonzero((status.reshape(len(T), -1) == "ok").any(axis=1))
+    finished = cells.finished.transpose("T", ...).to_numpy()
+    done = np.flatnonzero(finished.reshape(len(T), -1).any(axis=1))
     return sorted(done.tolist(), key=lambda place: float(T[place]))
 
 
