@@ -304,9 +304,9 @@ def test_further_sweeps_start_from_the_first_ones(backend: Backend, tmp_path: Pa
         name="two",
         title="",
         scales={"small": {"first": {**TINY, "T": [5, 9]}}},
-        tables=lambda results, scale: seen.append(list(results)) or [],  # type: ignore[func-returns-value]
-        drawings=lambda results, scale: iter(()),
-        see=lambda results, scale: "",
+        make_tables=lambda results, scale: seen.append(list(results)) or [],  # type: ignore[func-returns-value]
+        draw=lambda results, scale: iter(()),
+        tell=lambda results, scale: "",
         then=then,
     )
     made = _preset.carry_out(preset, "small", tmp_path, preset.fields("small"), progress=False)

@@ -37,6 +37,12 @@ def tiny_results(*diverging: str) -> dict[str, SweepResult]:
     return results
 
 
+@functools.cache
+def tiny_measured(*diverging: str) -> measures.Measured:
+    """What the preset finds in them."""
+    return controls.CONTROLS.measure(tiny_results(*diverging))
+
+
 # --- ranks ---
 
 
@@ -260,7 +266,7 @@ def test_scales_are_grids_of_figure_3s_recipe() -> None:
 
 def test_tables_say_what_the_runs_have() -> None:
     results = tiny_results()
-    verdicts, examples, models, seeds = controls.tables(results, "small")
+    verdicts, examples, models, seeds = controls.tables(tiny_measured(), "small")
     assert {row["question"] for row in verdicts.records()} == {1, 2, 3, 4}
     assert all(row["verdict"].split(":")[0] in ("yes", "no", "unknown")
                for row in verdicts.records())  # fmt: skip
@@ -287,19 +293,19 @@ def test_verdicts_follow_the_numbers() -> None:
 
 
 def test_the_answers_are_those_of_the_tables() -> None:
-    verdicts, examples, _, _ = controls.tables(tiny_results(), "small")
+    verdicts, examples, _, _ = controls.tables(tiny_measured(), "small")
     found = {(row["quantity"], row["T"]): row["verdict"] for row in verdicts.records()}
     remembered = {row["T"]: row["remembered"] for row in examples.records()}
     for T in (30, 60):
         assert found["remembered examples", T].startswith("yes" if remembered[T] >= 0.5 else "no")
     last = max(T for T, share in remembered.items() if share >= 0.9)
-    text = controls.see(tiny_results(), "small")
+    text = controls.see(tiny_measured(), "small")
     assert text.startswith(f"In controls.png:\n{controls.QUESTIONS[0]} Yes, up to T = {last}:")
     assert all(question in text for question in controls.QUESTIONS)
 
 
 def test_the_page_has_a_row_for_each_question() -> None:
-    ((name, figure),) = controls.drawings(tiny_results(), "small")
+    ((name, figure),) = controls.drawings(tiny_measured(), "small")
     figure.canvas.draw()
     plt.close(figure)
     assert name == "controls"
@@ -315,23 +321,23 @@ def test_the_page_has_a_row_for_each_question() -> None:
 
 def test_runs_that_diverged_leave_gaps() -> None:
     others = (measures.LINEAR, measures.RAW, measures.DATA, measures.INIT)
-    results = tiny_results(*others)
-    verdicts = controls.tables(results, "small")[0].records()
+    measured = tiny_measured(*others)
+    verdicts = controls.tables(measured, "small")[0].records()
     found = {row["quantity"]: row["verdict"] for row in verdicts}
     assert found["worth of what is stored"].startswith("unknown")
     assert found["trained linear model - optimum, largest"].startswith("unknown")
     assert found["data sets with a rise above 0.005"].startswith("unknown")
-    assert controls.see(results, "small")
-    ((_, figure),) = controls.drawings(results, "small")
+    assert controls.see(measured, "small")
+    ((_, figure),) = controls.drawings(measured, "small")
     figure.canvas.draw()
     plt.close(figure)
 
 
 def test_without_any_run_there_is_nothing_to_see() -> None:
-    results = tiny_results(*controls.SMALL)
-    assert [table.rows for table in controls.tables(results, "small")] == [[]]
-    assert list(controls.drawings(results, "small")) == []
-    assert controls.see(results, "small") == _runs.NOTHING
+    measured = tiny_measured(*controls.SMALL)
+    assert [table.rows for table in controls.tables(measured, "small")] == [[]]
+    assert list(controls.drawings(measured, "small")) == []
+    assert controls.see(measured, "small") == _runs.NOTHING
 
 
 def test_full_and_hollow_dots_of_a_scatter() -> None:

@@ -144,7 +144,7 @@ def test_the_represented_features_stand_by_their_angle() -> None:
     given = swept(T=[5, math.inf], seed=[0])
     run = pentagon(given.run(T=math.inf), [40, 2, 31, 7, 11])
     assert given.run(T=math.inf) is run
-    (table,) = figure1.tables({"figure3": given}, "small")
+    (table,) = figure1.FIGURE1.tables({"figure3": given}, "small")
     rows = table.records()
     assert [row["feature"] for row in rows] == [40, 2, 31, 7, 11]
     assert {row["T"] for row in rows} == {"inf"}
@@ -152,7 +152,7 @@ def test_the_represented_features_stand_by_their_angle() -> None:
         assert row["angle"] == pytest.approx(72 * k, abs=1e-4)
         assert row["gap"] == pytest.approx(72, abs=1e-4)
         assert row["norm"] == pytest.approx(1) and row["dimensionality"] == pytest.approx(0.4)
-    text = figure1.see({"figure3": given}, "small")
+    text = figure1.FIGURE1.see({"figure3": given}, "small")
     assert "5 features are represented" in text and "gaps from 72° to 72°" in text
 
 
@@ -181,7 +181,7 @@ def test_figure1_draws_the_largest_T_or_the_one_that_is_asked_for(result: SweepR
 
 
 def test_figure2_table_describes_every_run(result: SweepResult) -> None:
-    (table,) = figure2.tables({"figure3": result}, "small")
+    (table,) = figure2.FIGURE2.tables({"figure3": result}, "small")
     rows = table.records()
     assert [(row["T"], row["seed"]) for row in rows] == [
         (3, 0), (3, 1), (8, 0), (8, 1), (40, 0), (40, 1), ("inf", 0), ("inf", 1),
@@ -211,11 +211,11 @@ def test_figure2_tells_a_regular_polygon_from_what_is_none() -> None:
     given = swept(T=[5, 6], seed=[0])
     as_polygon(given.run(T=5), [1.2] * 5)
     as_polygon(given.run(T=6), [2, 2, 0, 2, 2, 0])
-    rows = figure2.tables({"figure3": given}, "small")[0].records()
+    rows = figure2.FIGURE2.tables({"figure3": given}, "small")[0].records()
     assert rows[0]["dimensionality"] == pytest.approx(0.4, abs=1e-5)
     assert rows[0]["spread"] == pytest.approx(0, abs=1e-5)
     assert [row["at_origin"] for row in rows] == [0, 2]
-    text = figure2.see({"figure3": given}, "small")
+    text = figure2.FIGURE2.see({"figure3": given}, "small")
     assert "form a regular polygon at T = 5; at T = 6 (" in text and "2 at the origin" in text
     panels = drawn(figure2.FIGURE2, given)
     below = [text.get_text() for text in panels[1, 0].texts]
@@ -259,7 +259,7 @@ def test_readings_are_values_or_lower_bounds() -> None:
 
 
 def test_figure4_table_holds_the_norms(result: SweepResult) -> None:
-    (table,) = figure4.tables({"figure3": result}, "small")
+    (table,) = figure4.FIGURE4.tables({"figure3": result}, "small")
     data = result.dataset.isel(m=0)
     for k, row in enumerate(table.records()):
         for name in ("W", "b"):

@@ -136,11 +136,11 @@ def test_see_and_tables_say_what_was_found(monkeypatch: pytest.MonkeyPatch) -> N
     found = (*law(8.0, 1.0), reading(100, 5, False, near_miss=True))
     monkeypatch.setattr(repeats, "readings", lambda result: found)
     result = repeats_sweep(T=40, seed=0, steps=1)
-    text = repeats.see({"repeats": result}, "small")
+    text = repeats.REPEATS.see({"repeats": result}, "small")
     assert "from R = 16 on at T = 100" in text
     assert "At T = 400 a feature's dimensionality falls by 0.30 from R = 16 to R = 64" in text
     assert "Near misses: 1 of 9 examples" in text
-    runs, limits = repeats.tables({"repeats": result}, "small")
+    runs, limits = repeats.REPEATS.tables({"repeats": result}, "small")
     assert [row["outcome"] for row in runs.records()[:3]] == ["", "near miss", "memorised"]
     row = limits.records()[-1]
     assert (row["T"], row["not_at_R"], row["from_R"]) == (800, 32, 128)
@@ -263,7 +263,7 @@ def test_outcomes(
 
 def test_circles_table_counts_every_run(backend: Backend) -> None:
     result = circles_sweep()
-    (table,) = circles.tables({"circles": result}, "small")
+    (table,) = circles.CIRCLES.tables({"circles": result}, "small")
     rows = table.records()
     losses = result.dataset["train_loss"]
     for T in (3, 8):
@@ -278,7 +278,7 @@ def test_circles_table_counts_every_run(backend: Backend) -> None:
 
 
 def test_the_best_initialisation_of_each_data_set() -> None:
-    made = circles.outcomes(circles_sweep())
+    made = circles.measure({"circles": circles_sweep()})[1]
     for T in (3, 8):
         of_T = [outcome for outcome in made if outcome.T == T]
         for best in circles.best_of_data_sets(of_T):
@@ -293,9 +293,9 @@ def test_circles_drawing_and_words() -> None:
     assert [tick.get_text() for tick in bars.get_xticklabels()] == ["3", "8"]
     heights = [patch.get_height() for patch in bars.patches]
     assert sum(heights) == pytest.approx(2.0)
-    names = {outcome.name for outcome in circles.outcomes(result) if outcome.T == 8}
+    names = {outcome.name for outcome in circles.measure({"circles": result})[1] if outcome.T == 8}
     assert {panel.get_title().replace("\n", ": ") for panel in panels} == names
-    text = circles.see({"circles": result}, "small")
+    text = circles.CIRCLES.see({"circles": result}, "small")
     assert "at T = 8 the outcomes of 4 runs" in text and "of 2 data sets" in text
 
 

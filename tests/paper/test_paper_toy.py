@@ -277,7 +277,9 @@ def test_features_table(tmp_path: Path) -> None:
     toysup.sweep(**fields, init_seed=[0, 1], store=tmp_path / "s", progress=False)
     result = without_runs(tmp_path / "s", sparsity=0.5)
     plane = toysup.sweep(**{**fields, "m": 2}, init_seed=[0], progress=False)
-    table, vectors = toy_features.tables({"toy-features": result, "toy-vectors": plane}, "small")
+    table, vectors = toy_features.TOY_FEATURES.tables(
+        {"toy-features": result, "toy-vectors": plane}, "small"
+    )
     assert [row[0] for row in table.rows] == [1.0, 0.1]
     for row, sparsity in zip(table.records(), (0.0, 0.9), strict=True):
         run = best_run(result, sparsity=sparsity)
@@ -294,7 +296,7 @@ def test_features_table(tmp_path: Path) -> None:
 def test_dimensions_table() -> None:
     fields = {**QUICK, "n": 12, "m": 3, "batch_size": 128, "steps": 400}
     result = toysup.sweep(**fields, sparsity=[0.7, 0.0], progress=False)
-    (table,) = toy_dimensions.tables({"toy-dimensions": result}, "small")
+    (table,) = toy_dimensions.TOY_DIMENSIONS.tables({"toy-dimensions": result}, "small")
     dense, rare = table.records()
     assert (dense["density"], dense["rareness"]) == (1.0, 1.0)
     assert dense["dimensions_per_feature"] == pytest.approx(1.0, abs=0.1)
@@ -332,7 +334,7 @@ def test_of_many_features_the_represented_ones_are_drawn(count: int, drawn: int)
 def test_phase_tables(tmp_path: Path) -> None:
     phase_sweep(store=tmp_path / "s")
     result = without_runs(tmp_path / "s", importance=(1.0, 0.2), sparsity=0.0)
-    words, length, shared = toy_phase.tables({"toy-phase": result}, "small")
+    words, length, shared = toy_phase.TOY_PHASE.tables({"toy-phase": result}, "small")
     assert [t.name for t in (words, length, shared)] == [
         "toy-phase",
         "toy-phase-length",

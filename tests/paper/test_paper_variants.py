@@ -428,18 +428,18 @@ def test_generalization_says_where_the_jumps_are(
     found = made_jumps("n(1-S)", {0.96: 50, 0.98: 110}) + made_jumps("n", {0.96: 300, 0.98: 300})
     found += made_jumps("S", {0.99: 444})
     monkeypatch.setattr(generalization, "jumps", lambda results: found)
-    said = generalization.see(trained["generalization"], "small")
+    said = generalization.GENERALIZATION.see(trained["generalization"], "small")
     assert "by weight decay, is at T = 444 for 0.01." in said
     assert "with n (1 - S) held, T at the jump differs by a factor of 2.2 and T (1 - S), " in said
     assert "2.0 to 2.2, by 1.1" in said and "^0.00." in said
-    table, apart = generalization.tables(trained["generalization"], "small")
+    table, apart = generalization.GENERALIZATION.tables(trained["generalization"], "small")
     assert [row["T"] for row in table.records()] == [50, 110, 300, 300, 444]
     assert [row["curves"] for row in apart.records()] == [1, 2, 2]
 
 
 def test_collapse_draws_every_sparsity_twice(trained: dict[str, Results]) -> None:
     results = trained["generalization"]
-    drawn = dict(generalization.drawings(results, "small"))
+    drawn = dict(generalization.GENERALIZATION.drawings(results, "small"))
     assert list(drawn) == ["generalization-decay", "generalization-sparsity"]
     panels = drawn["generalization-sparsity"]
     assert [ax.get_title(loc="left") for ax in panels[:, 0]] == ["n (1 \u2212 S) = 1", "n = 100"]

@@ -66,7 +66,7 @@ def reproduce(args: argparse.Namespace) -> int:
             document(_reproduced(args, out, done, time.perf_counter() - began))
     say(args)
     for made in done:
-        say(args, textwrap.fill(made.preset.see(made.results, args.scale), 100))
+        say(args, textwrap.fill(made.text, 100))
     names = ", ".join(path.name for made in done for path in made.files)
     say(args, f"\nWrote to {out}: {names}; every run is in {out / 'store'}.")
     say(args, f"Wall time {time.perf_counter() - began:.0f} s.")

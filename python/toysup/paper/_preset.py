@@ -50,12 +50,11 @@ class Preset:
     scales : mapping of str to mapping
         By scale, the arguments of every :func:`toysup.sweep`, by the name of its store. Sweeps of
         several presets that have a name in common share their runs.
-    tables : callable
-        ``tables(results, scale)``: what to print and to write as CSV.
-    drawings : callable
-        ``drawings(results, scale)``: yields (file name without suffix, what a plot returned).
-    see : callable
-        ``see(results, scale)``: what to look for in the drawings, in a few sentences.
+    make_tables, draw, tell : callable
+        What makes the tables, the drawings and the text from ``(found, scale)``: see
+        :meth:`tables`, :meth:`drawings` and :meth:`see`.
+    measure : callable, optional
+        ``measure(results)``: what the three are made from, found once; by default the results.
     then : callable, optional
         ``then(results, scale)``: further sweeps, which start from the results of the first ones.
     """
@@ -63,9 +62,10 @@ class Preset:
     name: str
     title: str
     scales: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    tables: Callable[[Results, str], list[Table]]
-    drawings: Callable[[Results, str], Iterator[tuple[str, Any]]]
-    see: Callable[[Results, str], str]
+    make_tables: Callable[[Any, str], list[Table]]
+    draw: Callable[[Any, str], Iterator[tuple[str, Any]]]
+    tell: Callable[[Any, str], str]
+    measure: Callable[[Results], Any] = lambda results: results
     then: Callable[[Results, str], Mapping[str, Mapping[str, Any]]] | None = None
 
     def __reduce__(self) -> Any:
@@ -74,6 +74,18 @@ class Preset:
 
         known = self.name in paper.names() and paper.get(self.name) is self
         return (paper.get, (self.name,)) if known else super().__reduce_ex__(2)
+
+    def tables(self, results: Results, scale: str) -> list[Table]:
+        """What to print and to write as CSV."""
+        return self.make_tables(self.measure(results), scale)
+
+    def drawings(self, results: Results, scale: str) -> Iterator[tuple[str, Any]]:
+        """Pairs of a file name without suffix and what a plot returned."""
+        return self.draw(self.measure(results), scale)
+
+    def see(self, results: Results, scale: str) -> str:
+        """What to look for in the drawings, in a few sentences."""
+        return self.tell(self.measure(results), scale)
 
     def fields(
         self,
@@ -138,6 +150,8 @@ class Reproduction:
         Empty after an interruption, as ``files`` is.
     files : list of Path
         What was written, besides the stores.
+    text : str
+        What to look for in the drawings; empty after an interruption.
     folder : Path
         The folder that keeps the stores.
     seconds : float
@@ -151,6 +165,7 @@ class Reproduction:
     seconds: float
     tables: list[Table] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
+    text: str = ""
 
     def __repr__(self) -> str:
         counts = Counter(status for result in self.results.values() for status in result.statuses)
@@ -195,9 +210,8 @@ def carry_out(
     results: dict[str, SweepResult] = {}
     how: dict[str, Any] = {"n_jobs": n_jobs, "progress": progress, "on_interrupt": on_interrupt}
 
-    def done(tables: list[Table] | None = None, files: list[Path] | None = None) -> Reproduction:
-        seconds = time.perf_counter() - began
-        return Reproduction(preset, scale, results, folder, seconds, tables or [], files or [])
+    def done(**made: Any) -> Reproduction:
+        return Reproduction(preset, scale, results, folder, time.perf_counter() - began, **made)
 
     def trained(sweeps: Mapping[str, Mapping[str, Any]]) -> bool:
         for name, fields in sweeps.items():
@@ -208,14 +222,15 @@ def carry_out(
 
     if not trained(sweeps) or (preset.then and not trained(preset.then(results, scale))):
         return done()
-    tables = preset.tables(results, scale)
+    found = preset.measure(results)
+    tables = preset.make_tables(found, scale)
     names = [preset.name] if len(results) == 1 else list(results)
     runs = map(runs_table, results.values(), (f"{name}-runs" for name in names))
     files = [table.save(out) for table in [*tables, *runs]]
     with for_files():
-        for name, drawing in preset.drawings(results, scale):
+        for name, drawing in preset.draw(found, scale):
             files += save(drawing, out / name)
-    return done(tables, files)
+    return done(tables=tables, files=files, text=preset.tell(found, scale))
 
 
 def runs_table(result: SweepResult, name: str = "runs") -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ __all__ = [
     "RELU",
     "Examples",
     "Found",
+    "Measured",
     "by_T",
     "linear_optimum",
     "look",
@@ -434,17 +434,17 @@ class Found:
         return rise(means(by_T(result, "test_loss")), result.configs[0])[0]
 
 
-def measure(results: Results) -> Found | None:
-    """Measure all runs; None if none of the paper's recipe has finished."""
-    return _measure(tuple(results.items()))
+Measured = tuple[Results, Found | None]
 
 
-@functools.lru_cache(maxsize=1)
-def _measure(parts: tuple[tuple[str, SweepResult], ...]) -> Found | None:
-    results = dict(parts)
+def measure(results: Results) -> Measured:
+    """The sweeps, and all measures; None if no run of the paper's recipe has finished."""
     runs = [run for run in finished(results[RELU]) if run.config.T < math.inf]
-    if not runs:
-        return None
+    return results, found_in(results, runs) if runs else None
+
+
+def found_in(results: Results, runs: list[Run]) -> Found:
+    """All measures, given the finished runs of the paper's recipe."""
     c = runs[0].config
     examples: dict[int, list[Examples]] = {}
     blank: dict[int, Examples] = {}

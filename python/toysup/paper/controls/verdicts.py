@@ -40,7 +40,7 @@ import numpy as np
 
 from toysup._sweep.table import Cell, Table
 from toysup.paper import _recipe
-from toysup.paper._preset import Preset, Results
+from toysup.paper._preset import Preset
 from toysup.paper._runs import NOTHING, finite, mean, spread
 from toysup.paper.controls.measures import (
     DATA,
@@ -51,6 +51,7 @@ from toysup.paper.controls.measures import (
     Examples,
     Floats,
     Found,
+    Measured,
     by_T,
     means,
     measure,
@@ -299,9 +300,9 @@ def label(T: float) -> str:
     return f"T = {int(T):,}"
 
 
-def tables(results: Results, scale: str) -> list[Table]:
+def tables(measured: Measured, scale: str) -> list[Table]:
     """The verdicts, then the curves: examples, models and seeds over T."""
-    f = measure(results)
+    results, f = measured
     columns = ["question", "quantity", "T", "value", "if_no", "verdict"]
     rows: list[Cells] = []
     if f is not None:
@@ -396,9 +397,9 @@ def by_seed(f: Found) -> Table:
 # -------------------------------------------------------------------------------- the page
 
 
-def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
+def drawings(measured: Measured, scale: str) -> Iterator[tuple[str, Any]]:
     """The page."""
-    f = measure(results)
+    _, f = measured
     if f is None:
         return
     from toysup.paper.controls.page import Row, controls
@@ -547,9 +548,9 @@ def seed_panels(f: Found) -> list[Panel | Scatter]:
     ]  # fmt: skip
 
 
-def see(results: Results, scale: str) -> str:
+def see(measured: Measured, scale: str) -> str:
     """The four answers."""
-    f = measure(results)
+    _, f = measured
     if f is None:
         return NOTHING
     parts = zip(QUESTIONS, answers(f), strict=True)
@@ -560,7 +561,8 @@ CONTROLS = Preset(
     name="controls",
     title="four questions of a reader: memorisation, its measure, other explanations, seeds",
     scales={"small": SMALL, "paper": PAPER},
-    tables=tables,
-    drawings=drawings,
-    see=see,
+    measure=measure,
+    make_tables=tables,
+    draw=drawings,
+    tell=see,
 )

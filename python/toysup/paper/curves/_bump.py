@@ -104,4 +104,4 @@ def curves(
         return f"In {name}.png: test loss is highest, {', '.join(found)}."
 
     parts = {scale: {name: fields} for scale, fields in scales.items()}
-    return Preset(name, title, scales=parts, tables=tables, drawings=drawings, see=see)
+    return Preset(name, title, scales=parts, make_tables=tables, draw=drawings, tell=see)

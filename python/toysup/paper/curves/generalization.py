@@ -207,9 +207,17 @@ def spreads(found: list[Jump]) -> dict[str, tuple[int, float, float, float]]:
     return spread
 
 
-def tables(results: Results, scale: str) -> list[Table]:
+Measured = tuple[Results, list[Jump]]
+
+
+def measure(results: Results) -> Measured:
+    """The sweeps, and where each curve jumps."""
+    return results, jumps(results)
+
+
+def tables(measured: Measured, scale: str) -> list[Table]:
     """Where each curve jumps, and how far the jumps lie apart."""
-    found = jumps(results)
+    results, found = measured
     config = results[PART].configs[0]
     heading = (
         f"Where the largest dimensionality of a feature passes half-way, at the {scale} scale:\n"
@@ -239,16 +247,16 @@ def tables(results: Results, scale: str) -> list[Table]:
     ]
 
 
-def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
+def drawings(measured: Measured, scale: str) -> Iterator[tuple[str, Any]]:
     """The curves of the weight decays; those of the sparsities against T and T (1 - S)."""
     from toysup.paper.curves.generalization_drawing import collapse
     from toysup.plot._sweeps.against import against
 
+    results, found = measured
     if "ok" in results[PART].statuses:
         yield f"{PART}-decay", against(results[PART], VARIABLE, hue="weight_decay")
     sets = {_title(results, held): together(results, held) for held in HELD}
     if all((data["status"] == "ok").any() for data in sets.values()):
-        found = jumps(results)
         at = [[(jump.T, jump.seen) for jump in found if jump.held == held] for held in HELD]
         yield f"{PART}-sparsity", collapse(sets, VARIABLE, dict(zip(sets, at, strict=True)))
 
@@ -259,9 +267,9 @@ def _title(results: Results, held: str) -> str:
     return f"{HELD[held]} = {_kept(config, held):,.6g}".replace("-", "−")
 
 
-def see(results: Results, scale: str) -> str:
+def see(measured: Measured, scale: str) -> str:
     """At which T the jump is, and how well T and T (1 - S) tell it."""
-    found = jumps(results)
+    _, found = measured
     said = []
     decays = [jump for jump in found if jump.held == "S" and math.isfinite(jump.T)]
     if decays:
@@ -285,7 +293,8 @@ GENERALIZATION = Preset(
     name="generalization",
     title="from which T on a feature has a direction, by weight decay and sparsity, for m = 2",
     scales={"small": _parts(STAND_IN, 2), "paper": _parts({}, 4)},
-    tables=tables,
-    drawings=drawings,
-    see=see,
+    measure=measure,
+    make_tables=tables,
+    draw=drawings,
+    tell=see,
 )

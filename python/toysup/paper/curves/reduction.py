@@ -210,7 +210,7 @@ REDUCTION = Preset(
         "small": _parts(_recipe.SMALL, LARGEST["small"], eps=1e-7),
         "paper": _parts(_recipe.PAPER, LARGEST["paper"]),
     },
-    tables=tables,
-    drawings=drawings,
-    see=see,
+    make_tables=tables,
+    draw=drawings,
+    tell=see,
 )

@@ -49,20 +49,22 @@ def represented(run: Run) -> list[tuple[int, float, float, float, float]]:
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-def chosen(result: SweepResult) -> list[Run]:
-    """The finished runs of the largest T by rising train loss; the first one is drawn."""
+Measured = tuple[SweepResult, list[Run]]
+
+
+def measure(results: Results) -> Measured:
+    """The sweep, and its finished runs of the largest T by rising train loss: one is drawn."""
+    result = results[_recipe.PART]
     runs = _runs.finished(result)
     of_largest = [run for run in runs if run.config.T == runs[-1].config.T]
-    return sorted(of_largest, key=_runs.train_loss)
+    return result, sorted(of_largest, key=_runs.train_loss)
 
 
-def tables(results: Results, scale: str) -> list[Table]:
+def tables(measured: Measured, scale: str) -> list[Table]:
     """The represented features of every seed."""
-    result = results[_recipe.PART]
+    result, runs = measured
     rows: list[tuple[Cell, ...]] = [
-        (run.config.T, run.config.seed, *feature)
-        for run in chosen(result)
-        for feature in represented(run)
+        (run.config.T, run.config.seed, *feature) for run in runs for feature in represented(run)
     ]
     heading = (
         f"The features that a model represents (figure 1) at the {scale} scale: "
@@ -75,17 +77,18 @@ def tables(results: Results, scale: str) -> list[Table]:
     return [Table("figure1", columns, rows, heading=heading, formats=formats)]
 
 
-def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
+def drawings(measured: Measured, scale: str) -> Iterator[tuple[str, Any]]:
     """The features beside the hidden vectors of fresh examples."""
     from toysup.plot._figures.figure1 import figure1
 
-    for run in chosen(results[_recipe.PART])[:1]:
+    _, runs = measured
+    for run in runs[:1]:
         yield "figure1", figure1(run, examples=EXAMPLES[scale])
 
 
-def see(results: Results, scale: str) -> str:
+def see(measured: Measured, scale: str) -> str:
     """How many features are represented, and how regular their polygon is."""
-    runs = chosen(results[_recipe.PART])
+    _, runs = measured
     if not runs:
         return _runs.NOTHING
     features = represented(runs[0])
@@ -104,7 +107,8 @@ FIGURE1 = Preset(
     name="figure1",
     title="features and hidden vectors after training on infinite data, for m = 2",
     scales={"small": {_recipe.PART: SMALL}, "paper": {_recipe.PART: PAPER}},
-    tables=tables,
-    drawings=drawings,
-    see=see,
+    measure=measure,
+    make_tables=tables,
+    draw=drawings,
+    tell=see,
 )

@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 
 from toysup import regime
+from toysup._run.train import Run
+from toysup._sweep.result import SweepResult
 from toysup._sweep.table import Cell, Table
 from toysup.paper import _recipe, _runs, reference
 from toysup.paper._preset import Preset, Results
@@ -34,10 +36,17 @@ SMALL = {**_recipe.SMALL, "T": reference.FIGURE2_T}
 PAPER = {**_recipe.PAPER, "T": reference.FIGURE2_T}
 
 
-def tables(results: Results, scale: str) -> list[Table]:
+Measured = tuple[SweepResult, list[Run]]
+
+
+def measure(results: Results) -> Measured:
+    """The sweep and its finished runs."""
+    return results[_recipe.PART], _runs.finished(results[_recipe.PART])
+
+
+def tables(measured: Measured, scale: str) -> list[Table]:
     """Every run: train loss, dimensionalities beside 2/T, and how the examples lie."""
-    result = results[_recipe.PART]
-    runs = _runs.finished(result)
+    result, runs = measured
     drawn = {T: run.config.seed for T, run in _runs.best(runs).items()}
     rows: list[tuple[Cell, ...]] = []
     for run in runs:
@@ -57,19 +66,19 @@ def tables(results: Results, scale: str) -> list[Table]:
     return [Table("figure2", columns, rows, heading=heading, formats={"T": ".12g"})]
 
 
-def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
+def drawings(measured: Measured, scale: str) -> Iterator[tuple[str, Any]]:
     """Features above examples for each T."""
     from toysup.plot._figures.figure2 import figure2
 
-    result = results[_recipe.PART]
-    if _runs.finished(result):
+    result, runs = measured
+    if runs:
         yield "figure2", figure2(result)
 
 
-def see(results: Results, scale: str) -> str:
+def see(measured: Measured, scale: str) -> str:
     """Which of the polygons that are drawn are regular."""
-    best = _runs.best(_runs.finished(results[_recipe.PART]))
-    lie = {T: regime.polygon(run.hidden()) for T, run in best.items()}
+    _, runs = measured
+    lie = {T: regime.polygon(run.hidden()) for T, run in _runs.best(runs).items()}
     regular = [f"{T:g}" for T, found in lie.items() if found.regular and not found.at_origin]
     others = [f"{T:g} ({found})" for T, found in lie.items() if f"{T:g}" not in regular]
     parts = []
@@ -84,7 +93,8 @@ FIGURE2 = Preset(
     name="figure2",
     title="few examples as polygons in the plane, for m = 2",
     scales={"small": {_recipe.PART: SMALL}, "paper": {_recipe.PART: PAPER}},
-    tables=tables,
-    drawings=drawings,
-    see=see,
+    measure=measure,
+    make_tables=tables,
+    draw=drawings,
+    tell=see,
 )

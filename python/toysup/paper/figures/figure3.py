@@ -119,7 +119,7 @@ FIGURE3 = Preset(
     name="figure3",
     title="test loss, dimensionalities and vectors against T, for m = 2",
     scales={"small": {_recipe.PART: _recipe.SMALL}, "paper": {_recipe.PART: _recipe.PAPER}},
-    tables=tables,
-    drawings=drawings,
-    see=see,
+    make_tables=tables,
+    draw=drawings,
+    tell=see,
 )

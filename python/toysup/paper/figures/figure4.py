@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from toysup._sweep.result import SweepResult
 from toysup._sweep.table import Cell, Table
 from toysup.paper import _recipe, _runs, reference
 from toysup.paper._preset import Preset, Results
@@ -28,17 +29,27 @@ from toysup.paper._preset import Preset, Results
 __all__ = ["FIGURE4"]
 
 
-def tables(results: Results, scale: str) -> list[Table]:
-    """Norms of each T, mean and standard deviation over seeds, and the longest vectors."""
+Row = tuple[Cell, ...]
+Measured = tuple[SweepResult, list[Row]]
+
+
+def measure(results: Results) -> Measured:
+    """The sweep, and for each T the norms over the seeds and the longest vectors."""
     result = results[_recipe.PART]
     runs = _runs.finished(result)
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[Row] = []
     for T, drawn in _runs.best(runs).items():
         of_T = [run for run in runs if run.config.T == T]
         W = np.array([np.linalg.norm(run.W) for run in of_T])
         b = np.array([np.linalg.norm(run.b) for run in of_T])
         norms = (_runs.mean(W), _runs.spread(W), _runs.mean(b), _runs.spread(b))
         rows.append((T, *norms, len(of_T), _longest(drawn.W.T), _longest(drawn.hidden())))
+    return result, rows
+
+
+def tables(measured: Measured, scale: str) -> list[Table]:
+    """Norms of each T, mean and standard deviation over seeds, and the longest vectors."""
+    result, rows = measured
     heading = (
         f"Norms of W and b (figure 4) at the {scale} scale: {_recipe.recipe(result)}, m = 2.\n"
         "Norms are means over the seeds, spreads their standard deviations. The longest feature "
@@ -54,18 +65,18 @@ def _longest(V: npt.NDArray[Any]) -> float:
     return float(np.max(np.linalg.norm(V, axis=1), initial=0.0))
 
 
-def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
+def drawings(measured: Measured, scale: str) -> Iterator[tuple[str, Any]]:
     """The vectors at one scale above the norms."""
     from toysup.plot._figures.figure4 import figure4
 
-    result = results[_recipe.PART]
-    if _runs.finished(result):
+    result, rows = measured
+    if rows:
         yield "figure4", figure4(result, features=reference.FIGURE4_FEATURES)
 
 
-def see(results: Results, scale: str) -> str:
+def see(measured: Measured, scale: str) -> str:
     """Where the norms peak, and where that of W ends."""
-    rows = tables(results, scale)[0].rows
+    _, rows = measured
     if not rows:
         return _runs.NOTHING
     T, W, b = zip(*((row[0], row[1], row[3]) for row in rows), strict=True)
@@ -81,7 +92,8 @@ FIGURE4 = Preset(
     name="figure4",
     title="vectors at one scale, and norms of W and b against T, for m = 2",
     scales={"small": {_recipe.PART: _recipe.SMALL}, "paper": {_recipe.PART: _recipe.PAPER}},
-    tables=tables,
-    drawings=drawings,
-    see=see,
+    measure=measure,
+    make_tables=tables,
+    draw=drawings,
+    tell=see,
 )

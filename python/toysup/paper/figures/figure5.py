@@ -135,7 +135,7 @@ FIGURE5 = Preset(
     name="figure5",
     title="mean test loss over T and m",
     scales={"small": {PART: SMALL}, "paper": {PART: PAPER}},
-    tables=tables,
-    drawings=drawings,
-    see=see,
+    make_tables=tables,
+    draw=drawings,
+    tell=see,
 )

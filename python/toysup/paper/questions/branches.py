@@ -212,8 +212,8 @@ BRANCHES = Preset(
     name="branches",
     title="lowest train loss of stored examples and of stored features against T",
     scales={scale: _first(scale) for scale in SCANS},
-    tables=tables,
-    drawings=drawings,
-    see=see,
+    make_tables=tables,
+    draw=drawings,
+    tell=see,
     then=then,
 )

@@ -23,7 +23,6 @@ higher.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -100,10 +99,12 @@ class Outcome:
     radii: tuple[float, ...]
 
 
-@functools.lru_cache(maxsize=1)
-def outcomes(result: SweepResult) -> tuple[Outcome, ...]:
-    """The outcome of every finished run."""
-    return tuple(map(outcome_of, _runs.finished(result)))
+Measured = tuple[SweepResult, list[Outcome]]
+
+
+def measure(results: Results) -> Measured:
+    """The outcome of every finished run, beside the sweep."""
+    return results["circles"], [outcome_of(run) for run in _runs.finished(results["circles"])]
 
 
 def outcome_of(run: Run) -> Outcome:
@@ -131,9 +132,9 @@ def outcome_of(run: Run) -> Outcome:
     )
 
 
-def tables(results: Results, scale: str) -> list[Table]:
+def tables(measured: Measured, scale: str) -> list[Table]:
     """A row for every outcome of every T, the most frequent first."""
-    found = outcomes(results["circles"])
+    result, found = measured
     rows: list[tuple[Cell, ...]] = []
     for T in sorted({outcome.T for outcome in found}):
         of_T = [outcome for outcome in found if outcome.T == T]
@@ -165,7 +166,7 @@ def tables(results: Results, scale: str) -> list[Table]:
         "train_loss_is",
     ]
     heading = (
-        f"What becomes of T examples at the {scale} scale: {_recipe.recipe(results['circles'])}.\n"
+        f"What becomes of T examples at the {scale} scale: {_recipe.recipe(result)}.\n"
         "k + l: k examples on the large circle, l on the small one. Losses are means over runs.\n"
         "best of data sets: in how many data sets the initialisation of lowest train loss has this "
         "outcome."
@@ -190,11 +191,11 @@ def best_of_data_sets(found: Sequence[Outcome]) -> list[Outcome]:
     return list(best.values())
 
 
-def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
+def drawings(measured: Measured, scale: str) -> Iterator[tuple[str, Any]]:
     """Shares of the outcomes against T, and the embeddings of one T."""
     from toysup.paper.questions.circles_drawing import Embedding, circles
 
-    found = outcomes(results["circles"])
+    _, found = measured
     if not found:
         return
     values = sorted({outcome.T for outcome in found})
@@ -216,9 +217,9 @@ def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     yield "circles", circles(counts, embeddings, heading)
 
 
-def see(results: Results, scale: str) -> str:
+def see(measured: Measured, scale: str) -> str:
     """Outcomes of T = 8, or of the T nearest to it, and what examples at the origin cost."""
-    found = outcomes(results["circles"])
+    _, found = measured
     if not found:
         return _runs.NOTHING
     T = min({outcome.T for outcome in found}, key=lambda value: abs(value - DRAWN))
@@ -244,7 +245,8 @@ CIRCLES = Preset(
     name="circles",
     title="one circle or two: what becomes of 5 to 15 examples, over many seeds",
     scales={"small": {"circles": SMALL}, "paper": {"circles": PAPER}},
-    tables=tables,
-    drawings=drawings,
-    see=see,
+    measure=measure,
+    make_tables=tables,
+    draw=drawings,
+    tell=see,
 )

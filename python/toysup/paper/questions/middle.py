@@ -24,7 +24,6 @@ training examples. Between the last two few examples are stored at all.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -66,8 +65,17 @@ that would count as stored.
 polygon: how the hidden vectors of stored examples lie, in the run of lowest train loss."""
 
 
-@functools.lru_cache(maxsize=1)
-def regimes(result: SweepResult) -> dict[float, list[regime.Regime]]:
+# What the finished runs of each T store.
+Regimes = dict[float, list[regime.Regime]]
+Measured = tuple[SweepResult, Regimes]
+
+
+def measure(results: Results) -> Measured:
+    """What the runs store, beside the sweep."""
+    return results[_recipe.PART], regimes(results[_recipe.PART])
+
+
+def regimes(result: SweepResult) -> Regimes:
     """What the finished runs of each T store, by rising T and then train loss."""
     found: dict[float, list[tuple[float, regime.Regime]]] = {}
     for run in _runs.finished(result):
@@ -75,11 +83,11 @@ def regimes(result: SweepResult) -> dict[float, list[regime.Regime]]:
     return {T: [r for _, r in sorted(found[T], key=lambda pair: pair[0])] for T in sorted(found)}
 
 
-def tables(results: Results, scale: str) -> list[Table]:
+def tables(measured: Measured, scale: str) -> list[Table]:
     """A row for every T."""
-    result = results[_recipe.PART]
+    result, found = measured
     rows: list[tuple[Cell, ...]] = []
-    for T, runs in regimes(result).items():
+    for T, runs in found.items():
         means = [mean(runs, name) for name in _MEANS]
         rows.append((T, len(runs), *means, runs[0].summary()["polygon"]))
     heading = (
@@ -97,25 +105,24 @@ def mean(runs: Sequence[regime.Regime], name: str) -> float:
     return _runs.mean([float(run.summary()[name]) for run in runs])
 
 
-def middle_T(found: dict[float, list[regime.Regime]]) -> float:
+def middle_T(found: Regimes) -> float:
     """The T at which there are most clusters."""
     return max(found, key=lambda T: mean(found[T], "clusters"))
 
 
-def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
+def drawings(measured: Measured, scale: str) -> Iterator[tuple[str, Any]]:
     """The shares of the classes against T, and the run of one T."""
     from toysup.plot._sweeps import regime as _regime
 
-    result = results[_recipe.PART]
-    found = regimes(result)
+    result, found = measured
     if found:
         yield "middle", _regime.regimes(found)
         yield "middle-run", _regime.regime(result, T=middle_T(found))
 
 
-def see(results: Results, scale: str) -> str:
+def see(measured: Measured, scale: str) -> str:
     """The shares at the smallest, a middle and the largest T."""
-    found = regimes(results[_recipe.PART])
+    _, found = measured
     if not found:
         return _runs.NOTHING
     few, middle, many = min(found), middle_T(found), max(found)
@@ -144,7 +151,8 @@ MIDDLE = Preset(
     name="middle",
     title="the middle regime: single examples, clusters of them, features, or nothing, against T",
     scales={"small": {_recipe.PART: SMALL}, "paper": {_recipe.PART: PAPER}},
-    tables=tables,
-    drawings=drawings,
-    see=see,
+    measure=measure,
+    make_tables=tables,
+    draw=drawings,
+    tell=see,
 )

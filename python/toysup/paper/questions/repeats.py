@@ -25,7 +25,6 @@ and forgotten.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -127,15 +126,22 @@ class Reading:
     near_miss: bool
 
 
-@functools.lru_cache(maxsize=1)
-def readings(result: SweepResult) -> tuple[Reading, ...]:
+Measured = tuple[SweepResult, Sequence[Reading]]
+
+
+def measure(results: Results) -> Measured:
+    """What became of the repeated examples, beside the sweep."""
+    return results["repeats"], readings(results["repeats"])
+
+
+def readings(result: SweepResult) -> list[Reading]:
     """Every repeated example of every finished run; where none is repeated, those of other runs."""
     repeated = sorted({t for config in result.configs for t, _ in config.repeats}) or [0]
-    return tuple(
+    return [
         reading
         for run in _runs.finished(result)
         for reading in read(run, run.config.repeats or [(t, 1) for t in repeated])
-    )
+    ]
 
 
 def read(run: Run, repeats: Sequence[tuple[int, int]]) -> Iterator[Reading]:
@@ -251,11 +257,10 @@ def law(c: float, p: float) -> str:
     return f"Fit: R = {c:.2f} (T/n)^{p:.2f}" if math.isfinite(c) else ""
 
 
-def tables(results: Results, scale: str) -> list[Table]:
+def tables(measured: Measured, scale: str) -> list[Table]:
     """Every repeated example, and the boundary of each T."""
-    found = sorted(
-        readings(results["repeats"]), key=lambda r: (r.config.T, r.R, r.config.seed, r.t)
-    )
+    result, unsorted = measured
+    found = sorted(unsorted, key=lambda r: (r.config.T, r.R, r.config.seed, r.t))
     rows: list[tuple[Cell, ...]] = [
         (
             int(reading.config.T),
@@ -289,7 +294,7 @@ def tables(results: Results, scale: str) -> list[Table]:
     ]
     heading = (
         f"One example of T that occurs R times, at the {scale} scale: "
-        f"{_recipe.recipe(results['repeats'])}.\n"
+        f"{_recipe.recipe(result)}.\n"
         f"Memorised: dimensionality of {SHARE:g} m / T or more, and a loss of at most {PART:g} "
         f"times that of the others.\nA near miss has a dimensionality as large as that at a "
         f"snapshot only; largest is the highest at a snapshot.\nForgotten features were learnt "
@@ -324,13 +329,13 @@ def boundary_table(found: Sequence[Boundary]) -> Table:
     return Table("repeats-boundary", columns, rows, heading, formats)
 
 
-def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
+def drawings(measured: Measured, scale: str) -> Iterator[tuple[str, Any]]:
     """The map and histories; then, of the T nearest to the comment's, vectors and both kinds."""
     from toysup.paper.questions.repeats_drawing import Curve, repeated_histories, repeated_vectors
     from toysup.plot._parts.style import label_T
     from toysup.plot._steps.evolution import evolution
 
-    found = readings(results["repeats"])
+    result, found = measured
     if not found:
         return
     yield "repeats-map", draw_map(found)
@@ -339,7 +344,7 @@ def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
     yield "repeats-histories", repeated_histories(curves, limits)
     pair = drawn_pair(found)
     if pair:
-        runs = [run_of(results["repeats"], reading.config) for reading in pair]
+        runs = [run_of(result, reading.config) for reading in pair]
         titles = [f"{label_T(r.config.T)}, R = {r.R}" for r in pair]
         yield "repeats-vectors", repeated_vectors(runs, [reading.t for reading in pair], titles)
         yield "repeats-evolution", evolution(runs[1])
@@ -390,9 +395,9 @@ def drawn_pair(found: Sequence[Reading]) -> list[Reading]:
     return []
 
 
-def see(results: Results, scale: str) -> str:
+def see(measured: Measured, scale: str) -> str:
     """From which R on examples are memorised, what that costs, and how many near misses."""
-    found = readings(results["repeats"])
+    _, found = measured
     if not found:
         return _runs.NOTHING
     limits = boundaries(found)
@@ -421,7 +426,8 @@ REPEATS = Preset(
     name="repeats",
     title="one example repeated: when it is memorised, over T and R",
     scales={"small": {"repeats": SMALL}, "paper": {"repeats": PAPER}},
-    tables=tables,
-    drawings=drawings,
-    see=see,
+    measure=measure,
+    make_tables=tables,
+    draw=drawings,
+    tell=see,
 )

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from toysup._sweep.result import SweepResult
 from toysup._sweep.table import Cell, Table
 from toysup.paper._preset import Preset, Results
 from toysup.paper.toy.toy_features import CLASSIC, FAST, SLOW, runs_of
@@ -48,40 +49,48 @@ PAPER = {**CLASSIC, **SLOW, "n": 400, "m": 30, "sparsity": sparsities(40), "test
 _PAIR = 0.01
 _STICKY = 0.05
 
+Measured = tuple[SweepResult, Table]
 
-def tables(results: Results, scale: str) -> list[Table]:
-    """D* at each density, and how many features lie in antipodal pairs."""
+
+def measure(results: Results) -> Measured:
+    """The sweep; D* at each density, and how many features lie in antipodal pairs."""
     from toysup.plot._figures.toy_features import density
 
+    result = results[NAME]
     rows: list[tuple[Cell, ...]] = []
-    for run in runs_of(results[NAME]):
+    for run in runs_of(result):
         dense = density(run.config.sparsity)
         share = run.config.m / float(np.sum(run.W.astype(np.float64) ** 2))
         pairs = int(np.count_nonzero(np.abs(run.feature_dimensionality() - 0.5) < _PAIR))
         count = int(run.represented().sum())
         rows.append((dense, 1.0 / dense, share, count, pairs, run.test_loss))
-    config = results[NAME].configs[0]
+    columns = ["density", "rareness", "dimensions_per_feature", "represented", "in_pairs"]
+    config = result.configs[0]
     heading = (
         f"Dimensions per feature, D* = m / ||W||_F^2, of models with n = {config.n} equal features "
         f"and m = {config.m},\ntrained for {config.steps:,} steps. A feature is represented if its "
         "own gain is at least 0.5; one in an\nantipodal pair has a dimensionality within "
         f"{_PAIR} of 1/2."
     )
-    columns = ["density", "rareness", "dimensions_per_feature", "represented", "in_pairs"]
     formats = {"density": ".4g", "rareness": ".2f"}
-    return [Table(NAME, [*columns, "test_loss"], rows, heading=heading, formats=formats)]
+    return result, Table(NAME, [*columns, "test_loss"], rows, heading=heading, formats=formats)
 
 
-def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
+def tables(measured: Measured, scale: str) -> list[Table]:
+    """The dimensions per feature."""
+    return [measured[1]]
+
+
+def drawings(measured: Measured, scale: str) -> Iterator[tuple[str, Any]]:
     """D* and the dimensionalities against 1 / (1 - S)."""
     from toysup.plot._figures.toy_dimensions import toy_dimensions
 
-    yield NAME, toy_dimensions(results[NAME])
+    yield NAME, toy_dimensions(measured[0])
 
 
-def see(results: Results, scale: str) -> str:
+def see(measured: Measured, scale: str) -> str:
     """D* at both ends, and where it stays at 1/2."""
-    rows = tables(results, scale)[0].records()
+    rows = measured[1].records()
     if not rows:
         return "No run has finished."
     share = "dimensions_per_feature"
@@ -104,7 +113,8 @@ TOY_DIMENSIONS = Preset(
     name=NAME,
     title='dimensions per feature against density ("Toy Models of Superposition")',
     scales={"small": {NAME: SMALL}, "paper": {NAME: PAPER}},
-    tables=tables,
-    drawings=drawings,
-    see=see,
+    measure=measure,
+    make_tables=tables,
+    draw=drawings,
+    tell=see,
 )

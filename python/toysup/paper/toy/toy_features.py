@@ -68,9 +68,18 @@ def runs_of(result: SweepResult) -> list[Run]:
     return runs_by_density(open_fresh(result))
 
 
-def tables(results: Results, scale: str) -> list[Table]:
+Measured = tuple[Results, list[Table]]
+
+
+def measure(results: Results) -> Measured:
+    """The sweeps; what is represented at each density, and how five features lie in the plane."""
+    found = [_features_table(results["toy-features"]), _vectors_table(results["toy-vectors"])]
+    return results, found
+
+
+def tables(measured: Measured, scale: str) -> list[Table]:
     """What is represented at each density, and how five features lie in the plane."""
-    return [_features_table(results["toy-features"]), _vectors_table(results["toy-vectors"])]
+    return measured[1]
 
 
 def _features_table(result: SweepResult) -> Table:
@@ -126,27 +135,29 @@ def angles(run: Run) -> list[float]:
     return gaps
 
 
-def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
+def drawings(measured: Measured, scale: str) -> Iterator[tuple[str, Any]]:
     """W^T W, b and the lengths at each density; and the five features in the plane."""
     from toysup.plot._figures.toy_features import toy_features, toy_vectors
 
+    results, _ = measured
     yield "toy-features", toy_features(results["toy-features"])
     yield "toy-vectors", toy_vectors(results["toy-vectors"])
 
 
-def see(results: Results, scale: str) -> str:
+def see(measured: Measured, scale: str) -> str:
     """The numbers of features at both ends."""
-    result = results["toy-features"]
+    results, (features, vectors) = measured
+    config = results["toy-features"].configs[0]
     parts = [
-        f"{row['represented']} of {result.configs[0].n} features at density {row['density']:g} "
+        f"{row['represented']} of {config.n} features at density {row['density']:g} "
         f"(superposition at most {row['max_superposition']:.2f})"
-        for row in _features_table(result).records()
+        for row in features.records()
     ]
-    plane = [str(row["represented"]) for row in _vectors_table(results["toy-vectors"]).records()]
+    plane = [str(row["represented"]) for row in vectors.records()]
     if not parts or not plane:
         return "No run has finished."
     return (
-        f"In toy-features.png: a model of m = {result.configs[0].m} represents {parts[0]}, and "
+        f"In toy-features.png: a model of m = {config.m} represents {parts[0]}, and "
         f"{parts[-1]}. In toy-vectors.png: {', '.join(plane)} of five features in the plane, as "
         "they become rarer."
     )
@@ -159,7 +170,8 @@ TOY_FEATURES = Preset(
         "small": scale({"n": 20, "m": 5, "importance": 0.7}, FAST),
         "paper": scale({"n": 80, "m": 20, "importance": 0.9}, SLOW),
     },
-    tables=tables,
-    drawings=drawings,
-    see=see,
+    measure=measure,
+    make_tables=tables,
+    draw=drawings,
+    tell=see,
 )

@@ -171,14 +171,23 @@ def _agreement(found: list[Outcome]) -> str:
     return f"{sum(cell.expected for cell in done)} of {len(done)}"
 
 
-def tables(results: Results, scale: str) -> list[Table]:
+# By the name of a sweep: the sweep, and what became of the last feature in it.
+Measured = dict[str, tuple[SweepResult, list[Outcome]]]
+
+
+def measure(results: Results) -> Measured:
+    """What became of the last feature, beside each sweep."""
+    return {part: (result, outcomes(result)) for part, result in results.items()}
+
+
+def tables(measured: Measured, scale: str) -> list[Table]:
     """Maps over importance and density: the phase, squared length and superposition."""
-    return [table for part, result in results.items() for table in _maps(part, result)]
+    return [table for part, found in measured.items() for table in _maps(part, *found)]
 
 
-def _maps(part: str, result: SweepResult) -> list[Table]:
+def _maps(part: str, result: SweepResult, found: list[Outcome]) -> list[Table]:
     """The three maps of a sweep."""
-    found, config = outcomes(result), result.configs[0]
+    config = result.configs[0]
     last = f"the last of n = {config.n} features in m = {config.m} dimensions"
     heading = (
         f"What becomes of {last}, over its relative importance and the density 1 - S:\n"
@@ -214,20 +223,19 @@ def _map(name: str, heading: str, cells: list[tuple[Outcome, Cell]]) -> Table:
     return Table(name, columns, rows, heading=heading, formats=formats)
 
 
-def drawings(results: Results, scale: str) -> Iterator[tuple[str, Any]]:
+def drawings(measured: Measured, scale: str) -> Iterator[tuple[str, Any]]:
     """The trained and the expected phase diagram of each model."""
     from toysup.plot._figures.toy_phase import toy_phase
 
-    for part, result in results.items():
+    for part, (result, _) in measured.items():
         theory = functools.partial(expected_phase, n=result.configs[0].n)
         yield part, toy_phase(result, theory=theory)
 
 
-def see(results: Results, scale: str) -> str:
+def see(measured: Measured, scale: str) -> str:
     """How many cells are in each phase, and in the expected one."""
     parts = []
-    for part, result in results.items():
-        found = outcomes(result)
+    for part, (_, found) in measured.items():
         none, own, shared = (sum(cell.phase == k for cell in found) for k in range(3))
         parts.append(
             f"In {part}.png: the last feature is not represented in {none} cells, has a dimension "
@@ -241,7 +249,8 @@ TOY_PHASE = Preset(
     name="toy-phase",
     title='one feature too many: its phase diagram ("Toy Models of Superposition")',
     scales={"small": SMALL, "paper": PAPER},
-    tables=tables,
-    drawings=drawings,
-    see=see,
+    measure=measure,
+    make_tables=tables,
+    draw=drawings,
+    tell=see,
 )
