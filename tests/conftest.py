@@ -14,6 +14,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 
 import hypothesis
 import pytest
@@ -32,6 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--require-native",
         action="store_true",
         help="fail, instead of skipping, where the Rust extension is missing",
+    )
+    parser.addoption(
+        "--require-doors",
+        action="store_true",
+        help="fail, instead of skipping, where the extension has no doors for tests",
     )
     parser.addoption(
         "--soak",
@@ -115,6 +121,18 @@ def native(request: pytest.FixtureRequest) -> Backend:
     """The Rust backend, for tests that compare it with the reference."""
     need_native(request.config)
     return choose.load("native")
+
+
+@pytest.fixture
+def doors(request: pytest.FixtureRequest, native: Backend) -> ModuleType:
+    """The extension with the functions that only builds with the cargo feature ``doors`` have."""
+    from toysup import _native
+
+    if not hasattr(_native, "trace"):
+        if request.config.getoption("--require-doors"):
+            pytest.fail("the extension has no doors for tests, and --require-doors was given")
+        pytest.skip("the extension was built without the cargo feature doors")
+    return _native
 
 
 @pytest.fixture

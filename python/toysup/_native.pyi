@@ -1,4 +1,7 @@
-"""Types of the Rust extension."""
+"""Types of the Rust extension.
+
+``gradients``, ``panic_for_test`` and ``trace`` are only in builds with the cargo feature ``doors``.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

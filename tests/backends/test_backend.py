@@ -220,14 +220,12 @@ def test_versions_agree(native):
 # ------------------------------------------------------------------------------------------- panics
 
 
-def test_a_panic_is_a_runtime_error_and_leaves_everything_working(native, monkeypatch, capfd):
-    from toysup import _native
-
+def test_a_panic_is_a_runtime_error_and_leaves_everything_working(doors, monkeypatch, capfd):
     monkeypatch.setenv("TOYSUP_BACKEND", "native")
     before = run_bits(train(SMALL))
     for _ in range(3):
         with pytest.raises(RuntimeError, match="on purpose"):
-            _native.panic_for_test()
+            doors.panic_for_test()
     assert run_bits(train(SMALL)) == before
     capfd.readouterr()  # Rust writes each panic to the standard error
 

@@ -246,13 +246,13 @@ def paths(draw, **fixed: Any) -> Path:
 @example(path=Path(n=1, m=1, T=1))
 @example(path=Path(n=1, m=1, T=120, kind="walk", sparsity=0.0))
 @example(path=Path(n=63, m=6, T=100))  # the last group has a lane without a feature
-def test_lists_give_the_gradient_of_all_pairs(native, reference, path):
+def test_lists_give_the_gradient_of_all_pairs(doors, reference, path):
     assert_right(reference, path)
 
 
 @settings(max_examples=soak(10, 25))
 @given(path=paths(steps=12), few=st.integers(1, 9), sign=st.sampled_from([-1.0, 1.0]))
-def test_few_features_with_many_examples(native, reference, path, few, sign):
+def test_few_features_with_many_examples(doors, reference, path, few, sign):
     few = min(few + 2, 9)
     path = replace(path, n=few, m=min(few, path.m), T=2 * few + 1 + path.T, bias=sign * path.bias)
     assert_right(reference, path)
@@ -260,7 +260,7 @@ def test_few_features_with_many_examples(native, reference, path, few, sign):
 
 @pytest.mark.parametrize("m", [1, 2, 3, 4, 5, 6])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_groups_of_features_with_every_remainder(native, reference, dtype, m):
+def test_groups_of_features_with_every_remainder(doors, reference, dtype, m):
     """The lanes behind the last feature take no part."""
     for n in (*range(max(m, 7), 18), *range(57, 66), 127, 191):
         for kind in ("drift", "revive"):
@@ -270,7 +270,7 @@ def test_groups_of_features_with_every_remainder(native, reference, dtype, m):
 
 @pytest.mark.parametrize("m", HIDDEN)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_numbers_of_examples_with_every_remainder(native, reference, dtype, m):
+def test_numbers_of_examples_with_every_remainder(doors, reference, dtype, m):
     for T in soak((1, 2, 7, 8, 9, 15, 16, 17, 47), (*range(1, 18), 31, 32, 33, 47, 70)):
         for n in (max(m, 8), 40):
             path = Path(n=n, m=m, T=T, kind="walk", steps=3, move=0.01, dtype=dtype, bias=0.5)
@@ -278,13 +278,13 @@ def test_numbers_of_examples_with_every_remainder(native, reference, dtype, m):
 
 
 @pytest.mark.parametrize("m", [2, 7])
-def test_more_examples_than_a_block_of_columns(native, reference, m):
+def test_more_examples_than_a_block_of_columns(doors, reference, m):
     """Non-zeros are collected 65,536 examples at a time; there are many tiles, too."""
     path = Path(n=8, m=m, T=2**16 + 70, kind="walk", steps=3, move=1e-3, sparsity=0.5)
     assert_right(reference, path)
 
 
-def test_more_examples_than_64_of_the_longest_lists(native):
+def test_more_examples_than_64_of_the_longest_lists(doors):
     """Lists of up to 65,535 examples are few until T is 4 million; here all pairs are in them.
 
     Example t is a multiple x_t of feature t mod n alone, so that sums over pairs are closed forms.
@@ -294,7 +294,7 @@ def test_more_examples_than_64_of_the_longest_lists(native):
     W, x = rng.standard_normal((1, n, n)), rng.random(T)
     X = np.arange(T + 1), (np.arange(T) % n).astype(np.int32), x
     args = (np.ones(n), float(n), 1e6, "lists", 1)
-    dW, db = native._native.gradients(W.astype(np.float32), np.zeros((1, n), np.float32), X, *args)
+    dW, db = doors.gradients(W.astype(np.float32), np.zeros((1, n), np.float32), X, *args)
     W = W[0]
     sums, squares = (np.array([np.sum(x[i::n] ** p) for i in range(n)]) for p in (1, 2))
     r = np.where((z := W.T @ W) > 0, z - np.eye(n), 0)  # by feature and kind of example, over x_t
@@ -306,7 +306,7 @@ def test_more_examples_than_64_of_the_longest_lists(native):
 @pytest.mark.parametrize("pace", [0.0, 1e-12, 1e-3, 1e3])
 @pytest.mark.parametrize("m, T", [(2, 60), (2, 300), (7, 60), (17, 60)])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_steps_that_break_any_skin(native, reference, dtype, m, T, pace):
+def test_steps_that_break_any_skin(doors, reference, dtype, m, T, pace):
     """The lists are told too little or too much of what the parameters do."""
     for kind in ("walk", "jumps", "revive", "shrink"):
         for move in (1e-4, 0.3):
@@ -320,13 +320,13 @@ def test_steps_that_break_any_skin(native, reference, dtype, m, T, pace):
 
 
 @given(path=paths(kind="zeros", pace=1e-3), weights=st.sampled_from([0.0, 1.0]))
-def test_pairs_at_exactly_zero(native, reference, path, weights):
+def test_pairs_at_exactly_zero(doors, reference, path, weights):
     assert_right(reference, replace(path, weights=weights))
 
 
 @pytest.mark.parametrize("m, T", [(2, 40), (2, 200), (6, 40), (8, 40), (33, 40)])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_nothing_but_zeros(native, dtype, m, T):
+def test_nothing_but_zeros(doors, dtype, m, T):
     """W = 0 and b = 0: no pair has an output, and nothing moves; with b = 1 all have the same."""
     path = Path(n=50, m=m, T=T, kind="still", dtype=dtype)
     W, b = np.zeros((6, m, 50), dtype), np.zeros((6, 50), dtype)
@@ -340,7 +340,7 @@ def test_nothing_but_zeros(native, dtype, m, T):
 @pytest.mark.parametrize("size", [1e-320, 1e-40, 1e-25, 1e-15, 1e-8, 1e4, 1e8, 1e15])
 @pytest.mark.parametrize("m, T", [(1, 30), (2, 150), (5, 30), (7, 30), (16, 30)])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_tiny_and_huge_parameters(native, reference, dtype, m, T, size):
+def test_tiny_and_huge_parameters(doors, reference, dtype, m, T, size):
     for pace in (1e-3, size):
         path = Path(n=60, m=m, T=T, kind="walk", steps=8, dtype=dtype, pace=pace)
         W, b = (Path.parameters(replace(path, dtype="float64"))[i] * size for i in (0, 1))
@@ -363,14 +363,14 @@ class Scaled(Path):
 
 @settings(max_examples=soak(12, 40))
 @given(path=paths(rows="uneven", kind="drift"))
-def test_examples_of_very_different_sizes(native, reference, path):
+def test_examples_of_very_different_sizes(doors, reference, path):
     assert_right(reference, replace(path, pace=path.move))
 
 
 @pytest.mark.parametrize("m, T", [(1, 100), (2, 100), (2, 400), (5, 100), (6, 500), (7, 100)])
 @pytest.mark.parametrize("importance", ["one", "mixed"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_features_that_are_linear_with_exceptions(native, reference, dtype, importance, m, T):
+def test_features_that_are_linear_with_exceptions(doors, reference, dtype, importance, m, T):
     """They are taken from moments, and the exceptions with the sign turned."""
     n = 96
     rng = np.random.default_rng(m)
@@ -389,7 +389,7 @@ def test_features_that_are_linear_with_exceptions(native, reference, dtype, impo
 @pytest.mark.parametrize("m, T", [(1, 60), (2, 60), (2, 200), (7, 60), (7, 200)])
 @pytest.mark.parametrize("size", [10.0, 1000.0])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_exceptions_do_not_drown_the_rest(native, dtype, size, m, T):
+def test_exceptions_do_not_drown_the_rest(doors, dtype, size, m, T):
     """Dead pairs add nothing, not even their rounding, however far below 0 they are.
 
     Three examples of four have z = b, nearly, and the fourth z = b - size.
@@ -412,7 +412,7 @@ def test_exceptions_do_not_drown_the_rest(native, dtype, size, m, T):
 
 @pytest.mark.parametrize("m, n, T", [(1, 4, 5), (1, 4, 60), (2, 40, 20), (7, 10, 20)])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_features_that_have_just_died_have_no_gradient(native, dtype, m, n, T):
+def test_features_that_have_just_died_have_no_gradient(doors, dtype, m, n, T):
     """From z > 0 for all examples to z < 0 for all of them, but less than a skin below."""
     path = Path(n=n, m=m, T=T, dtype=dtype, pace=1e-2, rows="none")
     rng = np.random.default_rng(0)
@@ -436,7 +436,7 @@ class GivenRows(Path):
 
 @pytest.mark.parametrize("m, T", [(1, 40), (2, 90), (2, 300), (5, 250), (8, 60), (17, 60)])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_lists_that_live_long(native, reference, dtype, m, T):
+def test_lists_that_live_long(doors, reference, dtype, m, T):
     """Over reviews of the lists, new sorts of the examples, and looks for age."""
     for move, pace in ((1e-5, 1e-5), (1e-4, 1e-3)):
         for kind in ("walk", "drift"):
@@ -447,20 +447,20 @@ def test_lists_that_live_long(native, reference, dtype, m, T):
 
 
 @pytest.mark.parametrize("m, T", [(2, 40), (2, 300), (9, 60)])
-def test_lists_older_than_any_review(native, reference, m, T):
+def test_lists_older_than_any_review(doors, reference, m, T):
     path = Path(n=40, m=m, T=T, kind="walk", steps=2200, move=3e-5, pace=3e-5)
     assert_right(reference, path, every=50)
 
 
 @pytest.mark.parametrize("m, n, T", [(16, 24, 2500), (33, 40, 1400), (6, 7, 3000), (3, 9, 2900)])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_more_than_one_tile(native, reference, dtype, m, n, T):
+def test_more_than_one_tile(doors, reference, dtype, m, n, T):
     for kind in ("walk", "revive"):
         path = Path(n=n, m=m, T=T, kind=kind, steps=12, dtype=dtype, importance="mixed")
         assert_right(reference, path, ("lists",), every=3)
 
 
-def test_more_shares_than_one(native, reference):
+def test_more_shares_than_one(doors, reference):
     """T beyond 4,096 examples to a share; the lists of all tiles are added up."""
     for m, n in ((2, 6), (7, 12)):
         path = Path(n=n, m=m, T=9000, kind="walk", steps=3, dtype="float64", sparsity=0.7)
@@ -473,7 +473,7 @@ def test_more_shares_than_one(native, reference):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
 @pytest.mark.parametrize("m, T", [(2, 40), (2, 200), (6, 40), (7, 40), (17, 40)])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_what_is_not_a_number_ends_nothing(native, dtype, m, T, bad):
+def test_what_is_not_a_number_ends_nothing(doors, dtype, m, T, bad):
     """Where all pairs give numbers, the lists do, too: also afterwards."""
     path = Path(n=50, m=m, T=T, kind="walk", steps=12, dtype=dtype)
     for of_w, of_b in (((slice(4, 6), 0, 3), None), (None, (slice(4, 6), 7)), ((4, 0), (5,))):
@@ -497,7 +497,7 @@ def test_what_is_not_a_number_ends_nothing(native, dtype, m, T, bad):
 
 @pytest.mark.parametrize("m, n, T", [(2, 2400, 9000), (2, 5000, 4200), (8, 2300, 9000)])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_the_number_of_threads_does_not_matter(native, kernel, m, n, T):
+def test_the_number_of_threads_does_not_matter(doors, kernel, m, n, T):
     """Enough pairs for threads to be used, and shares, and the trial of ``auto``."""
     assert n * T >= 20_000_000
     path = Path(n=n, m=m, T=T, steps=3, sparsity=0.999, dtype="float32")
@@ -511,7 +511,7 @@ def test_the_number_of_threads_does_not_matter(native, kernel, m, n, T):
 
 @pytest.mark.parametrize("m, T", [(2, 100), (3, 500), (9, 200)])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_the_same_again_gives_the_same_bits(native, kernel, m, T):
+def test_the_same_again_gives_the_same_bits(doors, kernel, m, T):
     path = Path(n=120, m=m, T=T, kind="walk", steps=90, dtype="float32", bias=-1.0)
     W, b = path.parameters()
     first, second = (bits(*gradients(path, W, b, kernel)) for _ in range(2))
@@ -537,7 +537,7 @@ def list_digests() -> dict[str, str]:
     return found
 
 
-def test_every_instruction_set_gives_the_same_bits_from_lists(native):
+def test_every_instruction_set_gives_the_same_bits_from_lists(doors):
     from toysup import _native
 
     here = list_digests()

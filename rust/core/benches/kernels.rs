@@ -1,6 +1,6 @@
 //! The speed of the kernels at each m, as multiply-adds per nanosecond and per cycle.
 //!
-//! `cargo bench -p toysup-core` prints a table for the instruction set in use (`TOYSUP_ISA` forces
+//! `cargo bench -p toysup-core --features doors` prints a table for the instruction set in use (`TOYSUP_ISA` forces
 //! one), on one thread, in single precision.
 //!
 //! A pair counts 3 m multiply-adds: z, and what it adds to both sums. The dense kernel visits all

@@ -12,6 +12,7 @@ compile_error!("the native backend needs a 64-bit machine: TOYSUP_PURE=1 install
 
 mod error;
 mod gradient;
+#[cfg(feature = "doors")]
 mod inspect;
 mod kernels;
 mod lists;
@@ -24,8 +25,9 @@ mod training;
 
 pub use error::{Error, Result};
 pub use gradient::gradient::{Kernel, useful_threads};
-pub use gradient::{kept::Kept, look::Look};
-pub use inspect::trace::trace;
+pub use gradient::kept::Kept;
+#[cfg(feature = "doors")]
+pub use inspect::trace::{Look, trace};
 pub use kernels::linear::Activation;
 pub use kernels::optimizer::{Kind, Memory, Schedule, Settings};
 pub use lists::budgets::Budgets;
@@ -37,7 +39,7 @@ pub use stream::{Csr, Init, Stream, philox, role};
 pub use training::pool::{
     AnyOutcome, AnyState, Control, Dtype, Job, Outline, on_threads, train_many,
 };
-pub use training::run::{
-    Choice, Keep, Outcome, Point, Snapshot, Spec, gradients, loss_and_grad, train,
-};
+#[cfg(feature = "doors")]
+pub use training::run::gradients;
+pub use training::run::{Choice, Keep, Outcome, Point, Snapshot, Spec, loss_and_grad, train};
 pub use training::state::{State, Trial};

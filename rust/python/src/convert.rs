@@ -1,16 +1,39 @@
 //! Jobs from Python, outcomes to Python.
 
-use numpy::{Element, PyArray1, PyArrayMethods};
+use numpy::{Element, PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::{PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use toysup_core::{
-    Activation, AnyOutcome, Dtype, Error, Init, Job, Kind, Look, Outcome, Outline, Point, Result,
+    Activation, AnyOutcome, Csr, Dtype, Error, Init, Job, Kind, Outcome, Outline, Point, Result,
     Schedule, Settings, Snapshot, Spec, useful_threads,
 };
 
 use crate::drive::core_error;
 use crate::state::state;
+
+/// Sparse rows to Python: where they begin, features and values.
+pub type PyCsr<'py> = (
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<i32>>,
+    Bound<'py, PyArray1<f64>>,
+);
+
+/// The same from Python.
+pub type ReadCsr<'py> = (
+    PyReadonlyArray1<'py, i64>,
+    PyReadonlyArray1<'py, i32>,
+    PyReadonlyArray1<'py, f64>,
+);
+
+/// Rows as the core keeps them.
+pub fn csr(x: &ReadCsr<'_>) -> PyResult<Csr> {
+    Ok(Csr {
+        indptr: x.0.as_slice()?.iter().map(|&i| i as usize).collect(),
+        indices: x.1.as_slice()?.iter().map(|&i| i as u32).collect(),
+        values: x.2.as_slice()?.to_vec(),
+    })
+}
 
 /// The shape of a run's W.
 #[derive(Debug, Clone, Copy)]
@@ -275,26 +298,5 @@ fn history<'py>(py: Python<'py>, points: &[Point]) -> PyResult<Bound<'py, PyDict
     set("max_feature_dimensionality", |p| {
         p.max_feature_dimensionality
     })?;
-    Ok(dict)
-}
-
-/// Looks as arrays by name.
-pub fn looks_dict<'py>(py: Python<'py>, looks: &[Look]) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    let set = |name: &str, of: fn(&Look) -> f64| {
-        dict.set_item(name, PyArray1::from_vec(py, looks.iter().map(of).collect()))
-    };
-    set("step", |l| l.step as f64)?;
-    set("seconds", |l| l.seconds)?;
-    set("lists", |l| f64::from(u8::from(l.lists)))?;
-    set("entries", |l| l.entries as f64)?;
-    set("bare", |l| l.bare as f64)?;
-    set("rows", |l| l.rows as f64)?;
-    set("minus", |l| l.minus as f64)?;
-    set("built", |l| l.built as f64)?;
-    set("life", |l| l.life)?;
-    set("active", |l| l.active as f64)?;
-    set("error", |l| l.error)?;
-    set("dense_error", |l| l.dense_error)?;
     Ok(dict)
 }

@@ -2,6 +2,8 @@
 //! Nothing numerical happens here.
 
 mod convert;
+#[cfg(feature = "doors")]
+mod doors;
 mod drive;
 mod state;
 
@@ -10,22 +12,20 @@ use pyo3::prelude::*;
 /// Rust core of toysup; the package calls it by way of `toysup._backends.native`.
 #[pymodule]
 mod _native {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::Ordering;
     use std::time::{Duration, Instant};
 
-    use numpy::{
-        PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
-        PyReadonlyArray3,
-    };
+    use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
     use pyo3::exceptions::PyTypeError;
     use pyo3::prelude::*;
-    use pyo3::types::PyDict;
     use toysup_core::{
-        Activation, AnyState, Choice, Control, Csr, Dtype, Isa, Kernel, Outline, Params, Real,
-        Stream,
+        Activation, AnyState, Choice, Control, Csr, Isa, Outline, Params, Real, Stream,
     };
 
-    use crate::convert::{PyJob, PyOutline, activation_of, looks_dict, raw_run};
+    use crate::convert::{PyCsr, PyJob, PyOutline, ReadCsr, activation_of, csr, raw_run};
+    #[cfg(feature = "doors")]
+    #[pymodule_export]
+    use crate::doors::{gradients, panic_for_test, trace};
     use crate::drive::{core_error, detached, drive};
     use crate::state::state_dict;
 
@@ -36,12 +36,6 @@ mod _native {
         drop(PyArray1::<f64>::zeros(module.py(), [1], false).readonly());
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
-
-    type PyCsr<'py> = (
-        Bound<'py, PyArray1<i64>>,
-        Bound<'py, PyArray1<i32>>,
-        Bound<'py, PyArray1<f64>>,
-    );
 
     /// Name of the instruction set in use.
     #[pyfunction]
@@ -95,11 +89,7 @@ mod _native {
         py: Python<'py>,
         w: &Bound<'py, PyAny>,
         b: &Bound<'py, PyAny>,
-        x: (
-            PyReadonlyArray1<'py, i64>,
-            PyReadonlyArray1<'py, i32>,
-            PyReadonlyArray1<'py, f64>,
-        ),
+        x: ReadCsr<'py>,
         importance: PyReadonlyArray1<'py, f64>,
         features: f64,
         activation: &str,
@@ -116,21 +106,6 @@ mod _native {
                 "W and b must both be float32 or both float64 arrays",
             ))
         }
-    }
-
-    /// Rows as the core keeps them.
-    fn csr(
-        x: &(
-            PyReadonlyArray1<'_, i64>,
-            PyReadonlyArray1<'_, i32>,
-            PyReadonlyArray1<'_, f64>,
-        ),
-    ) -> PyResult<Csr> {
-        Ok(Csr {
-            indptr: x.0.as_slice()?.iter().map(|&i| i as usize).collect(),
-            indices: x.1.as_slice()?.iter().map(|&i| i as u32).collect(),
-            values: x.2.as_slice()?.to_vec(),
-        })
     }
 
     fn typed<'py, T: Real + numpy::Element>(
@@ -295,114 +270,5 @@ mod _native {
             }
         }
         Ok(control.missing.into_inner())
-    }
-
-    /// The choice of the environment, with the kernel of that name if one is given.
-    fn choice(kernel: Option<&str>) -> PyResult<Choice> {
-        let mut choice = Choice::current().map_err(core_error)?;
-        if let Some(name) = kernel {
-            choice.kernel = Kernel::parse(name).map_err(core_error)?;
-        }
-        Ok(choice)
-    }
-
-    /// Gradients (dW, db) for W and b that follow one another: arrays (steps, m, n) and (steps, n).
-    /// For tests of the lists.
-    #[pyfunction]
-    #[pyo3(signature = (w, b, x, importance, features, pace, kernel, threads))]
-    #[allow(clippy::too_many_arguments)]
-    fn gradients<'py>(
-        py: Python<'py>,
-        w: &Bound<'py, PyAny>,
-        b: &Bound<'py, PyAny>,
-        x: (
-            PyReadonlyArray1<'py, i64>,
-            PyReadonlyArray1<'py, i32>,
-            PyReadonlyArray1<'py, f64>,
-        ),
-        importance: PyReadonlyArray1<'py, f64>,
-        features: f64,
-        pace: f64,
-        kernel: &str,
-        threads: usize,
-    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-        let x = csr(&x)?;
-        let importance = importance.as_slice()?;
-        let how = (features, pace, choice(Some(kernel))?, threads);
-        if let (Ok(w), Ok(b)) = (w.extract(), b.extract()) {
-            sequence::<f32>(py, w, b, &x, importance, how)
-        } else if let (Ok(w), Ok(b)) = (w.extract(), b.extract()) {
-            sequence::<f64>(py, w, b, &x, importance, how)
-        } else {
-            Err(PyTypeError::new_err(
-                "W and b must both be float32 or both float64 arrays",
-            ))
-        }
-    }
-
-    fn sequence<'py, T: Real + numpy::Element>(
-        py: Python<'py>,
-        w: PyReadonlyArray3<'py, T>,
-        b: PyReadonlyArray2<'py, T>,
-        x: &Csr,
-        importance: &[f64],
-        (features, pace, choice, threads): (f64, f64, Choice, usize),
-    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
-        let (steps, m, n) = w.as_array().dim();
-        let (w, b) = (w.as_slice()?, b.as_slice()?);
-        let all: Vec<_> = w
-            .chunks_exact(m * n)
-            .zip(b.chunks_exact(n))
-            .map(|(w, b)| Params::from_values(n, m, w.iter().copied(), b, None))
-            .collect();
-        let found = detached(py, |cancel| {
-            toysup_core::on_threads(threads, || {
-                toysup_core::gradients(
-                    &all,
-                    Activation::Relu,
-                    x,
-                    importance,
-                    features,
-                    choice,
-                    pace,
-                    cancel,
-                )
-            })
-        })?;
-        let (dw, db): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-        let dw = PyArray1::from_vec(py, dw.concat());
-        let dw: Bound<'_, PyArray3<T>> = dw.reshape([steps, m, n])?;
-        let db = PyArray1::from_vec(py, db.concat());
-        let db: Bound<'_, PyArray2<T>> = db.reshape([steps, n])?;
-        Ok((dw.into_any(), db.into_any()))
-    }
-
-    /// Train and look at every `every`-th step: arrays by name, see the core's `Look`. For tests and
-    /// benchmarks.
-    #[pyfunction]
-    #[pyo3(signature = (job, every, check, kernel, threads))]
-    fn trace<'py>(
-        py: Python<'py>,
-        job: PyJob<'py>,
-        every: u64,
-        check: bool,
-        kernel: Option<&str>,
-        threads: usize,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        let job = job.job()?;
-        let choice = choice(kernel)?;
-        let looks = detached(py, |cancel| {
-            toysup_core::on_threads(threads, || match job.dtype {
-                Dtype::F32 => toysup_core::trace::<f32>(&job.spec, choice, every, check, cancel),
-                Dtype::F64 => toysup_core::trace::<f64>(&job.spec, choice, every, check, cancel),
-            })
-        })?;
-        looks_dict(py, &looks)
-    }
-
-    /// Panic inside a detached call: what a broken invariant of the core looks like from Python.
-    #[pyfunction]
-    fn panic_for_test(py: Python<'_>) -> PyResult<()> {
-        detached(py, |_: &AtomicBool| panic!("on purpose"))
     }
 }

@@ -23,7 +23,6 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result, check};
 use crate::gradient::kept::{Kept, WORK};
-use crate::gradient::look::Look;
 use crate::kernels::dense::Dense;
 use crate::kernels::linear::{self, Activation};
 use crate::kernels::moments::Moments;
@@ -33,6 +32,8 @@ use crate::lists::budgets::Budgets;
 use crate::lists::by_feature::{Features, LOOK, Lists, Work};
 use crate::lists::by_group::{GroupTile, Grouped, Groups};
 use crate::lists::rows::Room;
+#[cfg(feature = "doors")]
+use crate::lists::tile::Counts;
 use crate::lists::tile::{Pace, Tile};
 use crate::memory;
 use crate::model::examples::{Columns, Examples, FEATURES};
@@ -197,20 +198,12 @@ impl<T: Real> Plan<T> {
         self.size() > self.limit()
     }
 
-    fn look(&self) -> Look {
-        let (counts, life) = match self {
+    /// What there is to do, and the steps that lists shall last.
+    #[cfg(feature = "doors")]
+    fn counts(&self) -> (Counts, f64) {
+        match self {
             Plan::ByFeature(lists) => (lists.counts(), lists.life.steps),
             Plan::ByGroup(lists) => (lists.counts(), lists.life.steps),
-        };
-        Look {
-            lists: true,
-            entries: counts.entries,
-            bare: counts.bare,
-            rows: counts.rows,
-            minus: counts.minus,
-            built: counts.built,
-            life,
-            ..Look::default()
         }
     }
 }
@@ -253,7 +246,7 @@ pub struct Gradient<T> {
     /// The step of the next sort at the latest.
     sort: u64,
     /// Features that needed their pairs when last counted.
-    active: usize,
+    pub(crate) active: usize,
     /// Cycles of the pairs of a step through the lists, roughly, and of all such steps since lists were
     /// last made anew for a state.
     cost: f64,
@@ -418,12 +411,10 @@ impl<T: Real> Gradient<T> {
         self.shares.resize_with(shares, share);
     }
 
-    /// What the last step did.
-    pub fn look(&self) -> Look {
-        Look {
-            active: self.active as u64,
-            ..self.lists.as_ref().map(Plan::look).unwrap_or_default()
-        }
+    /// If lists are in use: what the last step had to do, and the steps that they shall last.
+    #[cfg(feature = "doors")]
+    pub(crate) fn counts(&self) -> Option<(Counts, f64)> {
+        self.lists.as_ref().map(Plan::counts)
     }
 
     /// Make lists, sort what they are made of anew, or go back to all pairs.

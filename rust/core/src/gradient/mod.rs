@@ -3,4 +3,3 @@
 #[allow(clippy::module_inception)] // the folder is named after what it makes
 pub(crate) mod gradient;
 pub(crate) mod kept;
-pub(crate) mod look;

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use crate::error::Result;
 use crate::gradient::gradient::{Gradient, Kernel};
-use crate::gradient::look::Look;
 use crate::kernels::linear::Activation;
 use crate::memory;
 use crate::model::examples::{Examples, Sparse};
@@ -13,6 +12,35 @@ use crate::model::params::Params;
 use crate::simd::aligned::Aligned;
 use crate::simd::vector::Real;
 use crate::training::run::{Choice, Keep, Spec, watched};
+
+/// A look at one step.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Look {
+    /// Number of updates so far.
+    pub step: u64,
+    /// Wall time since the first gradient, that of other looks left out.
+    pub seconds: f64,
+    /// Whether lists are in use.
+    pub lists: bool,
+    /// Entries of the lists, those that no skin would be needed for, and lists that are not empty.
+    pub entries: u64,
+    /// See `entries`.
+    pub bare: u64,
+    /// See `entries`.
+    pub rows: u64,
+    /// Lists of exceptions from being linear.
+    pub minus: u64,
+    /// Vectors of pairs looked at so far in making lists.
+    pub built: u64,
+    /// Steps that lists shall last.
+    pub life: f64,
+    /// Features that are not dead or linear for all examples.
+    pub active: u64,
+    /// Distance of the gradient from the dense one in double precision, as a share of its norm.
+    pub error: f64,
+    /// The same for the dense gradient in the run's own precision.
+    pub dense_error: f64,
+}
 
 /// Train, and look at every `every`-th step; with `check`, compare gradients there.
 ///
@@ -35,8 +63,21 @@ pub fn trace<T: Real>(
             let mut look = Look {
                 step,
                 seconds: now.duration_since(*began).as_secs_f64(),
-                ..gradient.look()
+                active: gradient.active as u64,
+                ..Look::default()
             };
+            if let Some((counts, life)) = gradient.counts() {
+                look = Look {
+                    lists: true,
+                    entries: counts.entries,
+                    bare: counts.bare,
+                    rows: counts.rows,
+                    minus: counts.minus,
+                    built: counts.built,
+                    life,
+                    ..look
+                };
+            }
             if check {
                 match errors(choice, gradient, params, examples, importance, cancel) {
                     Ok(errors) => (look.error, look.dense_error) = errors,
