@@ -1,0 +1,72 @@
+"""The documentation site: python -m sphinx -W docs build/site."""
+
+from __future__ import annotations
+
+import os
+from importlib import metadata
+
+# Notebooks run in a process of their own, which takes these over. A site is built without the
+# network, and its pages are the same with any number of processors.
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+
+project = "toysup"
+author = "The toysup authors"
+copyright = author
+try:
+    release = metadata.version("toysup")
+except metadata.PackageNotFoundError:  # the package lies on the path, not installed
+    from toysup import __version__ as release
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "myst_nb",
+    "sphinx_design",
+    "sphinx_copybutton",
+]
+templates_path = ["_templates"]
+
+# ------------------------------------------------------------------------------------ the pages
+
+myst_enable_extensions = ["colon_fence", "dollarmath", "attrs_inline"]
+myst_heading_anchors = 3
+myst_links_external_new_tab = False
+suppress_warnings = ["mystnb.unknown_mime_type"]
+
+html_theme = "furo"
+html_title = "toysup"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_copyright = False
+html_show_sphinx = False
+html_copy_source = False
+html_theme_options = {"navigation_with_keys": True}
+pygments_style = "friendly"
+pygments_dark_style = "native"
+copybutton_exclude = ".linenos, .gp, .go"
+copybutton_prompt_text = "$ "
+
+# -------------------------------------------------------------------------------- the notebooks
+
+nb_execution_mode = "cache"
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_execution_timeout = 170
+nb_execution_in_temp = True
+nb_merge_streams = True
+nb_number_source_lines = False
+
+# -------------------------------------------------------------------------------- the reference
+
+autosummary_generate = True
+autodoc_typehints = "none"  # docstrings say the types, for readers
+autodoc_member_order = "bysource"
+autoclass_content = "class"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+numpydoc_attributes_as_param_list = True
+# Parameters that do not exist, are in another order, or are not explained. That none is missing is
+# tested in tests/whole/test_docs.py, which knows where one sentence is enough.
+numpydoc_validation_checks = {"PR02", "PR03", "PR07", "PR10"}
