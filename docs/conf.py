@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from importlib import metadata
+
+import toysup
 
 # Notebooks run in a process of their own, which takes these over. A site is built without the
 # network, and its pages are the same with any number of processors.
@@ -13,10 +14,7 @@ os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
 project = "toysup"
 author = "The toysup authors"
 copyright = author
-try:
-    release = metadata.version("toysup")
-except metadata.PackageNotFoundError:  # the package lies on the path, not installed
-    from toysup import __version__ as release
+release = toysup.__version__
 
 extensions = [
     "sphinx.ext.autodoc",

@@ -17,7 +17,8 @@ import toysup
 from toysup import TrainConfig
 
 README = Path(__file__).parents[2] / "README.md"
-PAPER = README.parent / "docs" / "paper.md"
+DOCS = README.parent / "docs"
+PAPER = DOCS / "paper.md"
 SKIPPED = ("toysup._native", "toysup._backends.native", "toysup.__main__")
 
 
@@ -106,6 +107,26 @@ def test_everything_public_says_what_it_is(thing):
         for name, member in vars(thing).items():
             if not name.startswith("_") and (callable(member) or isinstance(member, property)):
                 assert inspect.getdoc(member), f"{thing.__qualname__}.{name}"
+
+
+@pytest.mark.skipif(not DOCS.exists(), reason="the documents are not here")
+@pytest.mark.parametrize("module", ["", "data", "metrics", "paper", "plot", "regime"])
+def test_the_reference_has_every_public_name(module):
+    pages = [page.read_text(encoding="utf-8") for page in (DOCS / "reference").glob("*.md")]
+    listed = re.findall(r"^(?:   |\.\. autodata:: )([\w.]+)$", "\n".join(pages), re.M)
+    there = {name.removeprefix("toysup.") for name in listed}
+    home = importlib.import_module(f"toysup.{module}".rstrip("."))
+    names = {name for name in home.__all__ if not inspect.ismodule(getattr(home, name))}
+    assert names <= there
+
+
+@pytest.mark.skipif(not DOCS.exists(), reason="the documents are not here")
+@pytest.mark.parametrize(
+    "page, names", [("plots", toysup.plot.__all__), ("presets", toysup.paper.names())]
+)
+def test_the_gallery_shows_everything(page, names):
+    text = (DOCS / "gallery" / f"{page}.md").read_text(encoding="utf-8")
+    assert set(names) == set(re.findall(r"^##+ `([\w-]+)`$", text, re.M))
 
 
 FUNCTIONS = sorted((t for t in CALLABLES if inspect.isfunction(t)), key=lambda t: t.__qualname__)
