@@ -6,9 +6,9 @@ import os
 
 import toysup
 
-# Notebooks run in a process of their own, which takes these over. A site is built without the
-# network, and its pages are the same with any number of processors.
-os.environ.setdefault("MPLBACKEND", "Agg")
+# Notebooks run in processes that take the environment over; a backend named there would keep them
+# from showing what they draw.
+os.environ.pop("MPLBACKEND", None)
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
 
 project = "toysup"
@@ -51,7 +51,7 @@ copybutton_prompt_text = "$ "
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
-nb_execution_timeout = 170
+nb_execution_timeout = 600  # seconds a cell
 nb_execution_in_temp = True
 nb_merge_streams = True
 nb_number_source_lines = False

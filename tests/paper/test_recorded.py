@@ -116,14 +116,15 @@ def test_a_T_that_a_table_lacks_is_named() -> None:
         plot.test_loss(paper.recorded("figure3"), T=7)
 
 
-# ------------------------------------------------------------------------- the tables of the page
+# ------------------------------------------------------------------------ the tables of the pages
 
-PAGE = Path(__file__).parents[2] / "docs" / "paper.md"
+PAGES = Path(__file__).parents[2] / "docs" / "paper"
 
 
 def rows(first: str) -> list[dict[str, str]]:
-    """The rows of the page's table whose heading begins so."""
-    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    """The rows of the table of a page whose heading begins so."""
+    texts = [page.read_text(encoding="utf-8") for page in sorted(PAGES.glob("*.md"))]
+    lines = "\n".join(texts).splitlines()
     start = next(k for k, line in enumerate(lines) if line.startswith(first))
     table = list(itertools.takewhile(lambda line: line.startswith("|"), lines[start:]))
     head, _, *body = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
@@ -144,10 +145,10 @@ def losses(name: str) -> Any:
     return data["test_loss"].where(data["status"] == "ok")
 
 
-needs_page = pytest.mark.skipif(not PAGE.exists(), reason="the documents are not here")
+needs_pages = pytest.mark.skipif(not PAGES.exists(), reason="the documents are not here")
 
 
-@needs_page
+@needs_pages
 @pytest.mark.parametrize(
     ("first", "name", "axis"),
     [
@@ -156,7 +157,7 @@ needs_page = pytest.mark.skipif(not PAGE.exists(), reason="the documents are not
         ("| updates | T", "epochs", "steps"),
     ],
 )
-def test_the_page_shows_the_recorded_maps(first: str, name: str, axis: str) -> None:
+def test_the_pages_show_the_recorded_maps(first: str, name: str, axis: str) -> None:
     data = losses(name).squeeze(drop=True)
     shown = {number(row[first.split("|")[1].strip()]): said(row) for row in rows(first)}
     assert set(shown) == set(data[axis].to_numpy().tolist())
@@ -167,8 +168,8 @@ def test_the_page_shows_the_recorded_maps(first: str, name: str, axis: str) -> N
             assert text == ("–" if math.isnan(loss) else f"{loss:.4f}")
 
 
-@needs_page
-def test_the_page_names_the_ridge_of_the_recorded_map() -> None:
+@needs_pages
+def test_the_pages_name_the_ridge_of_the_recorded_map() -> None:
     """The T of the highest test loss for each m, and its height; "≥" where the map ends there."""
     data = losses("heatmap").squeeze("seed")
     for row in rows("| m | T = 200"):
@@ -179,8 +180,8 @@ def test_the_page_names_the_ridge_of_the_recorded_map() -> None:
         assert (row["ridge at T"], row["height"]) == (f"{last}{T:,}", f"{float(highest):.4f}")
 
 
-@needs_page
-def test_the_page_shows_the_recorded_figure_3() -> None:
+@needs_pages
+def test_the_pages_show_the_recorded_figure_3() -> None:
     columns = {"mean": "mean: test loss", "sum": "sum: test loss"}
     data = {"mean": losses("figure3"), "sum": losses("figure3-sum")}
     for row in rows("| T | paper | mean"):
@@ -194,8 +195,8 @@ def test_the_page_shows_the_recorded_figure_3() -> None:
         assert row["over seeds"] == f"{float(mean.min()):.4f} – {float(mean.max()):.4f}"
 
 
-@needs_page
-def test_the_page_shows_the_recorded_branches() -> None:
+@needs_pages
+def test_the_pages_show_the_recorded_branches() -> None:
     """The run of lowest train loss of each branch at each T, and how many runs there were."""
     found = points({name: paper.recorded(name) for name in (RANDOM, STARTED)})
     best = lowest(found)

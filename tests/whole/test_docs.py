@@ -18,7 +18,7 @@ from toysup import TrainConfig
 
 README = Path(__file__).parents[2] / "README.md"
 DOCS = README.parent / "docs"
-PAPER = DOCS / "paper.md"
+PAPER = DOCS / "paper"
 SKIPPED = ("toysup._native", "toysup._backends.native", "toysup.__main__")
 
 
@@ -81,11 +81,12 @@ def test_the_examples_of_the_paper(monkeypatch, tmp_path):
     import matplotlib.pyplot as plt
 
     monkeypatch.chdir(tmp_path)
-    blocks = python_examples(PAPER)
-    assert blocks
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, str(PAPER), "exec"), names)
+    pages = {page: python_examples(page) for page in sorted(PAPER.glob("*.md"))}
+    assert sum(map(len, pages.values())) >= 2
+    for page, blocks in pages.items():
+        names: dict[str, object] = {}
+        for block in blocks:
+            exec(compile(block, str(page), "exec"), names)
     plt.close("all")
     assert (tmp_path / "branches.png").stat().st_size > 1000
 
