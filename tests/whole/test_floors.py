@@ -33,6 +33,7 @@ PYTHON_FLOORS = [
     ["plot._sweeps"],
     ["plot._steps"],
     ["plot._figures"],
+    ["plot._explore"],
     ["plot"],
     ["paper._preset", "paper._recorded", "paper.reference", "paper._recipe", "paper._runs"],
     ["paper.figures"],

@@ -9,6 +9,7 @@ __all__ = ["missing", "need"]
 # How to install a package that is not called as it is imported, or comes with an extra of toysup.
 _INSTALLED_BY = {
     **dict.fromkeys(("netCDF4", "pyarrow", "zarr"), "'toysup[export]'"),
+    "bokeh": "'toysup[explore]'",
     "PIL": "pillow",
 }
 

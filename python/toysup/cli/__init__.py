@@ -1,4 +1,4 @@
-"""The command line: ``toysup reproduce | sweep | plot | status | merge | export | info``.
+"""The command line: ``toysup COMMAND``.
 
 Results go to stdout, everything else to stderr. Exit codes: 0; 1 if the work failed; 2 for bad
 usage or input; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP; 141 if the reader of stdout
@@ -89,6 +89,7 @@ COMMANDS: dict[str, _Command] = {
     "reproduce": ("train and draw a figure of the paper", _arguments.reproduce, _train.reproduce),
     "sweep": ("train a grid of models", _arguments.sweep, _train.sweep),
     "plot": ("draw a figure of a sweep", _arguments.plot, _show.plot),
+    "explore": ("a page with sliders of a sweep", _arguments.explore, _show.explore),
     "status": ("how far a sweep is", _arguments.status, _stores.status),
     "merge": ("bring the stores of shards together", _arguments.merge, _stores.merge),
     "export": ("the table of a sweep as a file", _arguments.export, _stores.export),
@@ -99,6 +100,7 @@ _USES: dict[str, tuple[str, ...]] = {
     "reproduce": ("toysup.paper", "xarray", "matplotlib.figure"),
     "sweep": ("toysup._sweep.sweep",),
     "plot": ("toysup._sweep.sweep", "xarray", "matplotlib.figure"),
+    "explore": ("toysup._sweep.sweep", "xarray", "matplotlib.figure"),
     "status": ("toysup._sweep.sweep", "xarray"),
     "merge": ("toysup._sweep.sweep",),
     "export": ("toysup._sweep.sweep", "xarray"),

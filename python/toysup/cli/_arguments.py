@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from toysup.cli._fields import option_value
 from toysup.cli._show import FIGURES
 
-__all__ = ["export", "field_help", "info", "merge", "plot", "reproduce", "status", "sweep"]
+__all__ = [
+    *("explore", "export", "field_help", "info", "merge", "plot", "reproduce", "status", "sweep"),
+]
 
 _VALUES = """\
 For example: toysup sweep --T 3,5,8,inf --m 2 --seed 0:4 --store here
@@ -220,6 +222,34 @@ def plot(parser: argparse.ArgumentParser) -> None:
     )
     _add_output(parser, quiet=True, json=False)
     about = "what is drawn of an axis of the sweep: one value, or several separated by commas"
+    _add_fields(parser, "values of axes", _HELP, about)
+
+
+def explore(parser: argparse.ArgumentParser) -> None:
+    """The options of ``toysup explore``."""
+    parser.description = (
+        "Writes a page with sliders for T, m, seed and what else a sweep varies: vectors, losses,\n"
+        "dimensionalities, and what each run stores. One file of HTML, which needs no network.\n"
+        "An axis of the sweep can be restricted, as in --seed 0 or --T 3,5,100."
+    )
+    parser.add_argument(
+        "directory",
+        metavar="DIR",
+        help="a store, a folder that holds stores, a run's file, or recorded:NAME for results of "
+        "the paper's scale that come with the package (losses only)",
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", default="explore.html", help="the page (default explore.html)"
+    )
+    parser.add_argument("--title", help="what stands at its head (default: the store's name)")
+    parser.add_argument(
+        "--no-classes",
+        dest="classes",
+        action="store_false",
+        help="do not classify examples, which takes seconds a run where T or n is large",
+    )
+    _add_output(parser, quiet=True, json=False)
+    about = "what is shown of an axis of the sweep: one value, or several separated by commas"
     _add_fields(parser, "values of axes", _HELP, about)
 
 

@@ -1,4 +1,4 @@
-"""``toysup plot`` and ``toysup info``."""
+"""``toysup plot``, ``explore`` and ``info``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from toysup.errors import unknown
 if TYPE_CHECKING:
     from toysup.plot._parts.source import UnchosenAxis
 
-__all__ = ["FIGURES", "info", "plot"]
+__all__ = ["FIGURES", "explore", "info", "plot"]
 
 FIGURES = (
     *("figure1", "figure2", "figure3", "figure4", "test-loss", "dimensionality", "vectors"),
@@ -66,6 +66,18 @@ def plot(args: argparse.Namespace) -> int:
             plot.save(drawing, out, dpi=args.dpi)
     given = source if isinstance(source, Path) else args.directory
     say(args, f"{out}: {figure} of {given}")
+    return 0
+
+
+def explore(args: argparse.Namespace) -> int:
+    """Write the page of one sweep."""
+    from toysup import plot
+
+    source = _source("figure3", args.directory)
+    title = args.title or (None if isinstance(source, Path) else args.directory)
+    fields = given_fields(args)
+    page = plot.explore(source, args.out, title=title, classes=args.classes, **fields)
+    say(args, f"{page}: {page.stat().st_size / 1e6:.1f} MB, opens in any browser")
     return 0
 
 

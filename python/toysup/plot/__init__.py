@@ -8,6 +8,7 @@ setting is changed, and :func:`save` writes what any of them returned.
 
 from __future__ import annotations
 
+from toysup.plot._explore.page import explore
 from toysup.plot._figures.figure1 import figure1
 from toysup.plot._figures.figure2 import figure2
 from toysup.plot._figures.figure3 import figure3
@@ -32,6 +33,7 @@ __all__ = [
     "animate",
     "dimensionality",
     "evolution",
+    "explore",
     "figure1",
     "figure2",
     "figure3",

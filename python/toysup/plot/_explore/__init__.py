@@ -1,0 +1,1 @@
+"""A page to explore a sweep with: one file of HTML, for any browser."""
