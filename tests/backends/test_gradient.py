@@ -20,6 +20,7 @@ from helpers import (
     on,
     plain_gradient,
 )
+from soak import soak
 from strategies import Problem, problems
 from toysup.data import SparseBatch
 
@@ -257,9 +258,9 @@ def test_examples_of_zeros_count_and_move_only_the_bias(backend, problem, seed):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("importance", ["one", "base", "array"])
+@pytest.mark.parametrize("importance", soak(["one", "array"], ["one", "base", "array"]))
 @pytest.mark.parametrize("bias", [-2.0, 0.0, 2.0])
-@pytest.mark.parametrize("m", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("m", soak([1, 2, 3, 9], [1, 2, 3, 4, 9]))
 def test_dead_linear_and_mixed_features_together(backend, dtype, importance, bias, m):
     for n, T in ((130, 15), (130, 16), (130, 17), (64, 530), (1100, 40)):
         p = Problem(

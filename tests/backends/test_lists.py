@@ -455,7 +455,7 @@ def test_lists_older_than_any_review(doors, reference, m, T):
 @pytest.mark.parametrize("m, n, T", [(16, 24, 2500), (33, 40, 1400), (6, 7, 3000), (3, 9, 2900)])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_more_than_one_tile(doors, reference, dtype, m, n, T):
-    for kind in ("walk", "revive"):
+    for kind in soak(("revive",), ("walk", "revive")):
         path = Path(n=n, m=m, T=T, kind=kind, steps=12, dtype=dtype, importance="mixed")
         assert_right(reference, path, ("lists",), every=3)
 

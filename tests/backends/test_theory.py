@@ -126,6 +126,8 @@ def test_the_best_bias_alone_loses_0_99920(backend):
     loss, dW, db = toysup.loss_and_grad(W, b, X, reduction="sum")
     each = (np.diff(X.indptr) > 0) - 2 * mean * totals + n * mean**2  # |x|² - 2 b sum x + n b²
     assert loss == pytest.approx(each.mean(), rel=1e-10)
+    nothing = toysup.loss_and_grad(W, np.zeros(n), X, reduction="sum")[0]
+    assert nothing == pytest.approx(1 - 0.999**n, abs=5 * math.sqrt(0.999**n / T))
     # Few samples hold an empty example, which weighs most: their share is known, not measured.
     empty = 0.999**n
     deviation = math.sqrt(each.std() ** 2 + empty * (1 - empty))

@@ -7,6 +7,7 @@ import pytest
 
 import toysup
 from helpers import bits
+from soak import soak
 
 KEYS = {
     "step",
@@ -37,7 +38,7 @@ def config_of(**given):
 
 
 @pytest.mark.parametrize("T, m", [(100, 2), (1000, 2), (100, 4), (1000, 4), (100, 16), (1000, 16)])
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("reduction", soak(["sum"], ["mean", "sum"]))
 def test_lists_are_as_exact_as_all_pairs_in_a_training(doors, T, m, reduction):
     steps = 1500 if T * m <= 2000 else 600
     config = config_of(

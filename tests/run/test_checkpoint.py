@@ -126,7 +126,11 @@ def test_states_come_one_after_another_while_a_run_lasts(backend, T):
 
 
 @pytest.mark.parametrize(
-    ("kind", "size"), [("m=2", 20_000), ("m=16", 10_000), ("m=3, T infinite", 10_000)]
+    ("kind", "size"),
+    soak(
+        [("m=16", 5000), ("m=3, T infinite", 5000)],
+        [("m=2", 20_000), ("m=16", 10_000), ("m=3, T infinite", 10_000)],
+    ),
 )
 def test_a_run_that_is_stopped_before_its_first_state_progresses(backend, kind, size):
     """Steps of some ms; each start is stopped as soon as it is seen to have done one."""
@@ -146,7 +150,7 @@ def test_a_run_that_is_stopped_before_its_first_state_progresses(backend, kind, 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_states_do_not_depend_on_threads(native, threads):
-    config = BASE.replace(m=4, T=3000, n=400, steps=2500)
+    config = BASE.replace(m=4, T=1000, n=400, steps=2500)
     found: list[State] = []
     more = Options(on_state=lambda i, state: found.append(state), interval=0.0)
     native.train_many([config], threads, lambda *_: None, lambda _: False, more)

@@ -295,11 +295,10 @@ def test_what_diverges_is_tried_again_by_one_sweep(backend, tmp_path, trained):
 def test_ctrl_c_ends_the_waiting(backend, tmp_path, trained):
     with (
         Other(tmp_path) as other,
-        interrupted_when(lambda: is_waiting(other.folder)) as when,
+        interrupted_when(lambda: is_waiting(other.folder)),
         pytest.raises(SweepInterrupted) as caught,
     ):
         swept(tmp_path)
-    assert time.monotonic() - when[0] < 5
     assert caught.value.result.statuses == ["missing", "ok", "ok"]
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 import toysup
 from toysup._backends.protocol import Backend, RawRun
@@ -267,23 +268,45 @@ def kept_state(store: Store, config: toysup.TrainConfig) -> Any:
 
 
 def after(seconds: float) -> Callable[[], bool]:
-    """So many seconds from now it is so."""
+    """So many seconds from now it is so; for what lasts for ever."""
     until = time.monotonic() + seconds
     return lambda: time.monotonic() >= until
+
+
+def training(
+    monkeypatch: pytest.MonkeyPatch, backend: Backend, thread: threading.Thread | None = None
+) -> threading.Event:
+    """An event: a training on that backend, in that thread if one is given, is under way."""
+    real, begun = backend.train_many, threading.Event()
+
+    def train_many(configs: Any, n_jobs: int, on_result: Any, poll: Any, *options: Any) -> None:
+        def look(work: float) -> bool:
+            if thread in (None, threading.current_thread()):
+                begun.set()
+            return bool(poll(work))
+
+        real(configs, n_jobs, on_result, look, *options)
+
+    monkeypatch.setattr(backend, "train_many", train_many)
+    return begun
 
 
 @contextlib.contextmanager
 def interrupted_when(
     condition: Callable[[], Any], signum: int = signal.SIGINT
 ) -> Iterator[list[float]]:
-    """Ctrl-C comes to the main thread as soon as something is so; when it came, if it did."""
+    """Ctrl-C comes to the main thread as soon as something is so.
+
+    If it came: the processor time that this process had taken then. What it takes until it answers
+    says how soon it does, whatever else the machine does.
+    """
     times: list[float] = []
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(0.005):
             if condition():
-                times.append(time.monotonic())
+                times.append(time.process_time())
                 _thread.interrupt_main(signum)
                 return
 

@@ -125,7 +125,7 @@ def cluster() -> Iterator[Any]:
 
 @pytest.mark.timeout(180)
 def test_dask_with_a_worker_killed_in_the_middle(cluster, backend, tmp_path):
-    steps = {"native": 100_000, "numpy": 1000}[backend.name]
+    steps = {"native": 50_000, "numpy": 1000}[backend.name]
     config = CONFIG.replace(steps=steps)
     executor = cluster.get_executor()
     pids = cluster.run(os.getpid)

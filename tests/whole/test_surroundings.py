@@ -24,9 +24,10 @@ from typing import Any
 
 import pytest
 
-from helpers import digest, run_bits
+from helpers import digest, interrupted_when, run_bits, training
 from soak import soak
 from toysup import RunFailedError, SweepInterrupted, TrainConfig, open_sweep, sweep, train
+from toysup._backends import choose
 from toysup._store.folder import locked
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.any_backend]
@@ -37,8 +38,6 @@ CONFIG = TrainConfig(n=40, m=2, T=12, sparsity=0.85, steps=200, test_size=40, re
 AXES: dict[str, Any] = {"T": [12, 30], "seed": [0, 1, 2]}
 # It would take hours.
 ENDLESS = TrainConfig(n=500, m=2, T=100, sparsity=0.9, steps=2**40, test_size=10, record=1)
-# Seconds after a signal; what is promised is 0.2, a machine that does other things may take longer.
-ALLOWED = 1.0
 
 
 def result_digest(result: Any) -> str:
@@ -109,24 +108,32 @@ def heard(process: subprocess.Popen[str], returncode: int = 0) -> dict[str, Any]
     return said
 
 
-def interrupted(process: subprocess.Popen[str], *, times: int = 1, group: bool = False) -> float:
-    """Send SIGINT to a process that is in the middle of a sweep; when the first one was sent."""
+def when_training(then: Callable[[], None]) -> None:
+    """Do something, in another thread, as soon as a training is under way."""
+    begun = training(pytest.MonkeyPatch(), choose.backend())
+
+    def wait() -> None:
+        begun.wait()
+        then()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def interrupted(process: subprocess.Popen[str], *, times: int = 1) -> None:
+    """Send SIGINT to a process that is in the middle of a sweep."""
     assert process.stdout is not None and json.loads(process.stdout.readline()) == {"ready": True}
-    time.sleep(0.3)
-    sent = time.monotonic()
     for _ in range(times):
-        (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
+        process.send_signal(signal.SIGINT)
         time.sleep(0.01)
-    return sent
 
 
 def endless(*, passed_on: bool = False, **options: Any) -> None:
     """Sweep until SIGINT, and say so."""
-    say(ready=True)
+    when_training(lambda: say(ready=True))
     try:
         sweep(ENDLESS, seed=[0, 1], **options)
     except SweepInterrupted as stop:
-        say(interrupted=stop.result.interrupted, at=time.monotonic())
+        say(interrupted=stop.result.interrupted)
         if passed_on:
             raise
 
@@ -165,14 +172,12 @@ def test_threads_that_extend_one_store_lose_nothing(backend, serial, tmp_path):
     assert len(list((store / "runs").iterdir())) == len(parts)
 
 
-def test_ctrl_c_stops_only_the_main_threads_sweep(backend, serial, tmp_path):
+def test_ctrl_c_stops_only_the_main_threads_sweep(backend, serial, tmp_path, monkeypatch):
+    begun = training(monkeypatch, backend, threading.main_thread())
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         aside = pool.submit(lambda: [swept(store=tmp_path / str(i)) for i in range(3)])
-        timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
-        timer.start()
-        with pytest.raises(SweepInterrupted):
+        with interrupted_when(begun.is_set), pytest.raises(SweepInterrupted):
             sweep(ENDLESS, seed=[0, 1])
-        timer.join()
         assert aside.result() == [serial] * 3
 
 
@@ -342,37 +347,14 @@ def test_processes_as_executor(backend, serial, tmp_path, method):
     assert is_whole(tmp_path, serial)
 
 
-def pause(seconds: float) -> None:
-    time.sleep(seconds)
-
-
-def endless_on_processes(method: str) -> None:
-    ignore_fork_warning()
-    context = multiprocessing.get_context(method)
-    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
-        list(executor.map(pause, [0.3, 0.3]))  # both workers have started
-        endless(executor=executor)
-    say(end=time.monotonic())
-
-
-@posix
-@pytest.mark.parametrize("method", soak(["fork"], ["fork", "forkserver"]))
-def test_ctrl_c_in_a_terminal_stops_workers_too(backend, method):
-    """It sends SIGINT to all processes of the group."""
-    process = start(endless_on_processes, method)
-    sent = interrupted(process, group=True)
-    said = heard(process)
-    assert said["interrupted"] and said["end"] - sent < ALLOWED
-
-
 def told(function: Callable[..., Any], *args: Any) -> Any:
-    """Say, in a worker, that it begins."""
-    say(worker=True)
+    """Say, in a worker, that it trains."""
+    when_training(lambda: say(worker=True))
     return function(*args)
 
 
 class Telling(concurrent.futures.ProcessPoolExecutor):
-    """Its workers say when they begin."""
+    """Its workers say when they train."""
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         return super().submit(told, function, *args, **kwargs)
@@ -382,16 +364,29 @@ def endless_on_workers_that_tell(method: str) -> None:
     ignore_fork_warning()
     context = multiprocessing.get_context(method)
     with Telling(2, mp_context=context) as executor:
-        endless(executor=executor)
+        try:
+            sweep(ENDLESS, seed=[0, 1], executor=executor)
+        except SweepInterrupted as stop:
+            say(interrupted=stop.result.interrupted)
 
 
 def both_have_begun(process: subprocess.Popen[str]) -> None:
     """Wait until both workers train."""
     assert process.stdout is not None
-    said = sorted(process.stdout.readline() for _ in range(3))
-    if said != ['{"ready": true}\n', *2 * ['{"worker": true}\n']]:
+    said = [process.stdout.readline() for _ in range(2)]
+    if said != 2 * ['{"worker": true}\n']:
         os.killpg(process.pid, signal.SIGKILL)
         pytest.fail(f"it said {said}, and {process.communicate()}")
+
+
+@posix
+@pytest.mark.parametrize("method", soak(["fork"], ["fork", "forkserver"]))
+def test_ctrl_c_in_a_terminal_stops_workers_too(backend, method):
+    """It sends SIGINT to all processes of the group."""
+    process = start(endless_on_workers_that_tell, method)
+    both_have_begun(process)
+    os.killpg(process.pid, signal.SIGINT)
+    assert heard(process)["interrupted"]
 
 
 @posix
@@ -412,15 +407,13 @@ def test_workers_end_with_a_sweep_that_is_killed(backend, method):
     heard(process, returncode=-signal.SIGKILL)  # they have its stdout, which they close by ending
 
 
-def test_threads_as_executor_stop_with_the_sweep(backend):
-    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
-    timer.start()
+def test_threads_as_executor_stop_with_the_sweep(backend, monkeypatch):
     with (
+        interrupted_when(training(monkeypatch, backend).is_set),
         pytest.raises(SweepInterrupted, match="interrupted: 0 of 4 runs"),
         concurrent.futures.ThreadPoolExecutor(2) as executor,
     ):
         sweep(ENDLESS, seed=range(4), executor=executor)
-    timer.join()
 
 
 class Struck(concurrent.futures.Executor):
@@ -451,12 +444,12 @@ class Here(concurrent.futures.Executor):
         return future
 
 
-def test_ctrl_c_stops_a_run_on_an_executor_without_workers(backend):
-    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
-    timer.start()
-    with pytest.raises(SweepInterrupted, match="interrupted: 0 of 1 runs"):
+def test_ctrl_c_stops_a_run_on_an_executor_without_workers(backend, monkeypatch):
+    with (
+        interrupted_when(training(monkeypatch, backend).is_set),
+        pytest.raises(SweepInterrupted, match="interrupted: 0 of 1 runs"),
+    ):
         sweep(ENDLESS, executor=Here())
-    timer.join()
 
 
 # --------------------------------------------------------------------------- no stdout, no stderr
@@ -555,11 +548,10 @@ def endless_in_a_coroutine(passed_on: str) -> None:
 @pytest.mark.parametrize(("times", "passed_on"), [(1, ""), (1, "on"), (2, "")])
 def test_ctrl_c_in_a_coroutine_stops_its_sweep_and_then_its_task(backend, times, passed_on):
     process = start(endless_in_a_coroutine, passed_on)
-    sent = interrupted(process, times=times)
+    interrupted(process, times=times)
     said = heard(process, -signal.SIGINT)
-    assert time.monotonic() - sent < 2 * ALLOWED and "never" not in said
-    if times == 1:
-        assert said["interrupted"] and said["at"] - sent < ALLOWED
+    assert "never" not in said
+    assert times > 1 or said["interrupted"]
 
 
 def test_the_second_ctrl_c_in_a_coroutine_insists(backend, monkeypatch):
@@ -596,12 +588,11 @@ def end_in_a_sweep(folder: str) -> None:
     threading.Thread(target=sweep, args=(ENDLESS,), kwargs=options, daemon=True).start()
     while not list(Path(folder).glob("checkpoints/[!.]*.npz")):
         time.sleep(0.01)
-    say(end=time.monotonic())
+    say(ends=True)
 
 
 def test_a_process_ends_while_a_daemon_thread_sweeps(backend, tmp_path):
-    said = heard(start(end_in_a_sweep, str(tmp_path)))
-    assert time.monotonic() - said["end"] < 2 * ALLOWED
+    assert heard(start(end_in_a_sweep, str(tmp_path))) == {"ends": True}
     assert (open_sweep(tmp_path).dataset.status == "missing").all()  # and it can be continued
 
 
@@ -633,14 +624,13 @@ class Kernel:
         found: dict[str, Any] = {"stdout": "", "stderr": "", "images": 0}
 
         def stop() -> None:
-            found["at"] = time.monotonic()
             asyncio.run(self.manager.interrupt_kernel())
 
         def hear(message: dict[str, Any]) -> None:
             content = message["content"]
             if message["header"]["msg_type"] == "stream":
                 if interrupt and not found["stdout"]:
-                    threading.Timer(0.3, stop).start()
+                    threading.Thread(target=stop).start()
                 found[content["name"]] += content["text"]
             found.update(content.get("data", {}))
             found["images"] += "image/png" in content.get("data", {})
@@ -671,7 +661,7 @@ SET_UP = """
 import os, warnings
 os.environ["TOYSUP_BACKEND"] = {backend!r}
 import toysup
-from test_surroundings import AXES, CONFIG, ENDLESS, result_digest
+from test_surroundings import AXES, CONFIG, ENDLESS, result_digest, when_training
 """
 
 
@@ -690,10 +680,10 @@ def test_a_sweep_in_a_notebook(backend, serial, kernel, tmp_path):
 
 @pytest.mark.parametrize("first", ["pass", "import asyncio; await asyncio.sleep(0)"])
 def test_a_notebooks_stop_button(backend, serial, kernel, first):
-    code = f"{SET_UP.format(backend=backend.name)}{first}\nprint('ready', flush=True)\n"
+    code = f"{SET_UP.format(backend=backend.name)}{first}\n"
+    code += "when_training(lambda: print('ready', flush=True))\n"
     code += "res = toysup.sweep(ENDLESS, seed=[0, 1], n_jobs=2, progress=False)\n"
     stopped = kernel.cell(f"{code}print('and on')", interrupt=True)
-    assert time.monotonic() - stopped["at"] < ALLOWED
     assert stopped["stdout"] == "ready\n" and stopped["reply"]["ename"] == "SweepInterrupted"
     assert "0 of 2 runs are finished" in stopped["reply"]["evalue"]
     found = kernel.cell("import sys; print(sys.last_value.result.interrupted)")
