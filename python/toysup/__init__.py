@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from toysup import data, metrics, paper, plot, regime
     from toysup._backends.choose import backend_name
     from toysup._backends.versions import show_versions
+    from toysup._run.model import Model
     from toysup._run.train import Run, load_run, loss_and_grad, train
     from toysup._sweep.plan import Plan
     from toysup._sweep.result import SweepResult
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendError",
+    "Model",
     "Plan",
     "Run",
     "RunFailedError",
@@ -62,6 +64,7 @@ __all__ = [
 # Where each name lives: importing toysup alone loads nothing but this file.
 _HOME = {
     "BackendError": "toysup.errors",
+    "Model": "toysup._run.model",
     "Plan": "toysup._sweep.plan",
     "Run": "toysup._run.train",
     "RunFailedError": "toysup.errors",

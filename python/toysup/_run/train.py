@@ -22,6 +22,7 @@ from toysup._files.paths import as_path
 from toysup._files.whole import Damaged
 from toysup._run.archive import is_of, largest, read, read_config, read_meta, write
 from toysup._run.checkpoint import Checkpoint
+from toysup._run.model import Model
 from toysup._stream.batch import SparseBatch, as_csr, repeated
 from toysup._system.interrupt import Interrupt
 from toysup._system.memory import budget, refuse_memory
@@ -141,6 +142,37 @@ class Run:
         count = c.batch if c.T == math.inf else int(c.T)
         batch = sample(c.n, count, c.sparsity, c.seed, start=start, normalize=c.normalize)
         return SparseBatch(*repeated(batch.csr(), c.copies()), c.n)
+
+    @property
+    def model(self) -> Model:
+        """The final weights as a :class:`toysup.Model`, which takes any examples."""
+        c = self.config
+        return Model(self.W, self.b, activation=c.activation, importance=c.importances())
+
+    def reconstruct(self, X: object = None) -> Array:
+        """Reconstructions x' = f(W^T W x + b) in double precision, shape (T, n).
+
+        Parameters
+        ----------
+        X : SparseBatch, SciPy sparse array or array of shape (T, n), optional
+            Examples as rows; the training set if not given.
+
+        Raises
+        ------
+        MemoryError
+            If T n doubles do not fit in this machine's memory.
+        """
+        return self.model.reconstruct(self.training_set() if X is None else X)
+
+    def loss(self, X: object = None) -> float:
+        """The loss in the paper's unit: summed over features, mean over examples.
+
+        Parameters
+        ----------
+        X : SparseBatch, SciPy sparse array or array of shape (T, n), optional
+            Examples as rows; the training set if not given.
+        """
+        return self.model.loss(self.training_set() if X is None else X)
 
     def hidden(self, X: object = None) -> Array:
         """Hidden vectors h = W x, shape (T, m).
