@@ -26,6 +26,7 @@ import pytest
 from hypothesis import given
 
 import toysup
+from soak import soak
 from toysup import cli, paper
 from toysup._backends.protocol import Backend
 from toysup._backends.reference import pool
@@ -564,7 +565,7 @@ OF_ONE_RUN = ("evolution", "regime", "animate")
 
 
 @pytest.mark.parametrize("figure", [name for name in FIGURES if name not in OF_ONE_RUN])
-@pytest.mark.parametrize("suffix", MAGIC)
+@pytest.mark.parametrize("suffix", soak([".svg"], list(MAGIC)))
 def test_plot_writes_the_same_file_twice(
     toysup_cli: Cli, store: Path, tmp_path: Path, figure: str, suffix: str
 ) -> None:
@@ -859,6 +860,7 @@ def test_reproduce_at_the_papers_scale_warns_of_the_time(toysup_cli: Cli, tmp_pa
     assert not (tmp_path / "figure5.png").exists()
 
 
+@pytest.mark.any_backend
 def test_reproduce_in_a_real_process(backend: Backend, tmp_path: Path) -> None:
     words = ("figure3", "--T", "5,10", "--seeds", "1", "--steps", "20", "--out", "out")
     elsewhere = {**os.environ, "MPLBACKEND": "module://of_another_environment"}
@@ -882,6 +884,7 @@ def wait_for(condition: Callable[[], object], running: subprocess.Popen[str]) ->
         time.sleep(0.005)
 
 
+@pytest.mark.any_backend
 @POSIX
 def test_ctrl_c_keeps_what_is_finished_and_the_next_call_continues(
     backend: Backend, tmp_path: Path
@@ -914,6 +917,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_call_continues(
     assert kept.items() <= {p.name: p.stat().st_mtime_ns for p in store.glob("runs/*.npz")}.items()
 
 
+@pytest.mark.any_backend
 @POSIX
 def test_ctrl_c_in_reproduce(backend: Backend, tmp_path: Path) -> None:
     store = tmp_path / "out" / "store" / "heatmap"

@@ -13,6 +13,8 @@ import matplotlib
 import numpy as np
 import pytest
 
+from soak import soak
+
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
@@ -247,7 +249,7 @@ def test_the_paper_scale_has_the_papers_sizes() -> None:
 
 
 @every
-@pytest.mark.parametrize("scale", _preset.SCALES)
+@pytest.mark.parametrize("scale", soak(["small"], _preset.SCALES))
 def test_a_preset_is_carried_out(preset: _preset.Preset, scale: str, tmp_path: Path) -> None:
     done = _preset.carry_out(preset, scale, tmp_path, short(preset, scale), progress=False)
     names = {file.name for file in done.files}

@@ -26,6 +26,7 @@ def small_configs(draw: Any) -> TrainConfig:
     """Configs of a few milliseconds, over everything that changes the computation."""
     n = draw(st.integers(1, 20))
     infinite = draw(st.booleans())
+    optimizer = draw(st.sampled_from(["adamw", "adam", "sgd"]))
     return TrainConfig(
         n=n,
         m=draw(st.integers(1, n)),
@@ -37,10 +38,10 @@ def small_configs(draw: Any) -> TrainConfig:
         seed=draw(st.integers(0, 2**63 - 1)),
         init_seed=draw(st.none() | st.integers(0, 9)),
         steps=draw(st.integers(0, 30)),
-        learning_rate=draw(st.floats(1e-4, 0.1)),
+        learning_rate=draw(st.floats(1e-4, 0.001 if optimizer == "sgd" else 0.1)),
         warmup=draw(st.floats(0, 0.9)),
         schedule=draw(st.sampled_from(["cosine", "constant"])),
-        optimizer=draw(st.sampled_from(["adamw", "adam", "sgd"])),
+        optimizer=optimizer,
         decay_bias=draw(st.booleans()),
         loss_reduction=draw(st.sampled_from(["mean", "sum"])),
         init=draw(st.sampled_from(["xavier_uniform", "xavier_normal"])),

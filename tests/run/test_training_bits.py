@@ -50,6 +50,7 @@ def test_the_same_config_gives_the_same_bits(backend, config):
     assert run_bits(toysup.train(config)) == run_bits(toysup.train(config))
 
 
+@pytest.mark.any_backend
 def test_another_process_gives_the_same_bits(backend):
     assert in_new_process("digests") == digests()
 

@@ -179,6 +179,7 @@ def test_few_are_tried(m, T, expected):
     assert chosen == sorted(chosen, key=TrainConfig.step_cost)
 
 
+@pytest.mark.any_backend
 def test_a_real_estimate(backend, monkeypatch):
     # In processor time, as other programs may be at work.
     monkeypatch.setattr(_plan, "time", SimpleNamespace(perf_counter=time.process_time))
