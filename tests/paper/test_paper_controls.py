@@ -232,7 +232,7 @@ def test_curves_leave_out_what_has_not_finished() -> None:
     assert list(curve) == [3, 8]
     for T, values in curve.items():
         assert np.isnan(values).tolist() == [False, True]
-        assert measures.average(values) == mixed.run(T=T, learning_rate=1e-3).test_loss
+        assert _runs.mean(values) == mixed.run(T=T, learning_rate=1e-3).test_loss
     none = toysup.sweep(T=[3, 8], m=2, progress=False, **{**TINY, **DIVERGING})
     assert measures.by_T(none, "test_loss") == {}
     assert measures.rises(none).size == 0
