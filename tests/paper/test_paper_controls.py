@@ -17,8 +17,7 @@ from toysup._sweep.result import SweepResult
 from toysup.config import FIELDS
 from toysup.data import SparseBatch
 from toysup.paper import _recipe, _runs
-from toysup.paper.controls import measures, page
-from toysup.paper.controls import verdicts as controls
+from toysup.paper.controls import measures, models, page, panels, preset, tables, verdicts
 
 TINY: dict[str, Any] = {"n": 60, "sparsity": 0.9, "steps": 60, "test_size": 80, "record": 4}
 DIVERGING: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 1e30, "warmup": 0.0}
@@ -29,7 +28,7 @@ MODEL: dict[str, Any] = {"n": 60, "m": 2, "sparsity": 0.9, "test_size": 200, "pr
 def tiny_results(*diverging: str) -> dict[str, SweepResult]:
     """The sweeps of the preset, for a few T of a small model; some of them diverge."""
     results = {}
-    for name, fields in controls.SMALL.items():
+    for name, fields in preset.SMALL.items():
         changed = {**fields, **TINY, "T": [3, 8, 30, 60], "batch_size": None}
         changed |= {axis: range(2) for axis in ("seed", "init_seed") if fields.get(axis)}
         changed |= DIVERGING if name in diverging else {}
@@ -40,7 +39,7 @@ def tiny_results(*diverging: str) -> dict[str, SweepResult]:
 @functools.cache
 def tiny_measured(*diverging: str) -> measures.Measured:
     """What the preset finds in them."""
-    return controls.CONTROLS.measure(tiny_results(*diverging))
+    return preset.CONTROLS.measure(tiny_results(*diverging))
 
 
 # --- ranks ---
@@ -86,18 +85,18 @@ def test_a_fresh_vector_joins_the_others() -> None:
 
 def test_shuffled_examples_keep_their_values() -> None:
     X = data.sample(60, 50, 0.9, 0)
-    moved = measures.shuffled(X, 3)
+    moved = models.shuffled(X, 3)
     before, after = X.toarray(), moved.toarray()
     np.testing.assert_array_equal(np.sort(before, axis=1), np.sort(after, axis=1))
     assert all(np.all(np.diff(row) > 0) for row in np.split(moved.indices, moved.indptr[1:-1]))
     # Of k non-zeros k^2 / n meet an old one by chance, about 1 of 6.
     kept = np.sum((before > 0) & (after > 0)) / np.sum(before > 0)
     assert kept < 0.25
-    np.testing.assert_array_equal(after, measures.shuffled(X, 3).toarray())
-    assert not np.array_equal(after, measures.shuffled(X, 4).toarray())
+    np.testing.assert_array_equal(after, models.shuffled(X, 3).toarray())
+    assert not np.array_equal(after, models.shuffled(X, 4).toarray())
     # Each example has a permutation of its own.
     same = SparseBatch(np.array([0, 3, 6]), np.tile(X.indices[:3], 2), np.tile(X.values[:3], 2), 60)
-    assert not np.array_equal(*measures.shuffled(same, 0).toarray())
+    assert not np.array_equal(*models.shuffled(same, 0).toarray())
 
 
 def test_examples_are_measured_by_their_definitions(backend: Backend) -> None:
@@ -138,7 +137,7 @@ def test_values_alone_are_not_remembered() -> None:
 @pytest.mark.parametrize("m", [1, 2, 3])
 def test_the_optimum_leaves_the_other_eigenvalues(T: int, m: int) -> None:
     X = data.sample(60, T, 0.9, 1)
-    W, b = measures.linear_optimum(X, m)
+    W, b = models.linear_optimum(X, m)
     x = X.toarray()
     eigenvalues = np.linalg.eigvalsh(np.cov(x.T, bias=True))
     loss, dW, db = toysup.loss_and_grad(W, b, X, reduction="sum", activation="linear")
@@ -151,14 +150,14 @@ def test_the_optimum_of_examples_without_common_features() -> None:
     """All eigenvalues are 1 / T: a block narrower than m would find one of them only."""
     T, m = 20, 3
     X = SparseBatch(np.arange(T + 1), np.arange(T, dtype=np.int32), np.ones(T), 50)
-    W, b = measures.linear_optimum(X, m)
+    W, b = models.linear_optimum(X, m)
     loss, _, _ = toysup.loss_and_grad(W, b, X, reduction="sum", activation="linear")
     assert loss == pytest.approx((T - 1 - m) / T, abs=1e-9)
 
 
 def test_no_other_weights_are_better() -> None:
     X = data.sample(60, 40, 0.9, 2)
-    W, b = measures.linear_optimum(X, 2)
+    W, b = models.linear_optimum(X, 2)
     best, _, _ = toysup.loss_and_grad(W, b, X, reduction="sum", activation="linear")
     rng = np.random.default_rng(0)
     for size in (1e-3, 1e-1, 1.0):
@@ -172,7 +171,7 @@ def test_no_other_weights_are_better() -> None:
 def test_training_reaches_the_optimum_and_no_more(backend: Backend, T: int) -> None:
     fields = {**MODEL, "activation": "linear", "learning_rate": 0.02, "record": 32}
     run = toysup.train(T=T, steps=3_000, **fields)
-    found = measures.optimum(run)
+    found = models.optimum(run)
     course = run.history["train_loss"].to_numpy()
     assert np.all(course >= found.train - 1e-6)
     assert course[0] > found.train + 0.1
@@ -187,7 +186,7 @@ def test_training_reaches_the_optimum_and_no_more(backend: Backend, T: int) -> N
 def test_training_on_its_own_examples_is_training(backend: Backend) -> None:
     config = toysup.TrainConfig(m=2, T=20, eps=1e-6, **TINY)
     run = toysup.train(config, progress=False)
-    other = measures.train_on(config, run.training_set())
+    other = models.train_on(config, run.training_set())
     np.testing.assert_allclose(other.W, run.W, atol=2e-5)
     np.testing.assert_allclose(other.b, run.b, atol=2e-5)
     assert other.train_loss == pytest.approx(run.train_loss, rel=1e-5)
@@ -196,7 +195,7 @@ def test_training_on_its_own_examples_is_training(backend: Backend) -> None:
 
 def test_shuffled_examples_are_memorised_as_well() -> None:
     run = toysup.train(T=8, steps=600, learning_rate=0.02, eps=1e-7, **MODEL)
-    found = measures.moved(run)
+    found = models.moved(run)
     assert run.train_loss < 0.5 and found.own < 0.5
     assert found.originals > 0.9
     assert found.before == run.train_loss
@@ -243,7 +242,7 @@ def test_curves_leave_out_what_has_not_finished() -> None:
 
 def test_runs_of_the_paper_are_those_of_figure_3() -> None:
     """The part that both share has the same fields, so that its store can be the same."""
-    for ours, theirs in ((controls.SMALL, _recipe.SMALL), (controls.PAPER, _recipe.PAPER)):
+    for ours, theirs in ((preset.SMALL, _recipe.SMALL), (preset.PAPER, _recipe.PAPER)):
         shared = ours[_recipe.PART]
         assert {k: v for k, v in shared.items() if k != "T"} == {
             k: v for k, v in theirs.items() if k != "T"
@@ -253,20 +252,20 @@ def test_runs_of_the_paper_are_those_of_figure_3() -> None:
 
 def test_scales_are_grids_of_figure_3s_recipe() -> None:
     free = {"T", "m", "seed", "init_seed", "batch_size", "activation", "normalize"}
-    for fields in controls.CONTROLS.fields("paper").values():
+    for fields in preset.CONTROLS.fields("paper").values():
         assert set(fields) <= free
-    for fields in controls.CONTROLS.fields("small").values():
+    for fields in preset.CONTROLS.fields("small").values():
         fixed = {k: v for k, v in fields.items() if k not in free}
         assert fixed.items() <= _recipe.SMALL.items()
         assert set(fields) <= set(FIELDS)
-    seeds = controls.CONTROLS.fields("small", seeds=2)
+    seeds = preset.CONTROLS.fields("small", seeds=2)
     assert seeds[measures.INIT]["seed"] == 0
     assert list(seeds[measures.DATA]["seed"]) == [0, 1]
 
 
 def test_tables_say_what_the_runs_have() -> None:
     results = tiny_results()
-    verdicts, examples, models, seeds = controls.tables(tiny_measured(), "small")
+    verdicts, examples, models, seeds = tables.tables(tiny_measured(), "small")
     assert {row["question"] for row in verdicts.records()} == {1, 2, 3, 4}
     assert all(row["verdict"].split(":")[0] in ("yes", "no", "unknown")
                for row in verdicts.records())  # fmt: skip
@@ -287,30 +286,30 @@ def test_tables_say_what_the_runs_have() -> None:
 
 
 def test_verdicts_follow_the_numbers() -> None:
-    assert controls.said(True, "text", 1.0) == "yes: text"
-    assert controls.said(False, "text", 1.0) == "no: text"
-    assert controls.said(True, "text", 1.0, math.nan).startswith("unknown")
+    assert verdicts.said(True, "text", 1.0) == "yes: text"
+    assert verdicts.said(False, "text", 1.0) == "no: text"
+    assert verdicts.said(True, "text", 1.0, math.nan).startswith("unknown")
 
 
 def test_the_answers_are_those_of_the_tables() -> None:
-    verdicts, examples, _, _ = controls.tables(tiny_measured(), "small")
-    found = {(row["quantity"], row["T"]): row["verdict"] for row in verdicts.records()}
+    judged, examples, _, _ = tables.tables(tiny_measured(), "small")
+    found = {(row["quantity"], row["T"]): row["verdict"] for row in judged.records()}
     remembered = {row["T"]: row["remembered"] for row in examples.records()}
     for T in (30, 60):
         assert found["remembered examples", T].startswith("yes" if remembered[T] >= 0.5 else "no")
     last = max(T for T, share in remembered.items() if share >= 0.9)
-    text = controls.see(tiny_measured(), "small")
-    assert text.startswith(f"In controls.png:\n{controls.QUESTIONS[0]} Yes, up to T = {last}:")
-    assert all(question in text for question in controls.QUESTIONS)
+    text = preset.see(tiny_measured(), "small")
+    assert text.startswith(f"In controls.png:\n{verdicts.QUESTIONS[0]} Yes, up to T = {last}:")
+    assert all(question in text for question in verdicts.QUESTIONS)
 
 
 def test_the_page_has_a_row_for_each_question() -> None:
-    ((name, figure),) = controls.drawings(tiny_measured(), "small")
+    ((name, figure),) = panels.drawings(tiny_measured(), "small")
     figure.canvas.draw()
     plt.close(figure)
     assert name == "controls"
     assert len(figure.axes) == 12
-    assert [part._suptitle.get_text() for part in figure.subfigs] == list(controls.QUESTIONS)
+    assert [part._suptitle.get_text() for part in figure.subfigs] == list(verdicts.QUESTIONS)
     losses = {line.get_label(): line for line in figure.axes[0].lines}
     relu = tiny_results()[measures.RELU].dataset
     np.testing.assert_array_equal(losses["training examples"].get_xdata(), [3, 8, 30, 60])
@@ -322,22 +321,22 @@ def test_the_page_has_a_row_for_each_question() -> None:
 def test_runs_that_diverged_leave_gaps() -> None:
     others = (measures.LINEAR, measures.RAW, measures.DATA, measures.INIT)
     measured = tiny_measured(*others)
-    verdicts = controls.tables(measured, "small")[0].records()
+    verdicts = tables.tables(measured, "small")[0].records()
     found = {row["quantity"]: row["verdict"] for row in verdicts}
     assert found["worth of what is stored"].startswith("unknown")
     assert found["trained linear model - optimum, largest"].startswith("unknown")
     assert found["data sets with a rise above 0.005"].startswith("unknown")
-    assert controls.see(measured, "small")
-    ((_, figure),) = controls.drawings(measured, "small")
+    assert preset.see(measured, "small")
+    ((_, figure),) = panels.drawings(measured, "small")
     figure.canvas.draw()
     plt.close(figure)
 
 
 def test_without_any_run_there_is_nothing_to_see() -> None:
-    measured = tiny_measured(*controls.SMALL)
-    assert [table.rows for table in controls.tables(measured, "small")] == [[]]
-    assert list(controls.drawings(measured, "small")) == []
-    assert controls.see(measured, "small") == _runs.NOTHING
+    measured = tiny_measured(*preset.SMALL)
+    assert [table.rows for table in tables.tables(measured, "small")] == [[]]
+    assert list(panels.drawings(measured, "small")) == []
+    assert preset.see(measured, "small") == _runs.NOTHING
 
 
 def test_full_and_hollow_dots_of_a_scatter() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from toysup.errors import unknown
 from toysup.paper._preset import SCALES, Preset, Reproduction, carry_out
 from toysup.paper._recorded import recorded, recorded_names
-from toysup.paper.controls.verdicts import CONTROLS
+from toysup.paper.controls.preset import CONTROLS
 from toysup.paper.curves.epochs import EPOCHS
 from toysup.paper.curves.generalization import GENERALIZATION
 from toysup.paper.curves.reduction import REDUCTION
