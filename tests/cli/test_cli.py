@@ -393,7 +393,7 @@ def test_what_is_printed_is_tried_before_anything_is_trained(
     def broken(*_: Any) -> Any:
         raise ImportError("no xarray here", name="xarray")
 
-    monkeypatch.setattr("toysup.paper._preset.runs_table", broken)
+    monkeypatch.setattr("toysup._sweep.table.runs_table", broken)
     monkeypatch.setattr(toysup, "sweep", lambda **_: pytest.fail("it is trained"))
     code, out, err = toysup_cli("sweep", "--T", "3", *TINY)
     assert (code, out, one_error_line(err)) == (1, "", "no xarray here")

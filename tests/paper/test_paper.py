@@ -18,7 +18,7 @@ from toysup import paper
 from toysup._backends.protocol import Backend
 from toysup._sweep.result import SweepResult
 from toysup._sweep.sweep import sweep
-from toysup._sweep.table import Table
+from toysup._sweep.table import Table, runs_table
 from toysup.config.grid import plain
 from toysup.errors import StoreError
 from toysup.paper import _preset, _recipe, _runs, reference
@@ -229,7 +229,7 @@ def test_plain_goes_into_lists_and_dicts() -> None:
 
 def test_runs_table_has_a_row_for_every_cell() -> None:
     result = small_sweep(betas=[(0.9, 0.99), (0.8, 0.9)])
-    rows = _preset.runs_table(result).records()
+    rows = runs_table(result).records()
     assert len(rows) == len(result) == 12
     assert rows[1]["betas"] == "0.8, 0.9"
     first = result.run(T=3, seed=0, betas=(0.9, 0.99))

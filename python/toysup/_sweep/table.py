@@ -8,13 +8,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from toysup._files.whole import replace_file
 from toysup._sweep.frame import as_cell
-from toysup.config.grid import plain
+from toysup.config.grid import legible, plain
 
-__all__ = ["Cell", "Table", "align"]
+if TYPE_CHECKING:
+    from toysup._sweep.result import SweepResult
+
+__all__ = ["Cell", "Table", "align", "runs_table"]
 
 Cell = str | int | float | None
 
@@ -83,3 +88,24 @@ def _text(value: Cell, spec: str) -> str:
     if value is None or _blank(value):
         return ""
     return format(value, spec) if isinstance(value, float) else str(value)
+
+
+def runs_table(result: SweepResult, name: str = "runs") -> Table:
+    """Every cell of a sweep: the values of its axes, its status and its scalars."""
+    data = result.dataset
+    scalars = [str(key) for key in data.data_vars if key != "status"]
+    arrays = {key: data[key].to_numpy() for key in ("status", *scalars)}
+    rows: list[tuple[Cell, ...]] = []
+    for index, config in zip(np.ndindex(arrays["status"].shape), result.configs, strict=True):
+        axes = [_as_value(getattr(config, axis)) for axis in result.dims]
+        rows.append((*axes, *(_as_value(array[index].item()) for array in arrays.values())))
+    columns = [*result.dims, "status", *scalars]
+    axes_formats = dict.fromkeys(result.dims, ".12g")
+    formats = {"train_loss": ".5f", "test_loss": ".5f", "n_represented": ".0f", "seconds": ".2f"}
+    formats["steps_done"] = ".0f"
+    return Table(name, columns, rows, formats={**axes_formats, **formats})
+
+
+def _as_value(value: Any) -> Cell:
+    """A number or a text."""
+    return value if isinstance(value, (int, float, str)) else str(legible(value))

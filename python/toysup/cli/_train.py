@@ -173,7 +173,7 @@ def sweep(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace, result: SweepResult, fields: dict[str, Any]) -> str:
     """What is printed of a sweep."""
-    from toysup.paper._preset import runs_table
+    from toysup._sweep.table import runs_table
 
     table, counts = runs_table(result), counts_of(result)
     if args.json:

@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from toysup._files.paths import as_path, check_file
 from toysup._sweep.result import SweepResult
 from toysup._sweep.sweep import sweep
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, runs_table
 from toysup.config.checks import as_int
-from toysup.config.grid import Grid, is_axis, legible
+from toysup.config.grid import Grid, is_axis
 from toysup.errors import short, unknown
 
 __all__ = [
@@ -27,7 +25,6 @@ __all__ = [
     "Reproduction",
     "Results",
     "carry_out",
-    "runs_table",
 ]
 
 SCALES = ("small", "paper")
@@ -231,24 +228,3 @@ def carry_out(
         for name, drawing in preset.draw(found, scale):
             files += save(drawing, out / name)
     return done(tables=tables, files=files, text=preset.tell(found, scale))
-
-
-def runs_table(result: SweepResult, name: str = "runs") -> Table:
-    """Every cell of a sweep: the values of its axes, its status and its scalars."""
-    data = result.dataset
-    scalars = [str(key) for key in data.data_vars if key != "status"]
-    arrays = {key: data[key].to_numpy() for key in ("status", *scalars)}
-    rows: list[tuple[Cell, ...]] = []
-    for index, config in zip(np.ndindex(arrays["status"].shape), result.configs, strict=True):
-        axes = [_as_cell(getattr(config, axis)) for axis in result.dims]
-        rows.append((*axes, *(_as_cell(array[index].item()) for array in arrays.values())))
-    columns = [*result.dims, "status", *scalars]
-    axes_formats = dict.fromkeys(result.dims, ".12g")
-    formats = {"train_loss": ".5f", "test_loss": ".5f", "n_represented": ".0f", "seconds": ".2f"}
-    formats["steps_done"] = ".0f"
-    return Table(name, columns, rows, formats={**axes_formats, **formats})
-
-
-def _as_cell(value: Any) -> Cell:
-    """A number or a text."""
-    return value if isinstance(value, (int, float, str)) else str(legible(value))

@@ -18,8 +18,8 @@ import numpy as np
 
 from toysup._files.whole import replace_file
 from toysup._sweep.result import VARIABLES
+from toysup._sweep.table import runs_table
 from toysup.errors import unknown
-from toysup.paper._preset import runs_table
 
 if TYPE_CHECKING:
     import xarray
