@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from toysup._sweep.result import Cell
 
-__all__ = ["as_cell", "frame", "to_csv"]
+__all__ = ["as_cell", "as_csv", "frame", "to_csv"]
 
 # The scalars that count something.
 _COUNTS = ("n_represented", "steps_done")
@@ -56,6 +56,14 @@ def _plain(values: list[Any]) -> list[Any]:
 def as_cell(value: Any) -> Any:
     """A value of a CSV: a text that a spreadsheet would take for a formula is quoted for it."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def as_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Values as they are, each in its shortest form; nothing for None and NaN."""
+    import pandas
+
+    table = pandas.DataFrame(list(rows), columns=list(columns), dtype=object)
+    return str(table.to_csv(index=False, lineterminator="\n"))
 
 
 def to_csv(table: pandas.DataFrame) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toysup._files.whole import replace_file
-from toysup._sweep.frame import as_cell
+from toysup._sweep.frame import as_cell, as_csv
 from toysup.config.grid import legible, plain
 
 if TYPE_CHECKING:
@@ -61,13 +59,9 @@ class Table:
 
     def save(self, folder: Path) -> Path:
         """Write ``folder/name.csv``, whole or not at all; returns its path."""
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.columns)
-        for row in self.rows:
-            writer.writerow(["" if _blank(value) else as_cell(value) for value in row])
+        rows = [tuple(map(as_cell, row)) for row in self.rows]
         path = folder / f"{self.name}.csv"
-        replace_file(path, lambda file: file.write(text.getvalue().encode()))
+        replace_file(path, lambda file: file.write(as_csv(self.columns, rows).encode()))
         return path
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toysup._files.whole import replace_file
+from toysup._sweep.frame import as_csv
 from toysup._sweep.result import VARIABLES
 from toysup._sweep.table import runs_table
 from toysup.errors import unknown
@@ -115,15 +116,10 @@ def record(result: SweepResult, path: Path, machine: str, date: str) -> Path:
         "date": date,
         "seconds_of_all_runs": round(seconds),
     }
-    rows = [row for row in table.rows if row[at] != _MISSING]
+    rows = [tuple(map(_text, row)) for row in table.rows if row[at] != _MISSING]
 
-    def write(file: Any) -> None:
-        file.write(f"# {json.dumps(about)}\n".encode())
-        file.write((",".join(table.columns) + "\n").encode())
-        for row in rows:
-            file.write((",".join(map(_text, row)) + "\n").encode())
-
-    replace_file(path, write)
+    text = f"# {json.dumps(about)}\n{as_csv(table.columns, rows)}"
+    replace_file(path, lambda file: file.write(text.encode()))
     return path
 
 
@@ -136,8 +132,7 @@ def _text(value: Any) -> str:
     """Seven digits are more than the last bits of another processor leave alike."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.7g}"
-    text = str(value)
-    return f'"{text}"' if "," in text else text
+    return str(value)
 
 
 def _values(texts: list[str]) -> list[Any]:
