@@ -21,7 +21,7 @@ from toysup._run.train import Run
 from toysup._stream.batch import take
 from toysup.data import SparseBatch
 from toysup.plot._sweeps import regime as _regime
-from toysup.regime import _classify
+from toysup.regime import _model
 
 Array = npt.NDArray[Any]
 
@@ -160,7 +160,7 @@ def test_chunks_change_nothing_and_bound_memory(monkeypatch: pytest.MonkeyPatch)
         ]  # fmt: skip
 
     whole = everything()
-    monkeypatch.setattr(_classify, "_BUDGET", 2**13)
+    monkeypatch.setattr(_model, "_BUDGET", 2**13)
     tracemalloc.start()
     parts = everything()
     peak = tracemalloc.get_traced_memory()[1]

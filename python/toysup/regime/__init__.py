@@ -7,21 +7,11 @@ alone would say, x' = f(b) for h = 0: an example is stored as far as its hidden 
 
 from __future__ import annotations
 
-from toysup.regime._classify import (
-    CLASSES,
-    Circle,
-    Clusters,
-    Polygon,
-    Regime,
-    classify,
-    clusters,
-    example_gain,
-    example_loss,
-    feature_gain,
-    feature_loss,
-    nearest_example,
-    polygon,
-)
+from toysup.regime._classify import CLASSES, Regime, classify
+from toysup.regime._clusters import Clusters, clusters
+from toysup.regime._losses import example_gain, example_loss, feature_gain, feature_loss
+from toysup.regime._polygons import Circle, Polygon, polygon
+from toysup.regime._retrieval import nearest_example
 
 __all__ = [
     "CLASSES",
