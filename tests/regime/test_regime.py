@@ -17,11 +17,11 @@ from scipy.sparse import csr_array
 import toysup
 from toysup import regime
 from toysup._backends.protocol import Backend
+from toysup._run import model
 from toysup._run.train import Run
 from toysup._stream.batch import take
 from toysup.data import SparseBatch
 from toysup.plot._sweeps import regime as _regime
-from toysup.regime import _model
 
 Array = npt.NDArray[Any]
 
@@ -160,7 +160,7 @@ def test_chunks_change_nothing_and_bound_memory(monkeypatch: pytest.MonkeyPatch)
         ]  # fmt: skip
 
     whole = everything()
-    monkeypatch.setattr(_model, "_BUDGET", 2**13)
+    monkeypatch.setattr(model, "_BUDGET", 2**13)
     tracemalloc.start()
     parts = everything()
     peak = tracemalloc.get_traced_memory()[1]
@@ -499,7 +499,7 @@ def test_what_is_no_run_or_did_not_end_well_is_refused() -> None:
     run = tiny(steps=1)
     broken = replace(run, status="diverged", b=np.full(60, np.nan, dtype=np.float32))
     for measure in (regime.example_loss, regime.nearest_example, regime.clusters, regime.classify):
-        with pytest.raises(TypeError, match=r"run must be a Run, got 'x' \(str\)"):
+        with pytest.raises(TypeError, match=r"run must be a Run.*, got 'x' \(str\)"):
             measure("x")  # type: ignore[operator]
         with pytest.raises(ValueError, match=r"run must have finite weights, got .* diverged"):
             measure(broken)  # type: ignore[operator]
@@ -586,3 +586,29 @@ def test_shares_against_T_add_up() -> None:
     retrieved = next(line for line in lines.lines if line.get_label() == "examples retrieved")
     expected = [np.mean([run.retrieved for run in found[T]]) for T in (3, 8, math.inf)]
     np.testing.assert_allclose(retrieved.get_ydata(), expected)
+
+
+# ------------------------------------------------------------------------- weights of one's own
+
+
+def test_measures_take_weights_of_any_origin(backend: Backend) -> None:
+    run = tiny()
+    X = run.training_set()
+    measures = (
+        regime.example_loss,
+        regime.feature_loss,
+        regime.example_gain,
+        regime.feature_gain,
+        lambda *given: regime.nearest_example(*given)[0],
+        lambda *given: regime.clusters(*given).label,
+    )
+    for measure in measures:
+        want = measure(run)
+        for given in (run.model, (run.W, run.b)):
+            np.testing.assert_array_equal(measure(given, X), want)
+            with pytest.raises(ValueError, match="X must be given: a model has no training set"):
+                measure(given)
+    linear = tiny(activation="linear")
+    np.testing.assert_array_equal(
+        regime.example_loss(linear.model, X), regime.example_loss(linear, X)
+    )

@@ -22,11 +22,11 @@ from toysup.config import TrainConfig
 from toysup.config.values import as_array
 from toysup.errors import StoreError, short, unknown
 
-__all__ = ["LAYOUTS", "Model"]
+__all__ = ["LAYOUTS", "Model", "parts"]
 
 Floats = npt.NDArray[np.float64]
 
-# Numbers of a dense array that exists at one time.
+# Numbers of a dense array that exists at one time; of several arrays, that of each.
 _BUDGET = 2**20
 
 
@@ -142,7 +142,9 @@ class Model:
         h = as_array("h", h)
         if h.ndim != 2 or h.shape[1] != self.m:
             raise ValueError(f"h must have shape (T, {self.m}), got shape {h.shape}")
-        z: Floats = h.astype(np.float64) @ self.W.astype(np.float64) + self.b
+        z: Floats = (
+            h.astype(np.float64, copy=False) @ self.W.astype(np.float64, copy=False) + self.b
+        )
         return z if self.activation == "linear" else np.maximum(z, 0.0)
 
     def reconstruct(self, X: object) -> Floats:
@@ -175,7 +177,7 @@ class Model:
         batch = self.examples(X)
         loss = np.zeros(len(batch))
         for part, x, y in self.chunks(batch):
-            loss[part] = (np.square(x - y) * self.importance).sum(axis=1)
+            loss[part] = np.square(x - y) @ self.importance
         return loss
 
     def loss(self, X: object) -> float:
@@ -199,10 +201,8 @@ class Model:
         batch : SparseBatch
             Examples of n features.
         """
-        step = max(1, _BUDGET // self.n)
-        W = self.W.T.astype(np.float64)
-        for low in range(0, len(batch), step):
-            part = slice(low, min(low + step, len(batch)))
+        W = self.W.T.astype(np.float64, copy=False)
+        for part in parts(len(batch), self.n):
             few = take(batch, np.arange(part.start, part.stop))
             yield part, few.toarray(), self.decode(few.dot(W))
 
@@ -382,6 +382,12 @@ class Model:
         if told.get("activation") in ("relu", "linear"):
             options.setdefault("activation", told["activation"])
         return cls.from_state_dict(state, layout, **options)
+
+
+def parts(count: int, width: int) -> Iterator[slice]:
+    """Slices of so many rows that a dense array of them, ``width`` numbers each, is in budget."""
+    step = max(1, _BUDGET // width)
+    return (slice(low, min(low + step, count)) for low in range(0, count, step))
 
 
 def _weights(name: str, value: npt.ArrayLike, ndim: int) -> Array:

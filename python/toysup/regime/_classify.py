@@ -17,7 +17,7 @@ from toysup.regime._losses import gains
 from toysup.regime._model import (
     Floats,
     Ints,
-    Model,
+    model_of,
 )
 from toysup.regime._polygons import Polygon, polygon
 from toysup.regime._retrieval import nearest_example
@@ -165,7 +165,7 @@ def classify(
     gain, share = as_share("gain", gain), as_share("share", share)
     fresh = as_int("fresh", fresh, 1, 10_000_000)
     retrieve = as_int("retrieve", retrieve, 1, 10_000_000)
-    model, batch, c = Model(run), run.training_set(), run.config
+    model, batch, c = model_of(run), run.training_set(), run.config
     found = gains(model, batch)
     known = run.represented(as_share("represented", represented))
     stored = found.gain >= gain

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from toysup._run.train import Run
+from toysup._run.model import Model
 from toysup._stream.batch import SparseBatch, take
 from toysup.config.checks import as_share
 from toysup.regime._model import (
     Floats,
     Ints,
-    Model,
+    Trained,
     as_rows,
     examples_of,
+    model_of,
     parts,
     products,
     unit_rows,
@@ -48,7 +49,7 @@ class Clusters:
 
 
 def clusters(
-    run: Run,
+    run: Trained,
     X: object = None,
     rows: npt.ArrayLike | None = None,
     *,
@@ -65,10 +66,10 @@ def clusters(
 
     Parameters
     ----------
-    run : Run
-        A run that ended well.
+    run : Run, Model or pair (W, b)
+        A run that ended well, or weights of any origin.
     X : SparseBatch, SciPy sparse array or array of shape (T, n), optional
-        Examples as rows; the training set if not given.
+        Examples as rows; a run's training set if not given.
     rows : array of int or mask of shape (T,), optional
         Which examples to group; all if not given. Leave out those that the model does not store
         (:func:`example_gain`): the biases alone make them all alike.
@@ -85,7 +86,7 @@ def clusters(
         As :func:`example_loss`, and for bad ``rows`` or a bad ``similarity``.
     """
     similarity = as_share("similarity", similarity)
-    model, batch = Model(run), examples_of(run, X)
+    model, batch = model_of(run), examples_of(run, X)
     rows = np.unique(as_rows(rows, len(batch)))
     few = take(batch, rows)
     found, size = _by_size(_linked(model, few.dot(model.W.T), similarity))

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toysup._run.train import Run
+from toysup._run.model import Model
 from toysup._stream.batch import SparseBatch
 from toysup.regime._model import (
     Floats,
     Ints,
-    Model,
+    Trained,
     examples_of,
+    model_of,
 )
 
 __all__ = ["Gains", "example_gain", "example_loss", "feature_gain", "feature_loss", "gains"]
 
 
-def example_loss(run: Run, X: object = None) -> Floats:
+def example_loss(run: Trained, X: object = None) -> Floats:
     r"""The loss of every example.
 
     .. math:: L_t = \sum_i I_i (x_{ti} - x'_{ti})^2
@@ -28,10 +29,10 @@ def example_loss(run: Run, X: object = None) -> Floats:
 
     Parameters
     ----------
-    run : Run
-        A run that ended well.
+    run : Run, Model or pair (W, b)
+        A run that ended well, or weights of any origin.
     X : SparseBatch, SciPy sparse array or array of shape (T, n), optional
-        Examples as rows; the training set if not given.
+        Examples as rows; a run's training set if not given.
 
     Returns
     -------
@@ -41,16 +42,13 @@ def example_loss(run: Run, X: object = None) -> Floats:
     Raises
     ------
     TypeError, ValueError
-        If the run is not a run with finite weights, or X does not fit it.
+        If the run has no finite weights, or X does not fit them, or is not given for weights that
+        have no training set.
     """
-    model, batch = Model(run), examples_of(run, X)
-    loss = np.empty(len(batch))
-    for part, x, y in model.chunks(batch):
-        loss[part] = np.square(x - y) @ model.importance
-    return loss
+    return model_of(run).example_loss(examples_of(run, X))
 
 
-def feature_loss(run: Run, X: object = None) -> Floats:
+def feature_loss(run: Trained, X: object = None) -> Floats:
     r"""The loss of every feature, mean over examples.
 
     .. math:: \ell_i = \frac{1}{T} \sum_t I_i (x_{ti} - x'_{ti})^2
@@ -59,10 +57,10 @@ def feature_loss(run: Run, X: object = None) -> Floats:
 
     Parameters
     ----------
-    run : Run
-        A run that ended well.
+    run : Run, Model or pair (W, b)
+        A run that ended well, or weights of any origin.
     X : SparseBatch, SciPy sparse array or array of shape (T, n), optional
-        Examples as rows; the training set if not given.
+        Examples as rows; a run's training set if not given.
 
     Returns
     -------
@@ -73,14 +71,14 @@ def feature_loss(run: Run, X: object = None) -> Floats:
     TypeError, ValueError
         As :func:`example_loss`.
     """
-    model, batch = Model(run), examples_of(run, X)
+    model, batch = model_of(run), examples_of(run, X)
     total = np.zeros(batch.n)
     for _, x, y in model.chunks(batch):
         total += np.square(x - y).sum(axis=0)
     return total * model.importance / len(batch)
 
 
-def example_gain(run: Run, X: object = None) -> Floats:
+def example_gain(run: Trained, X: object = None) -> Floats:
     r"""The share of an example's loss that its hidden vector removes.
 
     .. math:: g_t = 1 - \frac{L_t(h_t)}{L_t(0)}
@@ -91,10 +89,10 @@ def example_gain(run: Run, X: object = None) -> Floats:
 
     Parameters
     ----------
-    run : Run
-        A run that ended well.
+    run : Run, Model or pair (W, b)
+        A run that ended well, or weights of any origin.
     X : SparseBatch, SciPy sparse array or array of shape (T, n), optional
-        Examples as rows; the training set if not given.
+        Examples as rows; a run's training set if not given.
 
     Returns
     -------
@@ -106,10 +104,10 @@ def example_gain(run: Run, X: object = None) -> Floats:
     TypeError, ValueError
         As :func:`example_loss`.
     """
-    return gains(Model(run), examples_of(run, X)).gain
+    return gains(model_of(run), examples_of(run, X)).gain
 
 
-def feature_gain(run: Run, X: object = None) -> Floats:
+def feature_gain(run: Trained, X: object = None) -> Floats:
     """The share of a feature's loss that hidden vectors remove, over all examples together.
 
     As :func:`example_gain`, by feature: 1 for one that is always reconstructed, about 0 for one of
@@ -117,10 +115,10 @@ def feature_gain(run: Run, X: object = None) -> Floats:
 
     Parameters
     ----------
-    run : Run
-        A run that ended well.
+    run : Run, Model or pair (W, b)
+        A run that ended well, or weights of any origin.
     X : SparseBatch, SciPy sparse array or array of shape (T, n), optional
-        Examples as rows; the training set if not given.
+        Examples as rows; a run's training set if not given.
 
     Returns
     -------
@@ -132,9 +130,9 @@ def feature_gain(run: Run, X: object = None) -> Floats:
     TypeError, ValueError
         As :func:`example_loss`.
     """
-    model, batch = Model(run), examples_of(run, X)
+    model, batch = model_of(run), examples_of(run, X)
     before, removed = np.zeros(batch.n), np.zeros(batch.n)
-    silent = model.silent()
+    silent = model.decode(np.zeros((1, model.m)))
     for _, x, y in model.chunks(batch):
         alone = np.square(x - silent).sum(axis=0)
         before += alone
@@ -156,7 +154,7 @@ def gains(model: Model, batch: SparseBatch) -> Gains:
     """What the hidden vectors of examples do, feature by feature."""
     loss, gain, share = (np.zeros(len(batch)) for _ in range(3))
     feature = np.zeros(len(batch), dtype=np.int64)
-    silent = model.silent()
+    silent = model.decode(np.zeros((1, model.m)))
     for part, x, y in model.chunks(batch):
         removed = np.square(x - silent) * model.importance
         before = removed.sum(axis=1)

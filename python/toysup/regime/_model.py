@@ -1,56 +1,63 @@
-"""The model of a run in double precision, and examples as they pass through it in parts."""
+"""The model of a run, or one's own, in double precision, and examples as they pass through it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from toysup._run.model import Model, parts
 from toysup._run.train import Run
-from toysup._stream.batch import SparseBatch, as_csr, take
+from toysup._stream.batch import SparseBatch, take
+from toysup.config.weights import is_pair
 from toysup.errors import short
 
-__all__ = ["Floats", "Ints", "Model", "as_rows", "examples_of", "parts", "products", "unit_rows"]
+__all__ = [
+    "Floats",
+    "Ints",
+    "Trained",
+    "as_rows",
+    "examples_of",
+    "model_of",
+    "parts",
+    "products",
+    "unit_rows",
+]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-# Numbers of a dense array that exists at one time; of several arrays, that of each.
-_BUDGET = 2**20
-
-
-class Model:
-    """x' = f(W^T h + b) in double precision."""
-
-    def __init__(self, run: Run) -> None:
-        if not isinstance(run, Run):
-            raise TypeError(f"run must be a Run, got {short(run)} ({type(run).__name__})")
-        self.W: Floats = run.W.astype(np.float64)
-        self.b: Floats = run.b.astype(np.float64)
-        if not (np.all(np.isfinite(self.W)) and np.all(np.isfinite(self.b))):
-            raise ValueError(f"run must have finite weights, got one that is {run.status}")
-        self.importance = run.config.importances()
-        self.linear = run.config.activation == "linear"
-
-    def decode(self, h: Floats) -> Floats:
-        """The reconstructions x' of hidden vectors as rows."""
-        z = h @ self.W + self.b
-        return z if self.linear else np.maximum(z, 0.0)
-
-    def silent(self) -> Floats:
-        """What x' is for h = 0, shape (1, n)."""
-        return self.decode(np.zeros((1, len(self.W))))
-
-    def chunks(self, batch: SparseBatch) -> Iterator[tuple[slice, Floats, Floats]]:
-        """Which examples, x and x' as dense rows: a few at a time."""
-        for part in parts(len(batch), batch.n):
-            few = take(batch, np.arange(part.start, part.stop))
-            yield part, few.toarray(), self.decode(few.dot(self.W.T))
+# What the measures take: a run, or weights of any origin with examples.
+Trained: TypeAlias = Run | Model | tuple[npt.ArrayLike, npt.ArrayLike]
 
 
-def examples_of(run: Run, X: object) -> SparseBatch:
-    return run.training_set() if X is None else SparseBatch(*as_csr(X, run.config.n), run.config.n)
+def model_of(run: Trained) -> Model:
+    """A model in double precision."""
+    if isinstance(run, Model):
+        return Model(*_double(run), activation=run.activation, importance=run.importance)
+    if is_pair(run):
+        return Model(*_double(Model(*run)))  # type: ignore[misc]
+    if not isinstance(run, Run):
+        kind = type(run).__name__
+        raise TypeError(f"run must be a Run, a Model or a pair (W, b), got {short(run)} ({kind})")
+    if not (np.all(np.isfinite(run.W)) and np.all(np.isfinite(run.b))):
+        raise ValueError(f"run must have finite weights, got one that is {run.status}")
+    c = run.config
+    return Model(*_double(run), activation=c.activation, importance=c.importances())
+
+
+def _double(model: Run | Model) -> tuple[Floats, Floats]:
+    return model.W.astype(np.float64), model.b.astype(np.float64)
+
+
+def examples_of(run: Trained, X: object) -> SparseBatch:
+    """Examples as a SparseBatch; a run's own if none are given."""
+    if isinstance(run, Run):
+        return run.training_set() if X is None else run.model.examples(X)
+    if X is None:
+        raise ValueError("X must be given: a model has no training set of its own, a Run has")
+    return model_of(run).examples(X)
 
 
 def as_rows(rows: npt.ArrayLike | None, count: int) -> Ints:
@@ -66,12 +73,6 @@ def as_rows(rows: npt.ArrayLike | None, count: int) -> Ints:
     if outside.size:
         raise ValueError(f"rows must be in [0, {count}), got {outside[0]}")
     return array.astype(np.int64)
-
-
-def parts(count: int, width: int) -> Iterator[slice]:
-    """Slices of so many rows that a dense array of them, ``width`` numbers each, is in budget."""
-    step = max(1, _BUDGET // width)
-    return (slice(low, min(low + step, count)) for low in range(0, count, step))
 
 
 def products(batch: SparseBatch, A: Floats) -> Iterator[tuple[slice, Floats]]:

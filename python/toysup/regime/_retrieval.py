@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from toysup._run.train import Run
 from toysup._stream.batch import take
 from toysup.regime._model import (
     Floats,
     Ints,
-    Model,
+    Trained,
     as_rows,
     examples_of,
+    model_of,
     parts,
     products,
     unit_rows,
@@ -22,7 +22,7 @@ __all__ = ["nearest_example"]
 
 
 def nearest_example(
-    run: Run, X: object = None, rows: npt.ArrayLike | None = None
+    run: Trained, X: object = None, rows: npt.ArrayLike | None = None
 ) -> tuple[Ints, Floats]:
     """The example that each reconstruction x'_t resembles most, by the cosine.
 
@@ -31,10 +31,10 @@ def nearest_example(
 
     Parameters
     ----------
-    run : Run
-        A run that ended well.
+    run : Run, Model or pair (W, b)
+        A run that ended well, or weights of any origin.
     X : SparseBatch, SciPy sparse array or array of shape (T, n), optional
-        Examples as rows; the training set if not given.
+        Examples as rows; a run's training set if not given.
     rows : array of int, optional
         Which of the examples to reconstruct, all T if not given. They are compared with all, so
         the time is O(rows x non-zeros).
@@ -51,7 +51,7 @@ def nearest_example(
     TypeError, ValueError
         As :func:`example_loss`, and if ``rows`` are not numbers of examples.
     """
-    model, batch = Model(run), examples_of(run, X)
+    model, batch = model_of(run), examples_of(run, X)
     rows = as_rows(rows, len(batch))
     length = np.sqrt(np.add.reduceat(np.append(batch.values**2, 0.0), batch.indptr[:-1]))
     length[np.diff(batch.indptr) == 0] = np.inf  # an all-zero example resembles nothing
@@ -60,8 +60,8 @@ def nearest_example(
         asked = rows[part]
         y = unit_rows(model.decode(take(batch, asked).dot(model.W.T)))
         own = np.zeros(len(asked))
-        for some, products in products(batch, y.T):
-            cosine = products / length[some, None]
+        for some, product in products(batch, y.T):
+            cosine = product / length[some, None]
             here = (asked >= some.start) & (asked < some.stop)
             own[here] = cosine[asked[here] - some.start, np.flatnonzero(here)]
             nearest = cosine.argmax(axis=0)
