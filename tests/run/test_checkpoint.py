@@ -135,7 +135,7 @@ def test_states_come_one_after_another_while_a_run_lasts(backend, T):
 def test_a_run_that_is_stopped_before_its_first_state_progresses(backend, kind, size):
     """Steps of some ms; each start is stopped as soon as it is seen to have done one."""
     size = size if backend.name == "native" else 400
-    config = BASE.replace(**KINDS[kind]).replace(n=1000, steps=31, snapshots=3)
+    config = BASE.replace(**KINDS[kind]).replace(n=soak(400, 1000), steps=31, snapshots=3)
     config = config.replace(**({"batch_size": size} if config.T == math.inf else {"T": size}))
     whole, _ = until(backend, config, None, math.inf)
     raw, states, at = None, [], [0]
