@@ -114,7 +114,7 @@ def test_everything_public_says_what_it_is(thing):
 @pytest.mark.parametrize("module", ["", "data", "metrics", "paper", "plot", "regime"])
 def test_the_reference_has_every_public_name(module):
     pages = [page.read_text(encoding="utf-8") for page in (DOCS / "reference").glob("*.md")]
-    listed = re.findall(r"^(?:   |\.\. autodata:: )([\w.]+)$", "\n".join(pages), re.M)
+    listed = re.findall(r"^(?:   |\.\. py:data:: )([\w.]+)$", "\n".join(pages), re.M)
     there = {name.removeprefix("toysup.") for name in listed}
     home = importlib.import_module(f"toysup.{module}".rstrip("."))
     names = {name for name in home.__all__ if not inspect.ismodule(getattr(home, name))}
