@@ -555,6 +555,15 @@ def test_info_of_a_real_process() -> None:
     assert json.loads(out)["toysup"] == toysup.__version__
 
 
+def test_list_has_a_line_for_each_preset(toysup_cli: Cli) -> None:
+    code, out, err = toysup_cli("list")
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == toysup.paper.names()
+    found = {preset["name"]: preset for preset in json.loads(toysup_cli("list", "--json")[1])}
+    assert found["figure3"]["title"] == toysup.paper.get("figure3").title
+    assert found["figure3"]["runs"]["small"] == toysup.paper.get("figure3").size("small")
+
+
 # --- plot ---
 
 MAGIC = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}

@@ -93,6 +93,7 @@ COMMANDS: dict[str, _Command] = {
     "status": ("how far a sweep is", _arguments.status, _stores.status),
     "merge": ("bring the stores of shards together", _arguments.merge, _stores.merge),
     "export": ("the table of a sweep as a file", _arguments.export, _stores.export),
+    "list": ("what can be reproduced", _arguments.list_presets, _show.list_presets),
     "info": ("versions, backend and machine", _arguments.info, _show.info),
 }
 # What takes long to import and is needed anyway.
@@ -104,6 +105,7 @@ _USES: dict[str, tuple[str, ...]] = {
     "status": ("toysup._sweep.sweep", "xarray"),
     "merge": ("toysup._sweep.sweep",),
     "export": ("toysup._sweep.sweep", "xarray"),
+    "list": ("toysup.paper",),
     "info": ("toysup._backends.choose",),
 }
 

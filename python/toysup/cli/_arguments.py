@@ -9,7 +9,8 @@ from toysup.cli._fields import option_value
 from toysup.cli._show import FIGURES
 
 __all__ = [
-    *("explore", "export", "field_help", "info", "merge", "plot", "reproduce", "status", "sweep"),
+    *("explore", "export", "field_help", "info", "list_presets", "merge", "plot", "reproduce"),
+    *("status", "sweep"),
 ]
 
 _VALUES = """\
@@ -285,6 +286,12 @@ def export(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="FILE", default="sweep.csv", help="the file (default sweep.csv)"
     )
     _add_output(parser, quiet=True, json=False)
+
+
+def list_presets(parser: argparse.ArgumentParser) -> None:
+    """The options of ``toysup list``."""
+    parser.description = "Prints a line for each figure and question that toysup reproduce knows."
+    _add_output(parser, quiet=False, json=True)
 
 
 def info(parser: argparse.ArgumentParser) -> None:

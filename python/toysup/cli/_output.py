@@ -97,7 +97,7 @@ def write(stream: Any, text: str) -> None:
 def begin(args: argparse.Namespace) -> None:
     """Refuse what would only be printed where there is no stdout."""
     _broken.clear()
-    kept = args.quiet or args.command not in ("status", "info", "sweep")
+    kept = args.quiet or args.command not in ("status", "info", "list", "sweep")
     if args.command == "sweep":
         kept = kept or (args.store is not None and not args.dry_run)
     if (args.json or not kept) and not is_open(sys.stdout):

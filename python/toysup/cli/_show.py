@@ -1,4 +1,4 @@
-"""``toysup plot``, ``explore`` and ``info``."""
+"""``toysup plot``, ``explore``, ``list`` and ``info``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from toysup.errors import unknown
 if TYPE_CHECKING:
     from toysup.plot._parts.source import UnchosenAxis
 
-__all__ = ["FIGURES", "explore", "info", "plot"]
+__all__ = ["FIGURES", "explore", "info", "list_presets", "plot"]
 
 FIGURES = (
     *("figure1", "figure2", "figure3", "figure4", "test-loss", "dimensionality", "vectors"),
@@ -124,6 +124,24 @@ def _plot_options(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
 
         yield "reference", test_losses()
         yield "reference_above", test_loss_bounds()
+
+
+def list_presets(args: argparse.Namespace) -> int:
+    """A line for each preset; as JSON with the number of its first runs at each scale, too."""
+    from toysup import paper
+
+    presets = [paper.get(name) for name in paper.names()]
+    if args.json:
+        document(
+            [
+                {"name": p.name, "title": p.title, "runs": {k: p.size(k) for k in paper.SCALES}}
+                for p in presets
+            ]
+        )
+    width = max(len(preset.name) for preset in presets)
+    for preset in presets:
+        say(args, f"{preset.name:{width}}  {preset.title}")
+    return 0
 
 
 def info(args: argparse.Namespace) -> int:
