@@ -766,7 +766,7 @@ STYLES = {
 
 
 @pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("name", sorted({*plot.__all__} - {"animate", "save"}))
+@pytest.mark.parametrize("name", sorted({*plot.__all__} - {"animate", "explore", "save"}))
 def test_every_plot_can_be_read_in_every_style(drawings, name, style):
     settings, ground = STYLES[style]
     with plt.style.context(settings):

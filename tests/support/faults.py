@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 CORE, PYTHON = "rust/core/src", "python/toysup"
-MODEL = f"{PYTHON}/_backends/reference/model.py"
+REFERENCE = f"{PYTHON}/_backends/reference"
+MODEL = f"{REFERENCE}/model.py"
 OPTIMIZER = f"{CORE}/kernels/optimizer.rs"
 STREAM = f"{CORE}/stream.rs"
 
@@ -51,15 +52,17 @@ FAULTS = {
         "config.learning_rate * step / warmup", "backends/test_optimizer.py",
     ),
     "the mean is over nothing": Fault(
-        MODEL, "per_feature = W.shape[1] if reduction", "per_feature = 1 if reduction",
+        f"{REFERENCE}/__init__.py", "per_feature = W.shape[1] if reduction",
+        "per_feature = 1 if reduction",
         "backends/test_gradient.py run/test_train.py::test_the_mean_is_the_sum_over_n",
     ),
     "a batch is that of the next step": Fault(
-        MODEL, "self._sample(step * self.config.batch, (step + 1)",
+        f"{REFERENCE}/run.py", "self._sample(step * self.config.batch, (step + 1)",
         "self._sample((step + 1) * self.config.batch, (step + 2)", "run/test_training_bits.py",
     ),
     "a state drops the first moment": Fault(
-        MODEL, 'self.optimizer.first = [state["first_W"].copy(), state["first_b"].copy()]', "pass",
+        f"{REFERENCE}/run.py",
+        'self.optimizer.first = [state["first_W"].copy(), state["first_b"].copy()]', "pass",
         "run/test_checkpoint.py",
     ),
     "the seed of the weights is that of the data": Fault(
@@ -72,7 +75,7 @@ FAULTS = {
         "sweep/test_sweep.py",
     ),
     "of equal examples the first is nearest": Fault(
-        f"{PYTHON}/regime/_classify.py", "(own >= best[part])", "(own > best[part])",
+        f"{PYTHON}/regime/_retrieval.py", "(own >= best[part])", "(own > best[part])",
         "regime/test_regime.py",
     ),
     "a file is not flushed": Fault(

@@ -242,14 +242,11 @@ def stopped(config: TrainConfig, store: Path, **options: Any) -> None:
         sweep(config, store=store, checkpoint_every=0.01, **options)
 
 
-@pytest.mark.parametrize("old", [False, True])
-def test_the_states_of_another_maker_are_kept_for_it(backend, caplog, monkeypatch, tmp_path, old):
+def test_the_states_of_another_maker_are_kept_for_it(backend, caplog, monkeypatch, tmp_path):
     config, store = LONG[backend.name], Store(tmp_path)
     module = toysup._backends.choose.load(backend.name)  # type: ignore[attr-defined]
     stopped(config, tmp_path)
     [mine] = store.kept([config])
-    if old:  # those of older versions do not name their maker
-        mine.path.rename(mine.path.with_name(f"{config.key()}.npz"))
     with monkeypatch.context() as patch:
         patch.setattr(module, "maker", lambda: "somebody else")
         said = (
