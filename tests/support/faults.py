@@ -140,7 +140,17 @@ def build(copy: Path) -> str:
         **{"CARGO_TARGET_DIR": str(copy / "target")},
         **os.environ,
     }
-    command = ["cargo", "build", "--release", "--locked", "--quiet", "-p", "toysup-python"]
+    command = [
+        "cargo",
+        "build",
+        "--release",
+        "--locked",
+        "--quiet",
+        "-p",
+        "toysup-python",
+        "--features",
+        "doors",
+    ]
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
     if done.returncode == 0:
         target = Path(environment["CARGO_TARGET_DIR"])
@@ -163,7 +173,7 @@ def find(copy: Path, fault: Fault) -> str:
         if path.suffix == ".rs" and (error := build(copy)):
             return f"it cannot be compiled: {error}"
         tests = [f"tests/{name}" for name in fault.tests.split()]
-        options = ["-x", "-q", "-p", "no:cacheprovider", "--require-native"]
+        options = ["-x", "-q", "-p", "no:cacheprovider", "--require-native", "--require-doors"]
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *options, *tests],
             cwd=copy, env={**os.environ, "PYTHONPATH": str(copy / "python")},
