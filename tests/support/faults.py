@@ -173,7 +173,16 @@ def find(copy: Path, fault: Fault) -> str:
         if path.suffix == ".rs" and (error := build(copy)):
             return f"it cannot be compiled: {error}"
         tests = [f"tests/{name}" for name in fault.tests.split()]
-        options = ["-x", "-q", "-p", "no:cacheprovider", "--require-native", "--require-doors"]
+        options = [
+            "-x",
+            "-q",
+            "-n",
+            "0",
+            "-p",
+            "no:cacheprovider",
+            "--require-native",
+            "--require-doors",
+        ]
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *options, *tests],
             cwd=copy, env={**os.environ, "PYTHONPATH": str(copy / "python")},
