@@ -997,238 +997,140 @@ fn share_size(count: usize, shares: usize, block: usize) -> usize {
 
 multiversion! {
     /// See [`nonzeros::encode`].
-    fn encode = nonzeros_encode(
+    #[allow(clippy::too_many_arguments)]
+    fn encode<V, T>(
         p: &Params<T>, x: &Examples<T>, importance: &[T], range: Range<usize>,
         length: usize, h: &mut [T], c: &mut [T],
-    )
+    ) {
+        // SAFETY: the instruction set of `V` is available here.
+        unsafe { nonzeros::encode::<V>(p, x, importance, range, length, h, c) }
+    }
 }
 
 multiversion! {
     /// See [`nonzeros::collect`].
-    fn collect = nonzeros_collect(
+    #[allow(clippy::too_many_arguments)]
+    fn collect<V, T>(
         p: &Params<T>, x: &Columns<T>, importance: &[T], part: usize,
         length: usize, h: &[T], c: &[T], dw: &mut [f64], db: &mut [f64],
-    )
+    ) {
+        // SAFETY: the instruction set of `V` is available here; h and c have a row for every example.
+        unsafe { nonzeros::collect::<V>(p, x, importance, part, length, h, c, dw, db) }
+    }
 }
 
 multiversion! {
     /// See [`Whole::classify`].
-    fn classify = whole_classify(whole: &mut Whole<T>, p: &Params<T>, h: &[T], length: usize)
+    fn classify<V, T>(whole: &mut Whole<T>, p: &Params<T>, h: &[T], length: usize) {
+        whole.classify(p, h, length);
+    }
 }
 
 multiversion! {
     /// See [`Whole::pack`].
-    fn pack = whole_pack(
-        whole: &mut Whole<T>, p: &Params<T>, importance: &[T], importance64: &[f64],
-    )
+    fn pack<V, T>(whole: &mut Whole<T>, p: &Params<T>, importance: &[T], importance64: &[f64]) {
+        whole.pack(p, importance, importance64);
+    }
 }
 
 multiversion! {
     /// See [`Moments::features`].
-    fn linear = moments_features(
+    fn linear<V, T>(
         moments: &mut Moments<T>, p: &Params<T>, importance: &[f64], features: &[u32], h: &[T],
         sums: &mut [f64],
-    )
+    ) {
+        // SAFETY: the instruction set of `V` is available here.
+        unsafe { moments.features::<V>(p, importance, features, h, sums) }
+    }
 }
 
 multiversion! {
     /// All pairs of a share: blocks of examples with rows of h and C.
-    fn dense = dense_blocks(
+    #[allow(clippy::too_many_arguments)]
+    fn dense<V, T>(
         share: &mut Share<T>, whole: &Whole<T>, moments: &Moments<T>, length: usize, h: &[T],
         c: &mut [T], cancel: &AtomicBool,
-    )
-}
-
-multiversion! {
-    /// See [`Features::look`].
-    fn look = lists_look(features: &mut Features<T>, p: &Params<T>, pace: Pace)
-}
-
-multiversion! {
-    /// See [`Tile::take`] and [`Tile::build`].
-    fn refresh = tile_refresh(
-        tile: &mut Tile<T>, features: &Features<T>, h: &[T], pace: Pace, room: Option<&Room>,
-    )
-}
-
-multiversion! {
-    /// See [`Groups::look`].
-    fn look_at_groups = groups_look(groups: &mut Groups<T>, p: &Params<T>, pace: Pace)
-}
-
-multiversion! {
-    /// See [`GroupTile::refresh`].
-    fn refresh_groups = group_tile_refresh(
-        tile: &mut GroupTile<T>, groups: &Groups<T>, h: &[T], pace: Pace, room: Option<&Room>,
-    )
-}
-
-multiversion! {
-    /// See [`GroupTile::run`].
-    fn group_tile = group_tile_run(tile: &mut GroupTile<T>, work: Work<'_, T>)
-}
-
-multiversion! {
-    /// See [`Tile::run`].
-    fn tile = tile_run(tile: &mut Tile<T>, work: Work<'_, T>)
-}
-
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-unsafe fn nonzeros_encode<V: Vector>(
-    p: &Params<V::Scalar>,
-    x: &Examples<V::Scalar>,
-    importance: &[V::Scalar],
-    range: Range<usize>,
-    length: usize,
-    h: &mut [V::Scalar],
-    c: &mut [V::Scalar],
-) {
-    // SAFETY: the caller's promise; so for all below.
-    unsafe { nonzeros::encode::<V>(p, x, importance, range, length, h, c) }
-}
-
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-unsafe fn nonzeros_collect<V: Vector>(
-    p: &Params<V::Scalar>,
-    x: &Columns<V::Scalar>,
-    importance: &[V::Scalar],
-    part: usize,
-    length: usize,
-    h: &[V::Scalar],
-    c: &[V::Scalar],
-    dw: &mut [f64],
-    db: &mut [f64],
-) {
-    unsafe { nonzeros::collect::<V>(p, x, importance, part, length, h, c, dw, db) }
-}
-
-#[inline(always)]
-unsafe fn whole_classify<V: Vector>(
-    whole: &mut Whole<V::Scalar>,
-    p: &Params<V::Scalar>,
-    h: &[V::Scalar],
-    length: usize,
-) {
-    whole.classify(p, h, length);
-}
-
-#[inline(always)]
-unsafe fn whole_pack<V: Vector>(
-    whole: &mut Whole<V::Scalar>,
-    p: &Params<V::Scalar>,
-    importance: &[V::Scalar],
-    importance64: &[f64],
-) {
-    whole.pack(p, importance, importance64);
-}
-
-#[inline(always)]
-unsafe fn moments_features<V: Vector>(
-    moments: &mut Moments<V::Scalar>,
-    p: &Params<V::Scalar>,
-    importance: &[f64],
-    features: &[u32],
-    h: &[V::Scalar],
-    sums: &mut [f64],
-) {
-    unsafe { moments.features::<V>(p, importance, features, h, sums) }
-}
-
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-unsafe fn dense_blocks<V: Vector>(
-    share: &mut Share<V::Scalar>,
-    whole: &Whole<V::Scalar>,
-    moments: &Moments<V::Scalar>,
-    length: usize,
-    h: &[V::Scalar],
-    c: &mut [V::Scalar],
-    cancel: &AtomicBool,
-) {
-    let Share {
-        dense,
-        c: c64,
-        sums,
-        used,
-        ..
-    } = share;
-    let m = whole.m;
-    let size = dense.examples * length;
-    for (h, c) in h.chunks(size).zip(c.chunks_mut(size)) {
-        if cancel.load(Ordering::Relaxed) {
-            return;
-        }
-        c64.clear();
-        memory::reserve(c64, h.len() / length * m);
-        c64.resize(h.len() / length * m, 0.0);
-        unsafe {
-            moments.apply::<V>(h, c);
-            dense.run::<V>(&whole.packed(), h, !*used, sums, c64);
-        }
-        *used = true;
-        for (c, c64) in c.chunks_exact_mut(length).zip(c64.chunks_exact(m)) {
-            for k in 0..m {
-                c[k] = V::Scalar::from_f64(c[k].to_f64() + c64[k]);
+    ) {
+        let Share { dense, c: c64, sums, used, .. } = share;
+        let m = whole.m;
+        let size = dense.examples * length;
+        for (h, c) in h.chunks(size).zip(c.chunks_mut(size)) {
+            if cancel.load(Ordering::Relaxed) {
+                return;
+            }
+            c64.clear();
+            memory::reserve(c64, h.len() / length * m);
+            c64.resize(h.len() / length * m, 0.0);
+            // SAFETY: the instruction set of `V` is available here.
+            unsafe {
+                moments.apply::<V>(h, c);
+                dense.run::<V>(&whole.packed(), h, !*used, sums, c64);
+            }
+            *used = true;
+            for (c, c64) in c.chunks_exact_mut(length).zip(c64.chunks_exact(m)) {
+                for k in 0..m {
+                    c[k] = T::from_f64(c[k].to_f64() + c64[k]);
+                }
             }
         }
     }
 }
 
-#[inline(always)]
-unsafe fn lists_look<V: Vector>(
-    features: &mut Features<V::Scalar>,
-    p: &Params<V::Scalar>,
-    pace: Pace,
-) {
-    unsafe { features.look::<V>(p, pace) }
+multiversion! {
+    /// See [`Features::look`].
+    fn look<V, T>(features: &mut Features<T>, p: &Params<T>, pace: Pace) {
+        // SAFETY: the instruction set of `V` is available here.
+        unsafe { features.look::<V>(p, pace) }
+    }
 }
 
-#[inline(always)]
-unsafe fn tile_refresh<V: Vector>(
-    tile: &mut Tile<V::Scalar>,
-    features: &Features<V::Scalar>,
-    h: &[V::Scalar],
-    pace: Pace,
-    room: Option<&Room>,
-) {
-    unsafe {
-        tile.take::<V>(h, pace);
-        if let Some(room) = room {
-            tile.build::<V>(features, &features.rebuilt, room);
+multiversion! {
+    /// See [`Tile::take`] and [`Tile::build`].
+    fn refresh<V, T>(
+        tile: &mut Tile<T>, features: &Features<T>, h: &[T], pace: Pace, room: Option<&Room>,
+    ) {
+        // SAFETY: the instruction set of `V` is available here.
+        unsafe {
+            tile.take::<V>(h, pace);
+            if let Some(room) = room {
+                tile.build::<V>(features, &features.rebuilt, room);
+            }
         }
     }
 }
 
-#[inline(always)]
-unsafe fn tile_run<V: Vector>(tile: &mut Tile<V::Scalar>, work: Work<'_, V::Scalar>) {
-    unsafe { tile.run::<V>(work.p, work.importance64, work.h, work.c, work.sums) }
+multiversion! {
+    /// See [`Groups::look`].
+    fn look_at_groups<V, T>(groups: &mut Groups<T>, p: &Params<T>, pace: Pace) {
+        // SAFETY: the instruction set of `V` is available here.
+        unsafe { groups.look::<V>(p, pace) }
+    }
 }
 
-#[inline(always)]
-unsafe fn groups_look<V: Vector>(
-    groups: &mut Groups<V::Scalar>,
-    p: &Params<V::Scalar>,
-    pace: Pace,
-) {
-    unsafe { groups.look::<V>(p, pace) }
+multiversion! {
+    /// See [`GroupTile::refresh`].
+    fn refresh_groups<V, T>(
+        tile: &mut GroupTile<T>, groups: &Groups<T>, h: &[T], pace: Pace, room: Option<&Room>,
+    ) {
+        // SAFETY: the instruction set of `V` is available here.
+        unsafe { tile.refresh::<V>(groups, h, pace, room) }
+    }
 }
 
-#[inline(always)]
-unsafe fn group_tile_refresh<V: Vector>(
-    tile: &mut GroupTile<V::Scalar>,
-    groups: &Groups<V::Scalar>,
-    h: &[V::Scalar],
-    pace: Pace,
-    room: Option<&Room>,
-) {
-    unsafe { tile.refresh::<V>(groups, h, pace, room) }
+multiversion! {
+    /// See [`GroupTile::run`].
+    fn group_tile<V, T>(tile: &mut GroupTile<T>, work: Work<'_, T>) {
+        // SAFETY: the instruction set of `V` is available here.
+        unsafe { tile.run::<V>(work) }
+    }
 }
 
-#[inline(always)]
-unsafe fn group_tile_run<V: Vector>(tile: &mut GroupTile<V::Scalar>, work: Work<'_, V::Scalar>) {
-    unsafe { tile.run::<V>(work) }
+multiversion! {
+    /// See [`Tile::run`].
+    fn tile<V, T>(tile: &mut Tile<T>, work: Work<'_, T>) {
+        // SAFETY: the instruction set of `V` is available here.
+        unsafe { tile.run::<V>(work.p, work.importance64, work.h, work.c, work.sums) }
+    }
 }
 
 #[cfg(test)]

@@ -15,77 +15,67 @@ const FEATURES: usize = 512;
 
 multiversion! {
     /// `sum_t sum_j I_j (x_tj - y_tj)^2`; `None` if `cancel` was set meanwhile.
-    fn squared_error = total(
+    fn squared_error<V, T>(
         params: &Params<T>, x: &Csr, importance: &[f64], cancel: &AtomicBool,
-    ) -> Option<f64>
-}
-
-/// # Safety
-/// The instruction set of `V` is available.
-#[inline(always)]
-unsafe fn total<V: Vector>(
-    params: &Params<V::Scalar>,
-    x: &Csr,
-    importance: &[f64],
-    cancel: &AtomicBool,
-) -> Option<f64> {
-    let (stride, packed) = pack(params);
-    // No |z| is larger than this times the sum of all |h|, or than what b adds.
-    let largest = packed
-        .iter()
-        .map(|w| 2.0 * w.to_f64().abs())
-        .fold(1.0, f64::max);
-    let room = if importance.is_empty() { 0 } else { stride };
-    let weights = importance.iter().map(|&i| V::Scalar::from_f64(i));
-    let padding = std::iter::repeat(V::Scalar::default());
-    let importance = memory::collect(room, weights.chain(padding));
-    let mut h = memory::zeros(EXAMPLES * params.m);
-    let mut lanes = Aligned::<V::Scalar>::zeros(EXAMPLES * V::LANES);
-    let mut total = 0.0;
-    for first in (0..x.rows()).step_by(EXAMPLES) {
-        if cancel.load(Ordering::Relaxed) {
-            return None;
-        }
-        let rows = first..x.rows().min(first + EXAMPLES);
-        let count = rows.len();
-        encode(&mut h, params, x, rows.clone());
-        let size: f64 = h[..count * params.m].iter().map(|h| h.to_f64().abs()).sum();
-        if !(size * largest).is_finite() && any_nan(params, &h[..count * params.m]) {
-            return Some(f64::NAN); // the kernel would take it for 0
-        }
-        lanes.fill(V::Scalar::default());
-        for j0 in (0..stride).step_by(FEATURES) {
-            let block = Block {
-                m: params.m,
-                stride,
-                data: &packed,
-                importance: (!importance.is_empty()).then_some(importance.as_ptr()),
-                features: j0..stride.min(j0 + FEATURES),
-                h: h.as_ptr(),
-                lanes: lanes.as_mut_ptr(),
-            };
-            let mut t = 0;
-            // SAFETY: `t` and the examples after it are below `count`.
-            unsafe {
-                while V::REGISTERS >= 32 && t + 4 <= count {
-                    block.squares::<V, 4>(t);
-                    t += 4;
-                }
-                while t < count {
-                    block.squares::<V, 1>(t);
-                    t += 1;
+    ) -> Option<f64> {
+        let (stride, packed) = pack(params);
+        // No |z| is larger than this times the sum of all |h|, or than what b adds.
+        let largest = packed
+            .iter()
+            .map(|w| 2.0 * w.to_f64().abs())
+            .fold(1.0, f64::max);
+        let room = if importance.is_empty() { 0 } else { stride };
+        let weights = importance.iter().map(|&i| T::from_f64(i));
+        let padding = std::iter::repeat(T::default());
+        let importance = memory::collect(room, weights.chain(padding));
+        let mut h = memory::zeros(EXAMPLES * params.m);
+        let mut lanes = Aligned::<T>::zeros(EXAMPLES * V::LANES);
+        let mut total = 0.0;
+        for first in (0..x.rows()).step_by(EXAMPLES) {
+            if cancel.load(Ordering::Relaxed) {
+                return None;
+            }
+            let rows = first..x.rows().min(first + EXAMPLES);
+            let count = rows.len();
+            encode(&mut h, params, x, rows.clone());
+            let size: f64 = h[..count * params.m].iter().map(|h| h.to_f64().abs()).sum();
+            if !(size * largest).is_finite() && any_nan(params, &h[..count * params.m]) {
+                return Some(f64::NAN); // the kernel would take it for 0
+            }
+            lanes.fill(T::default());
+            for j0 in (0..stride).step_by(FEATURES) {
+                let block = Block {
+                    m: params.m,
+                    stride,
+                    data: &packed,
+                    importance: (!importance.is_empty()).then_some(importance.as_ptr()),
+                    features: j0..stride.min(j0 + FEATURES),
+                    h: h.as_ptr(),
+                    lanes: lanes.as_mut_ptr(),
+                };
+                let mut t = 0;
+                // SAFETY: `t` and the examples after it are below `count`.
+                unsafe {
+                    while V::REGISTERS >= 32 && t + 4 <= count {
+                        block.squares::<V, 4>(t);
+                        t += 4;
+                    }
+                    while t < count {
+                        block.squares::<V, 1>(t);
+                        t += 1;
+                    }
                 }
             }
+            for (local, t) in rows.enumerate() {
+                // SAFETY: one vector of lanes an example.
+                let dense = unsafe { V::load(lanes.as_ptr().add(local * V::LANES)).sum() }.to_f64();
+                let loss = dense + at_nonzeros(params, &importance, &h[local * params.m..], x, t);
+                // A sum of squares; rounding may leave it below 0. NaN stays.
+                total += if loss < 0.0 { 0.0 } else { loss };
+            }
         }
-        for (local, t) in rows.enumerate() {
-            // SAFETY: one vector of lanes an example.
-            let dense = unsafe { V::load(lanes.as_ptr().add(local * V::LANES)).sum() }.to_f64();
-            let loss = dense + at_nonzeros(params, &importance, &h[local * params.m..], x, t);
-            // A sum of squares; rounding may leave it below 0. NaN stays.
-            total += if loss < 0.0 { 0.0 } else { loss };
-        }
+        Some(total)
     }
-    Some(total)
 }
 
 /// Rows of W and b, each padded with zeros to the length that comes first.

@@ -5,7 +5,7 @@ use crate::model::params::{Params, clear_padding};
 use crate::simd::aligned::Aligned;
 use crate::simd::dispatch::multiversion;
 use crate::simd::isa::Isa;
-use crate::simd::vector::{Real, Vector};
+use crate::simd::vector::Real;
 
 /// What the learning rate does after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,103 +220,168 @@ impl<T: Real> Pass<T> {
 
 multiversion! {
     /// One update; see [`Kind`].
-    fn adam = adam_body(
+    fn adam<V, T>(
         p: &mut [T], m: &mut [T], v: &mut [T], g: &mut [f64], c: &Pass<T>, decoupled: bool,
-    )
-}
-
-multiversion! {
-    /// One update; see [`Kind`].
-    fn sgd = sgd_body(p: &mut [T], m: &mut [T], g: &mut [f64], c: &Pass<T>)
-}
-
-/// # Safety
-/// The instruction set of `V` is available; lengths are equal multiples of `V::LANES`.
-#[inline(always)]
-unsafe fn adam_body<V: Vector>(
-    p: &mut [V::Scalar],
-    m: &mut [V::Scalar],
-    v: &mut [V::Scalar],
-    g: &mut [f64],
-    c: &Pass<V::Scalar>,
-    decoupled: bool,
-) {
-    assert!(m.len() == p.len() && v.len() == p.len() && g.len() == p.len());
-    assert!(p.len().is_multiple_of(V::LANES));
-    // SAFETY: the assertions above.
-    unsafe {
-        let keep = V::splat(if decoupled {
-            c.keep
-        } else {
-            V::Scalar::from_f64(1.0)
-        });
-        let moves = !c.rate.to_f64().is_finite(); // no moment at all, times that
-        let sleeps = !moves && (decoupled || c.decay == V::Scalar::default());
-        let decay = V::splat(if decoupled {
-            V::Scalar::default()
-        } else {
-            c.decay
-        });
-        for i in (0..p.len()).step_by(V::LANES) {
-            let mut parameter = V::load(p.as_ptr().add(i));
-            let raw = V::load_f64(g.as_ptr().add(i));
-            let first = V::load(m.as_ptr().add(i));
-            // Nothing moves and nothing pulls: what is left of the update is this, bit for bit.
-            if sleeps && !raw.any() && !first.any() {
-                parameter.mul(keep).store(p.as_mut_ptr().add(i));
-                let second = V::load(v.as_ptr().add(i));
-                if second.any() {
-                    V::splat(c.beta2)
-                        .mul(second)
-                        .flush()
-                        .store(v.as_mut_ptr().add(i));
+    ) {
+        assert!(m.len() == p.len() && v.len() == p.len() && g.len() == p.len());
+        assert!(p.len().is_multiple_of(V::LANES));
+        // SAFETY: the assertions above.
+        unsafe {
+            let keep = V::splat(if decoupled {
+                c.keep
+            } else {
+                T::from_f64(1.0)
+            });
+            let moves = !c.rate.to_f64().is_finite(); // no moment at all, times that
+            let sleeps = !moves && (decoupled || c.decay == T::default());
+            let decay = V::splat(if decoupled {
+                T::default()
+            } else {
+                c.decay
+            });
+            for i in (0..p.len()).step_by(V::LANES) {
+                let mut parameter = V::load(p.as_ptr().add(i));
+                let raw = V::load_f64(g.as_ptr().add(i));
+                let first = V::load(m.as_ptr().add(i));
+                // Nothing moves and nothing pulls: what is left of the update is this, bit for bit.
+                if sleeps && !raw.any() && !first.any() {
+                    parameter.mul(keep).store(p.as_mut_ptr().add(i));
+                    let second = V::load(v.as_ptr().add(i));
+                    if second.any() {
+                        V::splat(c.beta2)
+                            .mul(second)
+                            .flush()
+                            .store(v.as_mut_ptr().add(i));
+                    }
+                    continue;
                 }
-                continue;
+                g[i..i + V::LANES].fill(0.0);
+                let gradient = decay.fma(parameter, raw.mul(V::splat(c.scale)));
+                parameter = parameter.mul(keep);
+                let first = V::splat(c.beta1)
+                    .fma(first, V::splat(c.rest1).mul(gradient))
+                    .flush();
+                let second = V::load(v.as_ptr().add(i));
+                let square = V::splat(c.rest2).mul(gradient).mul(gradient);
+                let second = V::splat(c.beta2).fma(second, square).flush();
+                let denominator = second.sqrt().fma(V::splat(c.root), V::splat(c.eps));
+                let step = first.div(denominator);
+                V::splat(c.rate)
+                    .fnma(step, parameter)
+                    .store(p.as_mut_ptr().add(i));
+                first.store(m.as_mut_ptr().add(i));
+                second.store(v.as_mut_ptr().add(i));
             }
-            g[i..i + V::LANES].fill(0.0);
-            let gradient = decay.fma(parameter, raw.mul(V::splat(c.scale)));
-            parameter = parameter.mul(keep);
-            let first = V::splat(c.beta1)
-                .fma(first, V::splat(c.rest1).mul(gradient))
-                .flush();
-            let second = V::load(v.as_ptr().add(i));
-            let square = V::splat(c.rest2).mul(gradient).mul(gradient);
-            let second = V::splat(c.beta2).fma(second, square).flush();
-            let denominator = second.sqrt().fma(V::splat(c.root), V::splat(c.eps));
-            let step = first.div(denominator);
-            V::splat(c.rate)
-                .fnma(step, parameter)
-                .store(p.as_mut_ptr().add(i));
-            first.store(m.as_mut_ptr().add(i));
-            second.store(v.as_mut_ptr().add(i));
         }
     }
 }
 
-/// # Safety
-/// As [`adam_body`].
-#[inline(always)]
-unsafe fn sgd_body<V: Vector>(
-    p: &mut [V::Scalar],
-    m: &mut [V::Scalar],
-    g: &mut [f64],
-    c: &Pass<V::Scalar>,
-) {
-    assert!(m.len() == p.len() && g.len() == p.len() && p.len().is_multiple_of(V::LANES));
-    // SAFETY: the assertions above.
-    unsafe {
-        for i in (0..p.len()).step_by(V::LANES) {
-            let parameter = V::load(p.as_ptr().add(i));
-            let raw = V::load_f64(g.as_ptr().add(i));
-            g[i..i + V::LANES].fill(0.0);
-            let gradient = V::splat(c.decay).fma(parameter, raw.mul(V::splat(c.scale)));
-            let first = V::splat(c.beta1)
-                .fma(V::load(m.as_ptr().add(i)), gradient)
-                .flush();
-            V::splat(c.rate)
-                .fnma(first, parameter)
-                .store(p.as_mut_ptr().add(i));
-            first.store(m.as_mut_ptr().add(i));
+multiversion! {
+    /// One update; see [`Kind`].
+    fn sgd<V, T>(p: &mut [T], m: &mut [T], g: &mut [f64], c: &Pass<T>) {
+        assert!(m.len() == p.len() && g.len() == p.len() && p.len().is_multiple_of(V::LANES));
+        // SAFETY: the assertions above.
+        unsafe {
+            for i in (0..p.len()).step_by(V::LANES) {
+                let parameter = V::load(p.as_ptr().add(i));
+                let raw = V::load_f64(g.as_ptr().add(i));
+                g[i..i + V::LANES].fill(0.0);
+                let gradient = V::splat(c.decay).fma(parameter, raw.mul(V::splat(c.scale)));
+                let first = V::splat(c.beta1)
+                    .fma(V::load(m.as_ptr().add(i)), gradient)
+                    .flush();
+                V::splat(c.rate)
+                    .fnma(first, parameter)
+                    .store(p.as_mut_ptr().add(i));
+                first.store(m.as_mut_ptr().add(i));
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(kind: Kind) -> Settings {
+        Settings {
+            kind,
+            learning_rate: 0.1,
+            warmup_steps: 3,
+            steps: 20,
+            schedule: Schedule::Cosine,
+            betas: (0.9, 0.99),
+            momentum: 0.8,
+            eps: 1e-3,
+            weight_decay: 0.05,
+            decay_bias: true,
+        }
+    }
+
+    /// One parameter after all steps, whose gradient at each is itself less 1.
+    fn wanted(s: &Settings, mut p: f64) -> f64 {
+        let (mut first, mut second) = (0.0, 0.0);
+        for step in 0..s.steps {
+            let (rate, t) = (s.rate(step), step as i32 + 1);
+            let mut g = p - 1.0;
+            if s.kind == Kind::AdamW {
+                p *= 1.0 - rate * s.weight_decay;
+            } else {
+                g += s.weight_decay * p;
+            }
+            if s.kind == Kind::Sgd {
+                first = s.momentum * first + g;
+                p -= rate * first;
+                continue;
+            }
+            first = s.betas.0 * first + (1.0 - s.betas.0) * g;
+            second = s.betas.1 * second + (1.0 - s.betas.1) * g * g;
+            let root = (second / (1.0 - s.betas.1.powi(t))).sqrt();
+            p -= rate * (first / (1.0 - s.betas.0.powi(t))) / (root + s.eps);
+        }
+        p
+    }
+
+    #[test]
+    fn parameters_go_where_the_formulas_say() {
+        for kind in [Kind::AdamW, Kind::Adam, Kind::Sgd] {
+            for (n, m) in [(5, 2), (37, 3), (20, 9)] {
+                let s = settings(kind);
+                let w: Vec<f64> = (0..n * m).map(|i| 0.01 * i as f64 - 0.5).collect();
+                let b: Vec<f64> = (0..n).map(|i| 0.1 * i as f64).collect();
+                let mut p = Params::from_values(n, m, w.iter().copied(), &b, None);
+                let mut optimizer = Optimizer::new(s.clone(), &p);
+                for _ in 0..s.steps {
+                    let (mut gw, mut gb) = p.values(None);
+                    gw.iter_mut()
+                        .chain(&mut gb)
+                        .for_each(|g| *g = (*g - 1.0) / 4.0);
+                    let mut sums = Params::from_values(n, m, gw, &gb, None).data;
+                    optimizer.update(Isa::Portable, &mut p, &mut sums, 4.0);
+                    assert!(sums.iter().all(|&g| g == 0.0));
+                }
+                let (found_w, found_b) = p.values(None);
+                let found = found_w.iter().chain(&found_b);
+                for (found, start) in found.zip(w.iter().chain(&b)) {
+                    let want = wanted(&s, *start);
+                    assert!(
+                        (found - want).abs() < 1e-12,
+                        "{kind:?}: {found}, not {want}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_rate_rises_then_falls_to_nothing() {
+        let mut s = settings(Kind::Sgd);
+        let rates = [0, 1, 2, 3].map(|step| s.rate(step));
+        for (rate, want) in rates.into_iter().zip([0.1 / 3.0, 0.2 / 3.0, 0.1, 0.1]) {
+            assert!((rate - want).abs() < 1e-15);
+        }
+        assert!((3..20).all(|step| s.rate(step + 1) < s.rate(step)) && s.rate(20) < 1e-15);
+        s.schedule = Schedule::Constant;
+        assert_eq!(s.rate(19), 0.1);
     }
 }
