@@ -24,6 +24,7 @@ unsafe fn bits4(mask: uint32x4_t) -> u32 {
 /// Bit i is set where lane i of two is all ones.
 #[inline(always)]
 unsafe fn bits2(mask: uint64x2_t) -> u32 {
+    // SAFETY: as the trait demands.
     unsafe {
         let powers = [1, 2];
         vaddvq_u64(vandq_u64(mask, vld1q_u64(powers.as_ptr()))) as u32
@@ -41,14 +42,17 @@ macro_rules! neon {
         const REGISTERS: usize = 8;
         #[inline(always)]
         unsafe fn zero() -> Self {
+            // SAFETY: as the trait demands.
             unsafe { Self::splat(0.0) }
         }
         #[inline(always)]
         unsafe fn splat(x: $t) -> Self {
+            // SAFETY: as the trait demands.
             unsafe { $name([$dup(x); 4]) }
         }
         #[inline(always)]
         unsafe fn load(p: *const $t) -> Self {
+            // SAFETY: as the trait demands.
             unsafe {
                 $name([
                     $load(p),
@@ -61,6 +65,7 @@ macro_rules! neon {
         #[inline(always)]
         unsafe fn store(self, p: *mut $t) {
             for i in 0..4 {
+                // SAFETY: as the trait demands.
                 unsafe { $store(p.add(i * $each), self.0[i]) };
             }
         }
@@ -145,6 +150,7 @@ macro_rules! neon {
     };
 }
 
+// SAFETY: operations of the instruction set; pointers as the trait demands.
 unsafe impl Vector for NeonF32 {
     neon!(
         NeonF32,
@@ -173,6 +179,7 @@ unsafe impl Vector for NeonF32 {
     );
     #[inline(always)]
     unsafe fn load_f64(p: *const f64) -> Self {
+        // SAFETY: as the trait demands.
         unsafe {
             NeonF32([0, 4, 8, 12].map(|i| {
                 let low = vcvt_f32_f64(vld1q_f64(p.add(i)));
@@ -182,6 +189,7 @@ unsafe impl Vector for NeonF32 {
     }
     #[inline(always)]
     unsafe fn any(self) -> bool {
+        // SAFETY: as the trait demands.
         unsafe {
             // All bits but the sign.
             let [a, b, c, d] = self.0.map(|x| vreinterpretq_u32_f32(vabsq_f32(x)));
@@ -190,6 +198,7 @@ unsafe impl Vector for NeonF32 {
     }
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
+        // SAFETY: as the trait demands.
         unsafe {
             let [a, b, c, d] = self.0;
             let four = vaddq_f32(vaddq_f32(a, c), vaddq_f32(b, d));
@@ -199,6 +208,7 @@ unsafe impl Vector for NeonF32 {
     }
 }
 
+// SAFETY: operations of the instruction set; pointers as the trait demands.
 unsafe impl Vector for NeonF64 {
     neon!(
         NeonF64,
@@ -227,10 +237,12 @@ unsafe impl Vector for NeonF64 {
     );
     #[inline(always)]
     unsafe fn load_f64(p: *const f64) -> Self {
+        // SAFETY: as the trait demands.
         unsafe { Self::load(p) }
     }
     #[inline(always)]
     unsafe fn any(self) -> bool {
+        // SAFETY: as the trait demands.
         unsafe {
             // All bits but the sign.
             let [a, b, c, d] = self.0.map(|x| vreinterpretq_u64_f64(vabsq_f64(x)));
@@ -240,6 +252,7 @@ unsafe impl Vector for NeonF64 {
     }
     #[inline(always)]
     unsafe fn sum(self) -> f64 {
+        // SAFETY: as the trait demands.
         unsafe {
             let [a, b, c, d] = self.0;
             let two = vaddq_f64(vaddq_f64(a, c), vaddq_f64(b, d));

@@ -320,39 +320,48 @@ mod x86 {
             }
             #[inline(always)]
             unsafe fn splat(x: $t) -> Self {
+                // SAFETY: as the trait demands.
                 unsafe { $name($({ let _ = $part; $set1(x) }),+) }
             }
             #[inline(always)]
             unsafe fn add(self, b: Self) -> Self {
+                // SAFETY: as the trait demands.
                 unsafe { $name($($add(self.$part, b.$part)),+) }
             }
             #[inline(always)]
             unsafe fn sub(self, b: Self) -> Self {
+                // SAFETY: as the trait demands.
                 unsafe { $name($($sub(self.$part, b.$part)),+) }
             }
             #[inline(always)]
             unsafe fn mul(self, b: Self) -> Self {
+                // SAFETY: as the trait demands.
                 unsafe { $name($($mul(self.$part, b.$part)),+) }
             }
             #[inline(always)]
             unsafe fn div(self, b: Self) -> Self {
+                // SAFETY: as the trait demands.
                 unsafe { $name($($div(self.$part, b.$part)),+) }
             }
             #[inline(always)]
             unsafe fn fma(self, a: Self, b: Self) -> Self {
+                // SAFETY: as the trait demands.
                 unsafe { $name($($fma(self.$part, a.$part, b.$part)),+) }
             }
             #[inline(always)]
             unsafe fn fnma(self, a: Self, b: Self) -> Self {
+                // SAFETY: as the trait demands.
                 unsafe { $name($($fnma(self.$part, a.$part, b.$part)),+) }
             }
             #[inline(always)]
             unsafe fn sqrt(self) -> Self {
+                // SAFETY: as the trait demands.
                 unsafe { $name($($sqrt(self.$part)),+) }
             }
             #[inline(always)]
             unsafe fn relu(self) -> Self {
                 // The second operand is the result when the first is NaN.
+                // SAFETY: as the trait demands.
                 unsafe { $name($($max(self.$part, $zero())),+) }
             }
         };
@@ -447,13 +456,16 @@ mod x86 {
         }
     }
 
+    // SAFETY: operations of the instruction set; pointers as the trait demands.
     unsafe impl Vector for Avx512F32 {
         #[inline(always)]
         unsafe fn any(self) -> bool {
+            // SAFETY: as the trait demands.
             unsafe { _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(self.0, _mm512_setzero_ps()) != 0 }
         }
         #[inline(always)]
         unsafe fn positive(self) -> u32 {
+            // SAFETY: as the trait demands.
             unsafe {
                 u32::from(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(
                     self.0,
@@ -463,6 +475,7 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn gather(p: *const f32, indices: *const u32) -> Self {
+            // SAFETY: as the trait demands.
             unsafe {
                 let indices = _mm512_loadu_si512(indices.cast());
                 Avx512F32(_mm512_i32gather_ps::<4>(indices, p))
@@ -470,6 +483,7 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn sums(vectors: *const Self) -> Self {
+            // SAFETY: as the trait demands.
             unsafe {
                 let v = std::slice::from_raw_parts(vectors, 16);
                 let a = four(v[0].0, v[4].0, v[8].0, v[12].0);
@@ -498,10 +512,12 @@ mod x86 {
         );
         #[inline(always)]
         unsafe fn load(p: *const f32) -> Self {
+            // SAFETY: as the trait demands.
             unsafe { Avx512F32(_mm512_loadu_ps(p)) }
         }
         #[inline(always)]
         unsafe fn load_f64(p: *const f64) -> Self {
+            // SAFETY: as the trait demands.
             unsafe {
                 let low = _mm512_cvtpd_ps(_mm512_loadu_pd(p));
                 let high = _mm512_cvtpd_ps(_mm512_loadu_pd(p.add(8)));
@@ -510,10 +526,12 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn store(self, p: *mut f32) {
+            // SAFETY: as the trait demands.
             unsafe { _mm512_storeu_ps(p, self.0) }
         }
         #[inline(always)]
         unsafe fn flush(self) -> Self {
+            // SAFETY: as the trait demands.
             unsafe {
                 let keep = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(
                     _mm512_abs_ps(self.0),
@@ -524,6 +542,7 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn sum(self) -> f32 {
+            // SAFETY: as the trait demands.
             unsafe {
                 let high = _mm512_extractf32x8_ps::<1>(self.0);
                 sum8(_mm256_add_ps(_mm512_castps512_ps256(self.0), high))
@@ -531,13 +550,16 @@ mod x86 {
         }
     }
 
+    // SAFETY: operations of the instruction set; pointers as the trait demands.
     unsafe impl Vector for Avx512F64 {
         #[inline(always)]
         unsafe fn any(self) -> bool {
+            // SAFETY: as the trait demands.
             unsafe { _mm512_cmp_pd_mask::<_CMP_NEQ_UQ>(self.0, _mm512_setzero_pd()) != 0 }
         }
         #[inline(always)]
         unsafe fn positive(self) -> u32 {
+            // SAFETY: as the trait demands.
             unsafe {
                 u32::from(_mm512_cmp_pd_mask::<_CMP_NLE_UQ>(
                     self.0,
@@ -564,18 +586,22 @@ mod x86 {
         );
         #[inline(always)]
         unsafe fn load(p: *const f64) -> Self {
+            // SAFETY: as the trait demands.
             unsafe { Avx512F64(_mm512_loadu_pd(p)) }
         }
         #[inline(always)]
         unsafe fn load_f64(p: *const f64) -> Self {
+            // SAFETY: as the trait demands.
             unsafe { Self::load(p) }
         }
         #[inline(always)]
         unsafe fn store(self, p: *mut f64) {
+            // SAFETY: as the trait demands.
             unsafe { _mm512_storeu_pd(p, self.0) }
         }
         #[inline(always)]
         unsafe fn flush(self) -> Self {
+            // SAFETY: as the trait demands.
             unsafe {
                 let keep = _mm512_cmp_pd_mask::<_CMP_NLT_UQ>(
                     _mm512_abs_pd(self.0),
@@ -586,6 +612,7 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn sum(self) -> f64 {
+            // SAFETY: as the trait demands.
             unsafe {
                 let high = _mm512_extractf64x4_pd::<1>(self.0);
                 sum4(_mm256_add_pd(_mm512_castpd512_pd256(self.0), high))
@@ -593,9 +620,11 @@ mod x86 {
         }
     }
 
+    // SAFETY: operations of the instruction set; pointers as the trait demands.
     unsafe impl Vector for Avx2F32 {
         #[inline(always)]
         unsafe fn any(self) -> bool {
+            // SAFETY: as the trait demands.
             unsafe {
                 let zero = _mm256_setzero_ps();
                 let low = _mm256_cmp_ps::<_CMP_NEQ_UQ>(self.0, zero);
@@ -605,6 +634,7 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn positive(self) -> u32 {
+            // SAFETY: as the trait demands.
             unsafe {
                 let zero = _mm256_setzero_ps();
                 let low = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(self.0, zero));
@@ -631,10 +661,12 @@ mod x86 {
         );
         #[inline(always)]
         unsafe fn load(p: *const f32) -> Self {
+            // SAFETY: as the trait demands.
             unsafe { Avx2F32(_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))) }
         }
         #[inline(always)]
         unsafe fn load_f64(p: *const f64) -> Self {
+            // SAFETY: as the trait demands.
             unsafe {
                 let a = _mm256_cvtpd_ps(_mm256_loadu_pd(p));
                 let b = _mm256_cvtpd_ps(_mm256_loadu_pd(p.add(4)));
@@ -645,6 +677,7 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn store(self, p: *mut f32) {
+            // SAFETY: as the trait demands.
             unsafe {
                 _mm256_storeu_ps(p, self.0);
                 _mm256_storeu_ps(p.add(8), self.1);
@@ -652,17 +685,21 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn flush(self) -> Self {
+            // SAFETY: as the trait demands.
             unsafe { Avx2F32(flush_ps(self.0), flush_ps(self.1)) }
         }
         #[inline(always)]
         unsafe fn sum(self) -> f32 {
+            // SAFETY: as the trait demands.
             unsafe { sum8(_mm256_add_ps(self.0, self.1)) }
         }
     }
 
+    // SAFETY: operations of the instruction set; pointers as the trait demands.
     unsafe impl Vector for Avx2F64 {
         #[inline(always)]
         unsafe fn any(self) -> bool {
+            // SAFETY: as the trait demands.
             unsafe {
                 let zero = _mm256_setzero_pd();
                 let low = _mm256_cmp_pd::<_CMP_NEQ_UQ>(self.0, zero);
@@ -672,6 +709,7 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn positive(self) -> u32 {
+            // SAFETY: as the trait demands.
             unsafe {
                 let zero = _mm256_setzero_pd();
                 let low = _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_NLE_UQ>(self.0, zero));
@@ -698,14 +736,17 @@ mod x86 {
         );
         #[inline(always)]
         unsafe fn load(p: *const f64) -> Self {
+            // SAFETY: as the trait demands.
             unsafe { Avx2F64(_mm256_loadu_pd(p), _mm256_loadu_pd(p.add(4))) }
         }
         #[inline(always)]
         unsafe fn load_f64(p: *const f64) -> Self {
+            // SAFETY: as the trait demands.
             unsafe { Self::load(p) }
         }
         #[inline(always)]
         unsafe fn store(self, p: *mut f64) {
+            // SAFETY: as the trait demands.
             unsafe {
                 _mm256_storeu_pd(p, self.0);
                 _mm256_storeu_pd(p.add(4), self.1);
@@ -713,10 +754,12 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn flush(self) -> Self {
+            // SAFETY: as the trait demands.
             unsafe { Avx2F64(flush_pd(self.0), flush_pd(self.1)) }
         }
         #[inline(always)]
         unsafe fn sum(self) -> f64 {
+            // SAFETY: as the trait demands.
             unsafe { sum4(_mm256_add_pd(self.0, self.1)) }
         }
     }
@@ -829,7 +872,10 @@ mod tests {
     }
 
     crate::simd::dispatch::multiversion! {
-        fn by_isa = results(seed: u64, tiniest: T) -> Vec<u64>
+        fn by_isa<V, T>(seed: u64, tiniest: T) -> Vec<u64> {
+            // SAFETY: the instruction set of `V` is available here.
+            unsafe { results::<V>(seed, tiniest) }
+        }
     }
 
     #[test]
