@@ -3,3 +3,5 @@
 pub(crate) mod pool;
 pub(crate) mod run;
 pub(crate) mod state;
+#[cfg(test)]
+mod tests;

@@ -381,3 +381,97 @@ fn one(job: &Job, choice: Choice, cancel: &AtomicBool, slot: &Slot) -> Result<An
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gradient::gradient::Kernel;
+    use crate::simd::isa::Isa;
+
+    const CHOICE: Choice = Choice {
+        isa: Isa::Portable,
+        kernel: Kernel::Auto,
+    };
+
+    fn outlines(costs: &[f64]) -> Vec<Outline> {
+        let outline = |&cost: &f64| Outline {
+            cost,
+            steps: 10,
+            memory: 100,
+            threads: 1,
+        };
+        costs.iter().map(outline).collect()
+    }
+
+    /// Which runs ended, in that order, and with what; run i begins with what `make` does.
+    fn ended(
+        runs: &[Outline],
+        threads: usize,
+        memory: u64,
+        make: &(dyn Fn(usize, &Control) -> Result<Job> + Sync),
+    ) -> Vec<(usize, Error)> {
+        let (control, ended) = (Control::new(runs.len()), Mutex::new(Vec::new()));
+        let make = |i| make(i, &control);
+        let on_end = |i: usize, result: Result<AnyOutcome>| {
+            ended.lock().unwrap().push((i, result.err().unwrap()));
+            control.release(&runs[i]);
+        };
+        train_many(runs, &make, threads, memory, CHOICE, &control, &on_end).unwrap();
+        assert!(control.running().is_empty());
+        ended.into_inner().unwrap()
+    }
+
+    #[test]
+    fn the_longest_runs_come_first_and_a_panic_ends_one_alone() {
+        let runs = outlines(&[1.0, 3.0, 2.0]);
+        let all = ended(&runs, 1, 1000, &|i, _| match i {
+            1 => std::panic::panic_any("on purpose"),
+            i => Err(Error::Invalid(format!("run {i}"))),
+        });
+        let invalid = |i| (i, Error::Invalid(format!("run {i}")));
+        assert_eq!(
+            all,
+            [
+                (1, Error::Panicked("on purpose".into())),
+                invalid(2),
+                invalid(0)
+            ]
+        );
+    }
+
+    #[test]
+    fn every_run_ends_once_on_any_number_of_threads() {
+        let runs = outlines(&[1.0; 40]);
+        for threads in [1, 2, 3, 8] {
+            let mut all = ended(&runs, threads, 250, &|_, _| Err(Error::Cancelled));
+            all.sort_by_key(|&(i, _)| i);
+            assert!(all.iter().map(|&(i, _)| i).eq(0..40));
+        }
+    }
+
+    #[test]
+    fn no_run_begins_after_the_stop() {
+        let runs = outlines(&[1.0, 3.0, 2.0]);
+        let all = ended(&runs, 1, 1000, &|_, control| {
+            control.cancel.store(true, Ordering::Relaxed);
+            Err(Error::Cancelled)
+        });
+        assert_eq!(all, [(1, Error::Cancelled)]);
+    }
+
+    #[test]
+    fn as_many_threads_are_used_as_memory_has_room_for_runs() {
+        let runs = outlines(&[1.0; 5]);
+        assert_eq!([0, 100, 399, 400].map(|m| useful(&runs, m)), [1, 1, 3, 4]);
+        assert_eq!(useful(&[], 0), 1);
+    }
+
+    #[test]
+    fn work_has_the_error_it_gives() {
+        assert_eq!(on_threads(2, || Ok(7)), Ok(7));
+        assert_eq!(
+            on_threads::<()>(0, || Err(Error::Cancelled)),
+            Err(Error::Cancelled)
+        );
+    }
+}
