@@ -33,6 +33,7 @@ from toysup import (
     sweep,
     train,
 )
+from toysup._backends import reference
 from toysup._backends.protocol import Options
 from toysup._store.pulse import Pulse, running
 from toysup._store.store import Store
@@ -183,13 +184,18 @@ def test_a_damaged_state_is_kept(backend, tmp_path):
     assert (tmp_path / "state.npz.1").read_bytes() == bytes(data)
 
 
+def made_by(patch: Any, backend: Any, maker: str) -> None:
+    """Let the states of runs be made by somebody else."""
+    for module in (backend, reference.run):
+        patch.setattr(module, "maker", lambda: maker)
+
+
 @pytest.mark.parametrize("far", [False, True], ids=["without a state", "with one"])
 def test_a_state_of_another_version_waits_for_it(backend, monkeypatch, tmp_path, far):
     config, path = LONG[backend.name], tmp_path / "state.npz"
-    module = toysup._backends.choose.load(backend.name)  # type: ignore[attr-defined]
     data = interrupted_state(config, path)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "maker", lambda: "toysup 0.0.1")
+        made_by(patch, backend, "toysup 0.0.1")
         said = r"it was made by 'toysup .*', this is 'toysup 0.0.1'; it is kept as '.*state\.npz\."
         with pytest.warns(RuntimeWarning, match=said):
             interrupted_state(config, path)
@@ -244,11 +250,10 @@ def stopped(config: TrainConfig, store: Path, **options: Any) -> None:
 
 def test_the_states_of_another_maker_are_kept_for_it(backend, caplog, monkeypatch, tmp_path):
     config, store = LONG[backend.name], Store(tmp_path)
-    module = toysup._backends.choose.load(backend.name)  # type: ignore[attr-defined]
     stopped(config, tmp_path)
     [mine] = store.kept([config])
     with monkeypatch.context() as patch:
-        patch.setattr(module, "maker", lambda: "somebody else")
+        made_by(patch, backend, "somebody else")
         said = (
             rf"states made by '{mine.maker}' are kept but not used, as this is 'somebody else': T"
         )

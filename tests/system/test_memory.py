@@ -17,6 +17,7 @@ import pytest
 
 import toysup
 from toysup import TrainConfig
+from toysup._backends import reference
 from toysup._system import groups as _groups
 from toysup._system import memory
 from toysup._system.memory import available, budget, refuse_memory
@@ -374,7 +375,8 @@ def test_a_long_polygon_can_be_stopped(backend, monkeypatch):
             polled.set()
         return bool(draws)
 
-    monkeypatch.setattr(module, "sample", slow)
+    for place in (module, reference.run):
+        monkeypatch.setattr(place, "sample", slow)
     config = TrainConfig(n=1000, T=1_000_000, sparsity=0.999, init="polygon", steps=1, test_size=0)
     ended: list[Any] = []
     backend.train_many([config], 1, lambda i, raw: ended.append(raw), poll)
