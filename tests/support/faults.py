@@ -123,7 +123,7 @@ FAULTS = {
         STREAM, "key: [seed, role],", "key: [role, seed],", "stream/test_stream.py"
     ),
     "the skin is too thin": Fault(
-        f"{CORE}/lists/by_feature.rs", "size: up(radius + rho * reach),", "size: up(rho * reach),",
+        f"{CORE}/lists/by_feature.rs", "reach: up(reach * (1.0 + rho)),", "reach: up(rho * reach),",
         "backends/test_lists.py",
     ),
     "a lane behind the last feature takes part": Fault(
