@@ -35,6 +35,22 @@ pub fn csr(x: &ReadCsr<'_>) -> PyResult<Csr> {
     })
 }
 
+/// `f::<T>(py, w, b, …)` for the type T of the numbers in both arrays W and b.
+macro_rules! by_dtype {
+    ($f:ident($py:expr, $w:expr, $b:expr, $($rest:expr),*)) => {
+        if let (Ok(w), Ok(b)) = ($w.extract(), $b.extract()) {
+            $f::<f32>($py, w, b, $($rest),*)
+        } else if let (Ok(w), Ok(b)) = ($w.extract(), $b.extract()) {
+            $f::<f64>($py, w, b, $($rest),*)
+        } else {
+            Err(pyo3::exceptions::PyTypeError::new_err(
+                "W and b must both be float32 or both float64 arrays",
+            ))
+        }
+    };
+}
+pub(crate) use by_dtype;
+
 /// The shape of a run's W.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {

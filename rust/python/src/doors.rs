@@ -7,12 +7,11 @@ use numpy::{
     PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
     PyReadonlyArray3,
 };
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use toysup_core::{Activation, Choice, Csr, Dtype, Kernel, Look, Params, Real};
 
-use crate::convert::{PyJob, ReadCsr, csr};
+use crate::convert::{PyJob, ReadCsr, by_dtype, csr};
 use crate::drive::{core_error, detached};
 
 /// The choice of the environment, with the kernel of that name if one is given.
@@ -42,15 +41,7 @@ pub fn gradients<'py>(
     let x = csr(&x)?;
     let importance = importance.as_slice()?;
     let how = (features, pace, choice(Some(kernel))?, threads);
-    if let (Ok(w), Ok(b)) = (w.extract(), b.extract()) {
-        sequence::<f32>(py, w, b, &x, importance, how)
-    } else if let (Ok(w), Ok(b)) = (w.extract(), b.extract()) {
-        sequence::<f64>(py, w, b, &x, importance, how)
-    } else {
-        Err(PyTypeError::new_err(
-            "W and b must both be float32 or both float64 arrays",
-        ))
-    }
+    by_dtype!(sequence(py, w, b, &x, importance, how))
 }
 
 fn sequence<'py, T: Real + numpy::Element>(

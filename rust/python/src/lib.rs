@@ -16,13 +16,12 @@ mod _native {
     use std::time::{Duration, Instant};
 
     use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
-    use pyo3::exceptions::PyTypeError;
     use pyo3::prelude::*;
     use toysup_core::{
         Activation, AnyState, Choice, Control, Csr, Isa, Outline, Params, Real, Stream,
     };
 
-    use crate::convert::{PyCsr, PyJob, PyOutline, ReadCsr, activation_of, csr, raw_run};
+    use crate::convert::{PyCsr, PyJob, PyOutline, ReadCsr, activation_of, by_dtype, csr, raw_run};
     #[cfg(feature = "doors")]
     #[pymodule_export]
     use crate::doors::{gradients, panic_for_test, trace};
@@ -97,15 +96,7 @@ mod _native {
         let x = csr(&x)?;
         let importance = importance.as_slice()?;
         let how = (features, activation_of(activation)?);
-        if let (Ok(w), Ok(b)) = (w.extract(), b.extract()) {
-            typed::<f32>(py, w, b, &x, importance, how)
-        } else if let (Ok(w), Ok(b)) = (w.extract(), b.extract()) {
-            typed::<f64>(py, w, b, &x, importance, how)
-        } else {
-            Err(PyTypeError::new_err(
-                "W and b must both be float32 or both float64 arrays",
-            ))
-        }
+        by_dtype!(typed(py, w, b, &x, importance, how))
     }
 
     fn typed<'py, T: Real + numpy::Element>(
