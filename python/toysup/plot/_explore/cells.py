@@ -6,12 +6,13 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from toysup._files.paths import as_path
 from toysup.errors import short, unknown
+from toysup.plot._parts.source import Source, is_finished, open_source
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,7 +26,6 @@ __all__ = ["MAX_STATES", "Explored", "open_explored"]
 MAX_STATES = 40
 
 Index: TypeAlias = tuple[int, ...]
-Source: TypeAlias = "Run | SweepResult | xr.Dataset | str | os.PathLike[str]"
 
 
 @dataclass(frozen=True)
@@ -71,28 +71,17 @@ def open_explored(source: Source, wanted: Mapping[str, Any]) -> Explored:
     """
     import xarray as xr
 
-    from toysup._run.train import Run, load_run
     from toysup._sweep.result import SweepResult
-    from toysup._sweep.sweep import open_sweep
 
-    name, given = "", cast("object", source)
-    if isinstance(given, (str, os.PathLike)):
-        path = as_path("source", given)
-        if not path.exists():
-            raise FileNotFoundError(f"there is no store and no run file at {str(path)!r}")
-        name, given = path.stem, open_sweep(path) if path.is_dir() else load_run(path)
+    name = as_path("source", source).stem if isinstance(source, (str, os.PathLike)) else ""
+    given = open_source(source)
     if isinstance(given, SweepResult):
         found = _of_sweep(name, given, wanted)
     elif isinstance(given, xr.Dataset):
         found = _of_table(name, given, wanted)
-    elif isinstance(given, Run):
-        found = _of_run(name, given, wanted)
     else:
-        kind = type(given).__name__
-        raise TypeError(
-            f"source must be a Run, a SweepResult, a Dataset or a path, got {short(given)} ({kind})"
-        )
-    if not np.any(found.data["status"].astype(str) == "ok"):
+        found = _of_run(name, given, wanted)
+    if not np.any(is_finished(found.data)):
         raise ValueError("there is no finished run to explore")
     return found
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from toysup._run.train import Run
     from toysup._sweep.result import SweepResult
 
-__all__ = ["Cells", "Source", "UnchosenAxis", "open_cells"]
+__all__ = ["Cells", "Source", "UnchosenAxis", "is_finished", "open_cells", "open_source"]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Source: TypeAlias = "Run | SweepResult | xr.Dataset | str | os.PathLike[str]"
@@ -99,7 +99,7 @@ class Cells:
     @property
     def finished(self) -> xr.DataArray:
         """Whether the run of each cell ended well."""
-        return _finished(self.data)
+        return is_finished(self.data)
 
     def varied(self, *known: str) -> list[str]:
         """Axes with more than one value, apart from the known ones."""
@@ -202,7 +202,16 @@ def nan_mean(values: Floats) -> Floats:
     return mean
 
 
-def _load(source: object) -> Cells:
+def open_source(source: object) -> Run | SweepResult | xr.Dataset:
+    """The run, the sweep or the table itself, read from the disk if a path is given.
+
+    Raises
+    ------
+    TypeError
+        If the source is none of these.
+    FileNotFoundError, StoreError
+        If nothing is at the path, or what is there cannot be read.
+    """
     from toysup._run.train import Run, load_run
     from toysup._sweep.result import SweepResult
     from toysup._sweep.sweep import open_sweep
@@ -211,17 +220,22 @@ def _load(source: object) -> Cells:
         path = as_path("source", source)
         if not path.exists():
             raise FileNotFoundError(f"there is no store and no run file at {str(path)!r}")
-        source = open_sweep(path) if path.is_dir() else load_run(path)
-    if isinstance(source, Run):
-        return _cells_of_run(source)
-    if isinstance(source, SweepResult):
-        return _cells_of_sweep(source)
-    if isinstance(source, xr.Dataset):
-        return _cells_of_table(source)
+        return open_sweep(path) if path.is_dir() else load_run(path)
+    if isinstance(source, (Run, SweepResult, xr.Dataset)):
+        return source
     kind = type(source).__name__
     raise TypeError(
         f"source must be a Run, a SweepResult, a Dataset or a path, got {short(source)} ({kind})"
     )
+
+
+def _load(source: object) -> Cells:
+    from toysup._sweep.result import SweepResult
+
+    found = open_source(source)
+    if isinstance(found, SweepResult):
+        return _cells_of_sweep(found)
+    return _cells_of_table(found) if isinstance(found, xr.Dataset) else _cells_of_run(found)
 
 
 def _cells_of_run(run: Run) -> Cells:
@@ -286,7 +300,7 @@ def _cells_of(
 
 def _mask(data: xr.Dataset) -> xr.Dataset:
     """The same cells with NaN for every number of a run that is not "ok"."""
-    ok = _finished(data)
+    ok = is_finished(data)
     masked = {
         name: values.astype(np.float64).where(ok)
         for name, values in data.items()
@@ -295,5 +309,6 @@ def _mask(data: xr.Dataset) -> xr.Dataset:
     return data.assign(masked)
 
 
-def _finished(data: xr.Dataset) -> xr.DataArray:
+def is_finished(data: xr.Dataset) -> xr.DataArray:
+    """Whether the run of each cell of a data set ended well."""
     return data["status"].astype(str) == "ok"
