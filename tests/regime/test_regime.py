@@ -608,6 +608,9 @@ def test_measures_take_weights_of_any_origin(backend: Backend) -> None:
             np.testing.assert_array_equal(measure(given, X), want)
             with pytest.raises(ValueError, match="X must be given: a model has no training set"):
                 measure(given)
+    for given in (run.model, (run.W, run.b)):  # which have no config to draw fresh examples by
+        with pytest.raises(TypeError, match="run must be a Run, got"):
+            regime.classify(given)  # type: ignore[arg-type]
     linear = tiny(activation="linear")
     np.testing.assert_array_equal(
         regime.example_loss(linear.model, X), regime.example_loss(linear, X)

@@ -14,12 +14,12 @@ from toysup import metrics
 from toysup._files.paths import as_path
 from toysup._files.whole import replace_file
 from toysup._floats import exact_floats
-from toysup._stream.batch import SparseBatch, as_csr, take
+from toysup._stream.batch import SparseBatch, as_batch, take
 from toysup._system.extras import need
 from toysup._system.memory import refuse_memory
 from toysup._typing import Array
 from toysup.config import TrainConfig
-from toysup.config.values import as_array
+from toysup.config.values import as_array, as_numbers, check_finite
 from toysup.errors import StoreError, short, unknown
 
 __all__ = ["LAYOUTS", "Model", "parts"]
@@ -118,7 +118,7 @@ class Model:
         TypeError, ValueError
             If X is none of these, is not finite, or does not have n columns.
         """
-        return SparseBatch(*as_csr(X, self.n), self.n)
+        return as_batch(X, self.n)
 
     def hidden(self, X: object) -> Floats:
         """Hidden vectors h = W x in double precision, shape (T, m).
@@ -162,7 +162,7 @@ class Model:
         """
         batch = self.examples(X)
         refuse_memory(16 * len(batch) * self.n, f"reconstructions of shape {batch.shape}")
-        return self.decode(self.hidden(batch))
+        return self.decode(batch.dot(self.W.T.astype(np.float64)))
 
     def example_loss(self, X: object) -> Floats:
         r"""The loss of every example, L_t = sum_i I_i (x_ti - x'_ti)^2, shape (T,).
@@ -392,9 +392,7 @@ def parts(count: int, width: int) -> Iterator[slice]:
 
 def _weights(name: str, value: npt.ArrayLike, ndim: int) -> Array:
     """A copy of real, finite weights with that many axes."""
-    array = as_array(name, value)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must hold real numbers, got {short(value)} ({array.dtype})")
+    array = as_numbers(name, value)
     if (
         ndim == 1 and array.ndim == 2 and array.shape[1] == 1
     ):  # a column, as W x + b is often written
@@ -403,8 +401,7 @@ def _weights(name: str, value: npt.ArrayLike, ndim: int) -> Array:
         want = "(m, n)" if ndim == 2 else "(n,)"
         raise ValueError(f"{name} must have shape {want}, got shape {array.shape}")
     array = np.array(array, np.float32 if array.dtype == np.float32 else np.float64, order="C")
-    if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
+    check_finite(name, array)
     return array
 
 

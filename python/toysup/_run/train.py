@@ -23,7 +23,7 @@ from toysup._files.whole import Damaged
 from toysup._run.archive import is_of, largest, read, read_config, read_meta, write
 from toysup._run.checkpoint import Checkpoint
 from toysup._run.model import Model
-from toysup._stream.batch import SparseBatch, as_csr, repeated
+from toysup._stream.batch import SparseBatch, as_batch, as_csr, repeated
 from toysup._system.interrupt import Interrupt
 from toysup._system.memory import budget, refuse_memory
 from toysup._system.processors import as_jobs
@@ -35,7 +35,7 @@ from toysup.config import TrainConfig
 from toysup.config.advice import warn_of
 from toysup.config.arguments import as_config, check_names
 from toysup.config.checks import as_int, as_interval
-from toysup.config.values import as_array
+from toysup.config.values import as_array, check_finite
 from toysup.data import sample
 from toysup.errors import RunFailedError, printable, short, unknown
 
@@ -143,11 +143,15 @@ class Run:
         batch = sample(c.n, count, c.sparsity, c.seed, start=start, normalize=c.normalize)
         return SparseBatch(*repeated(batch.csr(), c.copies()), c.n)
 
+    def _examples(self, X: object) -> SparseBatch:
+        """The training set for None."""
+        return self.training_set() if X is None else as_batch(X, self.config.n)
+
     @property
     def model(self) -> Model:
         """The final weights as a :class:`toysup.Model`, which takes any examples."""
         c = self.config
-        return Model(self.W, self.b, activation=c.activation, importance=c.importances())
+        return Model(self.W, self.b, activation=c.activation, importance=c.importance)
 
     def reconstruct(self, X: object = None) -> Array:
         """Reconstructions x' = f(W^T W x + b) in double precision, shape (T, n).
@@ -162,7 +166,7 @@ class Run:
         MemoryError
             If T n doubles do not fit in this machine's memory.
         """
-        return self.model.reconstruct(self.training_set() if X is None else X)
+        return self.model.reconstruct(self._examples(X))
 
     def loss(self, X: object = None) -> float:
         """The loss in the paper's unit: summed over features, mean over examples.
@@ -172,7 +176,7 @@ class Run:
         X : SparseBatch, SciPy sparse array or array of shape (T, n), optional
             Examples as rows; the training set if not given.
         """
-        return self.model.loss(self.training_set() if X is None else X)
+        return self.model.loss(self._examples(X))
 
     def hidden(self, X: object = None) -> Array:
         """Hidden vectors h = W x, shape (T, m).
@@ -182,12 +186,7 @@ class Run:
         X : SparseBatch, SciPy sparse array or array of shape (T, n), optional
             Examples as rows; the training set if not given.
         """
-        batch = (
-            self.training_set()
-            if X is None
-            else SparseBatch(*as_csr(X, self.config.n), self.config.n)
-        )
-        return batch.dot(self.W.T.astype(np.float64))
+        return self._examples(X).dot(self.W.T.astype(np.float64))
 
     def feature_dimensionality(self) -> npt.NDArray[np.float64]:
         """Dimensionality of every feature, shape (n,): :func:`toysup.metrics.dimensionality`."""
@@ -495,8 +494,7 @@ def _parameter(name: str, value: npt.ArrayLike, ndim: int) -> Array:
     if array.ndim != ndim:
         want = "(m, n)" if ndim == 2 else "(n,)"
         raise ValueError(f"{name} must have shape {want}, got shape {array.shape}")
-    if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
+    check_finite(name, array)
     return array
 
 

@@ -13,13 +13,21 @@ from toysup._floats import exact_floats
 from toysup._system.extras import need
 from toysup._system.memory import refuse_memory
 from toysup._typing import CSR
-from toysup.config.values import as_array
+from toysup.config.values import as_array, check_finite
 from toysup.errors import short
 
 if TYPE_CHECKING:
     import scipy.sparse
 
-__all__ = ["SparseBatch", "as_csr", "joined", "repeated", "take", "transposed"]
+__all__ = [
+    "SparseBatch",
+    "as_batch",
+    "as_csr",
+    "joined",
+    "repeated",
+    "take",
+    "transposed",
+]
 
 Rows = npt.NDArray[np.integer[Any]]
 
@@ -155,10 +163,13 @@ def as_csr(X: object, n: int) -> CSR:
         raise ValueError(f"X must have n = {n} columns, got shape {X.shape}")
     if len(X) == 0:
         raise ValueError(f"X must hold at least one example, got shape {X.shape}")
-    if not np.all(np.isfinite(X.values)):
-        bad = X.values[~np.isfinite(X.values)][0]
-        raise ValueError(f"X must be finite, got {bad}")
+    check_finite("X", X.values)
     return X.csr()
+
+
+def as_batch(X: object, n: int) -> SparseBatch:
+    """The same as a batch; what :func:`as_csr` refuses is refused."""
+    return SparseBatch(*as_csr(X, n), n)
 
 
 def _checked(X: SparseBatch) -> SparseBatch:

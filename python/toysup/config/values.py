@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from toysup.errors import short
 
-__all__ = ["MAX_VALUES", "as_array", "as_value"]
+__all__ = ["MAX_VALUES", "as_array", "as_numbers", "as_value", "check_finite"]
 
 # A range or a generator with more values is taken for a mistake.
 MAX_VALUES = 1_000_000
@@ -70,3 +70,24 @@ def as_array(name: str, value: Any) -> npt.NDArray[Any]:
         raise TypeError(
             f"{name} cannot be read as an array, give a NumPy array: got {kind} ({error})"
         ) from error
+
+
+def as_numbers(name: str, value: Any) -> npt.NDArray[Any]:
+    """The same of real numbers, bool not among them.
+
+    Raises
+    ------
+    TypeError
+        If it holds something else.
+    """
+    array = as_array(name, value)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must hold real numbers, got {short(value)} ({array.dtype})")
+    return array
+
+
+def check_finite(name: str, array: npt.NDArray[Any]) -> None:
+    """Refuse an array with a number that is not finite, naming the first."""
+    finite = np.isfinite(array)
+    if not np.all(finite):
+        raise ValueError(f"{name} must be finite, got {array[~finite][0]}")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from toysup.config.values import as_array
+from toysup.config.values import as_numbers, check_finite
 from toysup.errors import short
 
 __all__ = ["Weights", "as_weights", "is_pair"]
@@ -38,7 +38,7 @@ class Weights:
     _digest: str
 
     def __init__(self, W: npt.ArrayLike, b: npt.ArrayLike) -> None:
-        arrays = [_numbers(value) for value in (W, b)]
+        arrays = [as_numbers("init", value) for value in (W, b)]
         single = all(array.dtype == np.float32 for array in arrays)
         dtype = np.float32 if single else np.float64
         W, b = (np.array(array, dtype=dtype, order="C") for array in arrays)
@@ -51,8 +51,7 @@ class Weights:
                 f"got shapes {W.shape} and {b.shape}{turned}"
             )
         for array in (W, b):
-            if not np.all(np.isfinite(array)):
-                raise ValueError(f"init must be finite, got {array[~np.isfinite(array)][0]}")
+            check_finite("init", array)
             array.flags.writeable = False
         object.__setattr__(self, "W", W)
         object.__setattr__(self, "b", b)
@@ -142,10 +141,3 @@ def is_pair(value: object) -> bool:
     except (ValueError, TypeError, RuntimeError):  # rows that differ, or no array
         return False
     return len(W) == 2 and (len(b) == 1 or (len(b) == 2 and 1 in b))
-
-
-def _numbers(value: npt.ArrayLike) -> npt.NDArray[Any]:
-    array = as_array("init", value)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"init must hold real numbers, got {short(value)} ({array.dtype})")
-    return array

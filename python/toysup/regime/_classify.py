@@ -12,6 +12,7 @@ import numpy.typing as npt
 from toysup._run.train import Run
 from toysup.config.checks import as_int, as_share
 from toysup.data import sample
+from toysup.errors import short
 from toysup.regime._clusters import clusters
 from toysup.regime._losses import gains
 from toysup.regime._model import (
@@ -165,6 +166,8 @@ def classify(
     gain, share = as_share("gain", gain), as_share("share", share)
     fresh = as_int("fresh", fresh, 1, 10_000_000)
     retrieve = as_int("retrieve", retrieve, 1, 10_000_000)
+    if not isinstance(run, Run):
+        raise TypeError(f"run must be a Run, got {short(run)} ({type(run).__name__})")
     model, batch, c = model_of(run), run.training_set(), run.config
     found = gains(model, batch)
     known = run.represented(as_share("represented", represented))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from toysup._run.model import Model
+from toysup._run.model import Model, parts
 from toysup._stream.batch import SparseBatch, take
 from toysup.config.checks import as_share
 from toysup.regime._model import (
@@ -15,9 +15,7 @@ from toysup.regime._model import (
     Ints,
     Trained,
     as_rows,
-    examples_of,
-    model_of,
-    parts,
+    model_and_examples,
     products,
     unit_rows,
 )
@@ -86,7 +84,7 @@ def clusters(
         As :func:`example_loss`, and for bad ``rows`` or a bad ``similarity``.
     """
     similarity = as_share("similarity", similarity)
-    model, batch = model_of(run), examples_of(run, X)
+    model, batch = model_and_examples(run, X)
     rows = np.unique(as_rows(rows, len(batch)))
     few = take(batch, rows)
     found, size = _by_size(_linked(model, few.dot(model.W.T), similarity))

@@ -12,8 +12,7 @@ from toysup.regime._model import (
     Floats,
     Ints,
     Trained,
-    examples_of,
-    model_of,
+    model_and_examples,
 )
 
 __all__ = ["Gains", "example_gain", "example_loss", "feature_gain", "feature_loss", "gains"]
@@ -45,7 +44,8 @@ def example_loss(run: Trained, X: object = None) -> Floats:
         If the run has no finite weights, or X does not fit them, or is not given for weights that
         have no training set.
     """
-    return model_of(run).example_loss(examples_of(run, X))
+    model, batch = model_and_examples(run, X)
+    return model.example_loss(batch)
 
 
 def feature_loss(run: Trained, X: object = None) -> Floats:
@@ -71,7 +71,7 @@ def feature_loss(run: Trained, X: object = None) -> Floats:
     TypeError, ValueError
         As :func:`example_loss`.
     """
-    model, batch = model_of(run), examples_of(run, X)
+    model, batch = model_and_examples(run, X)
     total = np.zeros(batch.n)
     for _, x, y in model.chunks(batch):
         total += np.square(x - y).sum(axis=0)
@@ -104,7 +104,7 @@ def example_gain(run: Trained, X: object = None) -> Floats:
     TypeError, ValueError
         As :func:`example_loss`.
     """
-    return gains(model_of(run), examples_of(run, X)).gain
+    return gains(*model_and_examples(run, X)).gain
 
 
 def feature_gain(run: Trained, X: object = None) -> Floats:
@@ -130,7 +130,7 @@ def feature_gain(run: Trained, X: object = None) -> Floats:
     TypeError, ValueError
         As :func:`example_loss`.
     """
-    model, batch = model_of(run), examples_of(run, X)
+    model, batch = model_and_examples(run, X)
     before, removed = np.zeros(batch.n), np.zeros(batch.n)
     silent = model.decode(np.zeros((1, model.m)))
     for _, x, y in model.chunks(batch):

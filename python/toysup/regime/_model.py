@@ -1,4 +1,4 @@
-"""The model of a run, or one's own, in double precision, and examples as they pass through it."""
+"""The model of a run, or one's own, and examples as they pass through it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ __all__ = [
     "Ints",
     "Trained",
     "as_rows",
-    "examples_of",
+    "model_and_examples",
     "model_of",
-    "parts",
     "products",
     "unit_rows",
 ]
@@ -33,31 +32,27 @@ Trained: TypeAlias = Run | Model | tuple[npt.ArrayLike, npt.ArrayLike]
 
 
 def model_of(run: Trained) -> Model:
-    """A model in double precision."""
-    if isinstance(run, Model):
-        return Model(*_double(run), activation=run.activation, importance=run.importance)
-    if is_pair(run):
-        return Model(*_double(Model(*run)))  # type: ignore[misc]
-    if not isinstance(run, Run):
-        kind = type(run).__name__
-        raise TypeError(f"run must be a Run, a Model or a pair (W, b), got {short(run)} ({kind})")
-    if not (np.all(np.isfinite(run.W)) and np.all(np.isfinite(run.b))):
-        raise ValueError(f"run must have finite weights, got one that is {run.status}")
-    c = run.config
-    return Model(*_double(run), activation=c.activation, importance=c.importances())
-
-
-def _double(model: Run | Model) -> tuple[Floats, Floats]:
-    return model.W.astype(np.float64), model.b.astype(np.float64)
-
-
-def examples_of(run: Trained, X: object) -> SparseBatch:
-    """Examples as a SparseBatch; a run's own if none are given."""
+    """The model that a measure is of."""
     if isinstance(run, Run):
-        return run.training_set() if X is None else run.model.examples(X)
-    if X is None:
+        if not (np.all(np.isfinite(run.W)) and np.all(np.isfinite(run.b))):
+            raise ValueError(f"run must have finite weights, got one that is {run.status}")
+        return run.model
+    if isinstance(run, Model):
+        return run
+    if is_pair(run):
+        return Model(*run)
+    kind = type(run).__name__
+    raise TypeError(f"run must be a Run, a Model or a pair (W, b), got {short(run)} ({kind})")
+
+
+def model_and_examples(run: Trained, X: object) -> tuple[Model, SparseBatch]:
+    """The model and its examples; a run's own if none are given."""
+    model = model_of(run)
+    if X is not None:
+        return model, model.examples(X)
+    if not isinstance(run, Run):
         raise ValueError("X must be given: a model has no training set of its own, a Run has")
-    return model_of(run).examples(X)
+    return model, run.training_set()
 
 
 def as_rows(rows: npt.ArrayLike | None, count: int) -> Ints:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from toysup._run.model import parts
 from toysup._stream.batch import take
 from toysup.regime._model import (
     Floats,
     Ints,
     Trained,
     as_rows,
-    examples_of,
-    model_of,
-    parts,
+    model_and_examples,
     products,
     unit_rows,
 )
@@ -51,7 +50,7 @@ def nearest_example(
     TypeError, ValueError
         As :func:`example_loss`, and if ``rows`` are not numbers of examples.
     """
-    model, batch = model_of(run), examples_of(run, X)
+    model, batch = model_and_examples(run, X)
     rows = as_rows(rows, len(batch))
     length = np.sqrt(np.add.reduceat(np.append(batch.values**2, 0.0), batch.indptr[:-1]))
     length[np.diff(batch.indptr) == 0] = np.inf  # an all-zero example resembles nothing

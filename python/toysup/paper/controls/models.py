@@ -51,7 +51,7 @@ def train_on(config: TrainConfig, X: SparseBatch) -> Run:
     optimizer = Optimizer(config, (W, b))
     kind = {"reduction": config.loss_reduction, "activation": config.activation}
     for step in range(config.steps):
-        _, *gradient = loss_and_grad(W, b, X, importance=config.importances(), **kind)
+        _, *gradient = loss_and_grad(W, b, X, importance=config.importance, **kind)
         optimizer.step(learning_rate(config, step), gradient)
     return weights_as_run(config, W.astype(np.float64), b.astype(np.float64))
 
