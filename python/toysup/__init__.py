@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from toysup._backends.choose import backend_name
     from toysup._backends.versions import show_versions
     from toysup._run.model import Model
-    from toysup._run.train import Run, load_run, loss_and_grad, train
+    from toysup._run.run import Run, load_run
+    from toysup._run.train import loss_and_grad, train
     from toysup._sweep.plan import Plan
     from toysup._sweep.result import SweepResult
     from toysup._sweep.sweep import merge, open_sweep, plan, sweep
@@ -66,7 +67,7 @@ _HOME = {
     "BackendError": "toysup.errors",
     "Model": "toysup._run.model",
     "Plan": "toysup._sweep.plan",
-    "Run": "toysup._run.train",
+    "Run": "toysup._run.run",
     "RunFailedError": "toysup.errors",
     "StoreError": "toysup.errors",
     "SweepInterrupted": "toysup.errors",
@@ -75,7 +76,7 @@ _HOME = {
     "ToysupError": "toysup.errors",
     "TrainConfig": "toysup.config",
     "backend_name": "toysup._backends.choose",
-    "load_run": "toysup._run.train",
+    "load_run": "toysup._run.run",
     "loss_and_grad": "toysup._run.train",
     "merge": "toysup._sweep.sweep",
     "open_sweep": "toysup._sweep.sweep",

@@ -30,7 +30,7 @@ from soak import soak
 from toysup import cli, paper
 from toysup._backends.protocol import Backend
 from toysup._backends.reference import pool
-from toysup._run.train import Run
+from toysup._run.run import Run
 from toysup.cli._arguments import field_help
 from toysup.cli._fields import given_fields, parse_field
 from toysup.cli._show import FIGURES

@@ -18,7 +18,7 @@ import toysup
 from toysup import regime
 from toysup._backends.protocol import Backend
 from toysup._run import model
-from toysup._run.train import Run
+from toysup._run.run import Run
 from toysup._stream.batch import take
 from toysup.data import SparseBatch
 from toysup.plot._sweeps import regime as _regime

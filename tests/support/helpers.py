@@ -24,7 +24,7 @@ import pytest
 
 import toysup
 from toysup._backends.protocol import Backend, RawRun
-from toysup._run.train import Run
+from toysup._run.run import Run
 from toysup._store.store import Store
 
 Array = npt.NDArray[Any]

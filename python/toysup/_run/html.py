@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from toysup._text.html import table
 
 if TYPE_CHECKING:
-    from toysup._run.train import Run
+    from toysup._run.run import Run
 
 __all__ = ["run_html"]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from toysup._files.whole import Damaged, read_document, replace_file
 from toysup._run.archive import largest, read_config, read_kept, read_meta, verify
-from toysup._run.train import Run, load_run
+from toysup._run.run import Run, load_run
 from toysup._store.folder import FAILURE, RUN, STATE, make
 from toysup._text.notes import log, warn
 from toysup.config import TrainConfig

@@ -40,7 +40,7 @@ from toysup._run.archive import (
     verify,
     write_checkpoint,
 )
-from toysup._run.train import Run, load_run, read_summary
+from toysup._run.run import Run, load_run, read_summary
 from toysup._store.folder import (
     EXTENSION,
     FOLDERS,

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from toysup._backends.choose import backend, load
 from toysup._backends.protocol import Backend, RawRun
-from toysup._run.train import Run, from_raw
+from toysup._run.run import Run, from_raw
 from toysup._system.interrupt import Interrupt
 from toysup._system.memory import available, budget, machine, refuse_memory, share
 from toysup._system.processes import host, is_there, me, system

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toysup._files.paths import as_path
-from toysup._run.train import Run
+from toysup._run.run import Run
 from toysup._store.store import SCHEMA_VERSION, Store
 from toysup.config import TrainConfig
 from toysup.config.grid import Axis, Grid, Index, labels_of, place_of, places_of, plain

@@ -12,7 +12,7 @@ from toysup._backends.choose import backend
 from toysup._backends.protocol import Options, Poll, RawRun, State
 from toysup._run.archive import Kept
 from toysup._run.checkpoint import pack, unpack
-from toysup._run.train import Run
+from toysup._run.run import Run
 from toysup._store.claims import Claims
 from toysup._store.pulse import Pulse
 from toysup._store.store import Store

@@ -61,7 +61,7 @@ def item(name: str, kind: str, text: str) -> Any:
     if lowered == "none" and "None" in kind:
         return None
     if name == "init" and lowered.endswith(".npz"):
-        from toysup._run.train import load_run
+        from toysup._run.run import load_run
 
         return load_run(text)
     if "str" in kind:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from toysup._run.train import Run
+from toysup._run.run import Run
 from toysup._sweep.result import SweepResult
 
 __all__ = ["NOTHING", "best", "finished", "finite", "mean", "spread", "train_loss"]

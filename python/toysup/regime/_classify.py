@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from toysup._run.train import Run
+from toysup._run.run import Run
 from toysup.config.checks import as_int, as_share
 from toysup.data import sample
 from toysup.errors import short

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._run.model import Model, parts
-from toysup._run.train import Run
+from toysup._run.run import Run
 from toysup._stream.batch import SparseBatch, take
 from toysup.config.weights import is_pair
 from toysup.errors import short

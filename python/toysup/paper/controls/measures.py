@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup import metrics
-from toysup._run.train import Run
+from toysup._run.run import Run
 from toysup._sweep.result import SweepResult
 from toysup.config import TrainConfig
 from toysup.data import sample

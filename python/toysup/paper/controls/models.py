@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._backends.reference.model import Optimizer, learning_rate
-from toysup._run.train import Run, loss_and_grad, train
+from toysup._run.run import Run
+from toysup._run.train import loss_and_grad, train
 from toysup._stream.batch import SparseBatch, transposed
 from toysup.config import TrainConfig
 from toysup.regime import example_loss

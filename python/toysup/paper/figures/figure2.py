@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from toysup import regime
-from toysup._run.train import Run
+from toysup._run.run import Run
 from toysup._sweep.result import SweepResult
 from toysup._sweep.table import Cell, Table
 from toysup.paper import _recipe, _runs, reference

@@ -34,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup import metrics
-from toysup._run.train import Run
+from toysup._run.run import Run
 from toysup._sweep.result import SweepResult
 from toysup._sweep.table import Cell, Table
 from toysup.config import TrainConfig

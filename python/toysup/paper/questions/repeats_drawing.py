@@ -21,7 +21,7 @@ from toysup.plot._parts.vectors import draw_panel
 from toysup.plot._steps.history import step_axis
 
 if TYPE_CHECKING:
-    from toysup._run.train import Run
+    from toysup._run.run import Run
 
 __all__ = ["Curve", "Line", "repeated_histories", "repeated_map", "repeated_vectors"]
 

@@ -31,7 +31,7 @@ from toysup._sweep.table import Cell, Table
 from toysup.paper._preset import Preset, Results
 
 if TYPE_CHECKING:
-    from toysup._run.train import Run
+    from toysup._run.run import Run
 
 __all__ = ["CLASSIC", "FAST", "SLOW", "TOY_FEATURES", "runs_of"]
 

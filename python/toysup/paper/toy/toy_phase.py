@@ -44,7 +44,7 @@ from toysup.paper._preset import Preset, Results
 from toysup.paper.toy.toy_features import CLASSIC
 
 if TYPE_CHECKING:
-    from toysup._run.train import Run
+    from toysup._run.run import Run
 
 __all__ = ["TOY_PHASE", "expected_losses", "expected_phase", "outcomes"]
 

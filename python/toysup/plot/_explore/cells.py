@@ -17,7 +17,7 @@ from toysup.plot._parts.source import Source, is_finished, open_source
 if TYPE_CHECKING:
     import xarray as xr
 
-    from toysup._run.train import Run
+    from toysup._run.run import Run
     from toysup._sweep.result import SweepResult
 
 __all__ = ["MAX_STATES", "Explored", "open_explored"]

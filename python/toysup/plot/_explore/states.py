@@ -16,7 +16,7 @@ from toysup.plot._parts.thin import outer_and_spread
 from toysup.regime import CLASSES, classify
 
 if TYPE_CHECKING:
-    from toysup._run.train import Run
+    from toysup._run.run import Run
 
 __all__ = ["CLASSIFIED", "run_of_page"]
 

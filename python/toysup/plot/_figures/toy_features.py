@@ -18,7 +18,7 @@ from toysup.plot._parts.style import canvas, hue_colors, paint
 from toysup.plot._parts.thin import Places
 
 if TYPE_CHECKING:
-    from toysup._run.train import Run
+    from toysup._run.run import Run
 
 __all__ = [
     "SHARED",

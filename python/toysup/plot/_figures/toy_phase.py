@@ -16,7 +16,7 @@ from toysup.plot._parts.source import Cells, Floats, Source
 from toysup.plot._parts.style import canvas, paint
 
 if TYPE_CHECKING:
-    from toysup._run.train import Run
+    from toysup._run.run import Run
 
 __all__ = ["PHASES", "phase_of", "toy_phase"]
 

@@ -18,7 +18,7 @@ from toysup.config.weights import Weights
 from toysup.errors import short, unknown
 
 if TYPE_CHECKING:
-    from toysup._run.train import Run
+    from toysup._run.run import Run
     from toysup._sweep.result import SweepResult
 
 __all__ = ["Cells", "Source", "UnchosenAxis", "is_finished", "open_cells", "open_source"]
@@ -212,7 +212,7 @@ def open_source(source: object) -> Run | SweepResult | xr.Dataset:
     FileNotFoundError, StoreError
         If nothing is at the path, or what is there cannot be read.
     """
-    from toysup._run.train import Run, load_run
+    from toysup._run.run import Run, load_run
     from toysup._sweep.result import SweepResult
     from toysup._sweep.sweep import open_sweep
 

@@ -16,7 +16,7 @@ from toysup.plot._parts.source import Floats, Source, open_cells
 from toysup.plot._parts.thin import Places
 
 if TYPE_CHECKING:
-    from toysup._run.train import Run
+    from toysup._run.run import Run
 
 __all__ = ["Course", "open_course"]
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from toysup import regime as measures
-from toysup._run.train import Run
+from toysup._run.run import Run
 from toysup.plot._parts.limits import mark_beyond
 from toysup.plot._parts.source import Floats, Source, nan_mean, open_cells
 from toysup.plot._parts.style import canvas, label_T, paint, thousands
