@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from toysup.config import TrainConfig
     from toysup.errors import (
         BackendError,
+        DataError,
         RunFailedError,
         StoreError,
         SurroundingsError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendError",
+    "DataError",
     "Model",
     "Plan",
     "Run",
@@ -65,6 +67,7 @@ __all__ = [
 # Where each name lives: importing toysup alone loads nothing but this file.
 _HOME = {
     "BackendError": "toysup.errors",
+    "DataError": "toysup.errors",
     "Model": "toysup._run.model",
     "Plan": "toysup._sweep.plan",
     "Run": "toysup._run.run",

@@ -1,4 +1,4 @@
-"""The examples: sparse batches of the sample stream."""
+"""The examples: those of the sample stream, and data sets of one's own."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import numpy as np
 
 from toysup._backends.choose import backend
 from toysup._stream.batch import SparseBatch
+from toysup._stream.dataset import Dataset
 from toysup._stream.stream import ROLES
 from toysup._system.memory import refuse_memory
 from toysup.config.checks import as_float, as_int
 from toysup.config.train_config import MAX_EXAMPLES, MAX_FEATURES, MAX_SEED
 from toysup.errors import short, unknown
 
-__all__ = ["SparseBatch", "sample"]
+__all__ = ["Dataset", "SparseBatch", "sample"]
 
 
 def sample(

@@ -14,6 +14,7 @@ from typing import Any
 
 __all__ = [
     "BackendError",
+    "DataError",
     "RunFailedError",
     "StoreError",
     "SurroundingsError",
@@ -28,6 +29,10 @@ class ToysupError(Exception):
 
 class BackendError(ToysupError, ImportError):
     """The backend that was asked for cannot be used."""
+
+
+class DataError(ToysupError, LookupError):
+    """The rows of a data set are needed, and are not at hand."""
 
 
 class StoreError(ToysupError, OSError):

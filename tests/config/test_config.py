@@ -27,11 +27,37 @@ POSITIVE = st.floats(1e-30, 1e30)
 SEEDS = st.integers(0, 2**63 - 1)
 
 
+BOOLEANS = st.booleans()
+
+
+@st.composite
+def references(draw: Callable[[Any], Any], n: int) -> dict[str, Any]:
+    """What a config in JSON holds of a data set of n features."""
+    rows, longest = draw(st.integers(1, 2**32 - 1)), draw(st.integers(1, n))
+    test = draw(st.integers(0, 2**32 - 1))
+    return {
+        "digest": draw(st.text("0123456789abcdef", min_size=64, max_size=64)),
+        "n": n,
+        "rows": rows,
+        "nonzeros": draw(st.integers(1, rows * longest)),
+        "longest": longest,
+        "test": test,
+        "test_nonzeros": draw(st.integers(0, test * longest)),
+        "largest": draw(st.floats(1e-300, 1e38)),
+        "normalize": draw(BOOLEANS),
+    }
+
+
 @st.composite
 def configs(draw: Callable[[Any], Any]) -> TrainConfig:
     """Any config; every field is drawn."""
     n = draw(st.integers(1, 30))
     T = draw(st.integers(1, 2**48) | st.just(math.inf))
+    data = draw(st.none() | references(n))
+    if data is None:
+        own = {"sparsity": draw(st.floats(0, 1, exclude_max=True)), "normalize": draw(BOOLEANS)}
+    else:
+        own, T = {"data": data}, T if T == math.inf else min(T, data["rows"])
     arrays = st.lists(st.floats(0, 1e6), min_size=n, max_size=n)
     m = draw(st.integers(1, n))
     inits = ["xavier_uniform", "xavier_normal"]
@@ -46,8 +72,7 @@ def configs(draw: Callable[[Any], Any]) -> TrainConfig:
         T=T,
         repeats=repeats,
         activation=draw(st.sampled_from(["relu", "linear"])),
-        sparsity=draw(st.floats(0, 1, exclude_max=True)),
-        normalize=draw(st.booleans()),
+        **own,
         importance=draw(st.floats(1e-6, 10) | arrays),  # 10^29, which float32 holds
         seed=draw(SEEDS),
         init_seed=draw(st.none() | SEEDS),
@@ -72,7 +97,7 @@ def configs(draw: Callable[[Any], Any]) -> TrainConfig:
 
 
 def test_the_strategy_draws_every_field():
-    assert len(FIELDS) == 27, "a new field belongs into configs() and into the tables below"
+    assert len(FIELDS) == 28, "a new field belongs into configs() and into the tables below"
 
 
 # ------------------------------------------------------------------------------ what stays the same
@@ -95,7 +120,7 @@ def test_json_is_strict_and_canonical(config):
 
     data = json.loads(config.to_json(), parse_constant=refuse)
     # Fields that came later are not there at their defaults.
-    later = {"repeats": (), "activation": "relu"}
+    later = {"repeats": (), "activation": "relu", "data": None}
     left_out = {name for name, default in later.items() if getattr(config, name) == default}
     assert list(data) == sorted(set(FIELDS) - left_out)
 

@@ -57,8 +57,8 @@ FAULTS = {
         "backends/test_gradient.py run/test_train.py::test_the_mean_is_the_sum_over_n",
     ),
     "a batch is that of the next step": Fault(
-        f"{REFERENCE}/run.py", "self._sample(step * self.config.batch, (step + 1)",
-        "self._sample((step + 1) * self.config.batch, (step + 2)", "run/test_training_bits.py",
+        f"{REFERENCE}/run.py", "self._sample(step * c.batch, (step + 1)",
+        "self._sample((step + 1) * c.batch, (step + 2)", "run/test_training_bits.py",
     ),
     "a state drops the first moment": Fault(
         f"{REFERENCE}/run.py",

@@ -22,6 +22,7 @@ from toysup._backends.protocol import (
     failed_run,
 )
 from toysup._floats import exact_floats
+from toysup._stream.rows import test_rows, train_rows
 from toysup._stream.start import Stopped, given_start
 from toysup._system.processors import ThreadWarning
 from toysup._typing import CSR, Array
@@ -79,6 +80,8 @@ def _job(
         "init": config.init if config.init == "xavier_normal" else "xavier_uniform",
         "given": _given(config, check),
         "infinite": config.T == math.inf,
+        "rows": _rows(config),
+        "test_size": config.tested,
         "importance": config.importances(),
         "init_seed": config.weight_seed,
         "mean": config.loss_reduction == "mean",
@@ -88,6 +91,13 @@ def _job(
         "snapshot_steps": config.snapshot_steps(),
         "state": state,
     }
+
+
+def _rows(config: TrainConfig) -> tuple[CSR, CSR] | None:
+    """The training and the test examples, if they are not drawn from the stream."""
+    if config.data is None:
+        return None
+    return train_rows(config), test_rows(config)
 
 
 def _given(config: TrainConfig, check: Callable[[], None]) -> tuple[Array, Array] | None:

@@ -22,10 +22,14 @@ from toysup._files.whole import Damaged
 from toysup._run.archive import is_of, largest, read, read_config, read_meta, write
 from toysup._run.model import Model
 from toysup._stream.batch import SparseBatch, as_batch, repeated
+from toysup._stream.dataset import Dataset, find, offer
+from toysup._stream.rows import batch_rows, test_rows
 from toysup._typing import Array
 from toysup._version import __version__
 from toysup.config import TrainConfig
 from toysup.config.checks import as_int
+from toysup.config.data import as_data
+from toysup.config.train_config import MAX_EXAMPLES
 from toysup.data import sample
 from toysup.errors import printable, short
 
@@ -104,7 +108,7 @@ class Run:
         steps = self._arrays["history_step"]
         variables = {name: ("step", self._arrays[f"history_{name}"]) for name in HISTORY}
         rates = np.array([learning_rate(self.config, int(step)) for step in steps])
-        test = min(self.config.test_size, HISTORY_TEST)
+        test = min(self.config.tested, HISTORY_TEST)
         return xarray.Dataset(
             {**variables, "learning_rate": ("step", rates)},
             coords={"step": steps},
@@ -125,13 +129,58 @@ class Run:
             attrs={"config": self.config.to_json()},
         )
 
-    def training_set(self) -> SparseBatch:
-        """The T training examples and further copies; with infinite T, those of the last update."""
+    def training_set(self, data: Dataset | None = None) -> SparseBatch:
+        """The T training examples and further copies; with infinite T, those of the last update.
+
+        Parameters
+        ----------
+        data : toysup.data.Dataset, optional
+            The data set that the run was trained on, if it was. It need not be given where it is at
+            hand: in this process, or in the store that the run was taken from.
+
+        Raises
+        ------
+        DataError
+            If the run was trained on a data set that is not at hand.
+        ValueError
+            If it was trained on other data than these.
+        """
         c = self.config
-        start = max(0, c.steps - 1) * c.batch if c.T == math.inf else 0
+        self._check_data(data)
+        step = max(0, c.steps - 1)
+        if c.data is not None:
+            return SparseBatch(*batch_rows(c, step), c.n)
+        start = step * c.batch if c.T == math.inf else 0
         count = c.batch if c.T == math.inf else int(c.T)
         batch = sample(c.n, count, c.sparsity, c.seed, start=start, normalize=c.normalize)
         return SparseBatch(*repeated(batch.csr(), c.copies()), c.n)
+
+    def test_set(self, size: int | None = None) -> SparseBatch:
+        """The first ``size`` test examples; all that the final test loss is of, if not given.
+
+        Of a data set there may be fewer, or none.
+
+        Raises
+        ------
+        DataError
+            As :meth:`training_set`.
+        """
+        c = self.config
+        count = c.tested if size is None else as_int("size", size, 0, MAX_EXAMPLES)
+        if c.data is not None:
+            return SparseBatch(*test_rows(c, count), c.n)
+        return sample(c.n, count, c.sparsity, c.seed, normalize=c.normalize, role="test")
+
+    def _check_data(self, data: object) -> None:
+        """Refuse other data than the run's own; who gives these need not hold them."""
+        if data is None:
+            return
+        given, own = as_data(data), self.config.data
+        if given != own:
+            what = "generated examples" if own is None else repr(own)
+            raise ValueError(f"data must be what the run was trained on, {what}, got {short(data)}")
+        assert own is not None
+        offer(own, lambda: find(given))  # type: ignore[arg-type]
 
     def _examples(self, X: object) -> SparseBatch:
         """The training set for None."""
@@ -187,7 +236,8 @@ class Run:
 
         Features have values as in the run's examples. In one of K non-zeros, scaled to length 1,
         the mean of a value's square is 1 / K; uniform ones reach to s = sqrt(3 / K) for that, or to
-        1. With a certain feature there are K = 1 + (n - 1) (1 - S) on average.
+        1. With a certain feature there are K = 1 + (n - 1) (1 - S) on average. Those of a data set
+        that was not scaled reach to its largest absolute value.
 
         Parameters
         ----------
@@ -195,7 +245,9 @@ class Run:
             The smallest own gain, in (0, 1], of a represented feature.
         """
         c = self.config
-        size = min(1.0, math.sqrt(3 / (1 + (c.n - 1) * (1 - c.sparsity)))) if c.normalize else 1.0
+        size = 1.0 if c.data is None else c.data.largest
+        if c.normalize:
+            size = min(1.0, math.sqrt(3 / (1 + (c.n - 1) * (1 - c.sparsity))))
         return metrics.represented(
             self.W.T, self.b, size=size, activation=c.activation, threshold=threshold
         )

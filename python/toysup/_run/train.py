@@ -15,6 +15,7 @@ from toysup._files.paths import as_path
 from toysup._run.checkpoint import Checkpoint
 from toysup._run.run import Run, from_raw
 from toysup._stream.batch import as_csr
+from toysup._stream.dataset import find
 from toysup._system.interrupt import Interrupt
 from toysup._system.memory import budget, refuse_memory
 from toysup._system.processors import as_jobs
@@ -61,7 +62,8 @@ def train(
         Seconds after which the state is written again, at the end of the step that is under way; at
         first after an eighth of that, then after twice as long each time. Ctrl-C writes it too.
     **fields
-        Fields of :class:`TrainConfig`, which take precedence over ``config``.
+        Fields of :class:`TrainConfig`, which take precedence over ``config``. With ``data``,
+        S and ``normalize`` are those of the data set and must not be given.
 
     Returns
     -------
@@ -73,6 +75,8 @@ def train(
         For a bad field, naming it and its value.
     MemoryError
         If the run cannot fit in this machine's memory.
+    DataError
+        If the config names a data set that is not at hand.
     SurroundingsError
         If not one thread can be started, or the processor is in another floating-point mode than
         the default, and cannot be set back.
@@ -92,6 +96,8 @@ def train(
     """
     check_names(fields, train)
     config = as_config(config, fields)
+    if config.data is not None:
+        find(config.data)
     jobs = as_jobs(n_jobs)
     interval = as_interval(checkpoint_every)
     refuse_memory(config.memory(), "this run")

@@ -23,9 +23,11 @@ __all__ = [
     "SparseBatch",
     "as_batch",
     "as_csr",
+    "as_sparse",
     "joined",
     "repeated",
     "take",
+    "taken",
     "transposed",
 ]
 
@@ -111,10 +113,11 @@ class SparseBatch:
 
 def take(X: SparseBatch, rows: Rows) -> SparseBatch:
     """The examples of these numbers."""
-    return SparseBatch(*_taken(X.csr(), rows), X.n)
+    return SparseBatch(*taken(X.csr(), rows), X.n)
 
 
-def _taken(X: CSR, rows: Rows) -> CSR:
+def taken(X: CSR, rows: Rows) -> CSR:
+    """The same of compressed rows."""
     indptr, indices, values = X
     counts = np.diff(indptr)[rows]
     ends = np.concatenate(([0], np.cumsum(counts)))
@@ -136,7 +139,7 @@ def joined(parts: Iterable[CSR]) -> CSR:
 
 def repeated(X: CSR, rows: Rows) -> CSR:
     """Examples, and behind them copies of the rows of these numbers."""
-    return joined([X, _taken(X, rows)]) if len(rows) else X
+    return joined([X, taken(X, rows)]) if len(rows) else X
 
 
 def transposed(X: SparseBatch) -> SparseBatch:
@@ -156,15 +159,13 @@ def as_csr(X: object, n: int) -> CSR:
     TypeError, ValueError
         If X is none of these, is not finite, or does not have n columns.
     """
-    if not isinstance(X, SparseBatch):
-        X = _from_scipy(X) if hasattr(X, "tocsr") else _from_dense(X)
-    X = _checked(X)
-    if X.n != n:
-        raise ValueError(f"X must have n = {n} columns, got shape {X.shape}")
-    if len(X) == 0:
-        raise ValueError(f"X must hold at least one example, got shape {X.shape}")
-    check_finite("X", X.values)
-    return X.csr()
+    batch = as_sparse("X", X)
+    if batch.n != n:
+        raise ValueError(f"X must have n = {n} columns, got shape {batch.shape}")
+    if len(batch) == 0:
+        raise ValueError(f"X must hold at least one example, got shape {batch.shape}")
+    check_finite("X", batch.values)
+    return batch.csr()
 
 
 def as_batch(X: object, n: int) -> SparseBatch:
@@ -172,60 +173,82 @@ def as_batch(X: object, n: int) -> SparseBatch:
     return SparseBatch(*as_csr(X, n), n)
 
 
-def _checked(X: SparseBatch) -> SparseBatch:
+def as_sparse(name: str, X: object) -> SparseBatch:
+    """Examples in any of these forms as a batch, whose numbers need not be finite.
+
+    Its arrays are those of a batch that was given, where they have the right dtypes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X is none of these.
+    """
+    if isinstance(X, SparseBatch):
+        return _checked(name, X)
+    if hasattr(X, "tocsr"):
+        return _checked(name, _from_scipy(name, X))
+    return _from_dense(name, X)
+
+
+def _checked(name: str, X: SparseBatch) -> SparseBatch:
     """The batch with the right dtypes, if its parts fit together; users can make their own."""
-    parts = {name: np.asarray(getattr(X, name)) for name in ("indptr", "indices", "values")}
-    for name, array in parts.items():
-        if array.ndim != 1 or array.dtype.kind not in ("fiu" if name == "values" else "iu"):
+    parts = {part: np.asarray(getattr(X, part)) for part in ("indptr", "indices", "values")}
+    for part, array in parts.items():
+        if array.ndim != 1 or array.dtype.kind not in ("fiu" if part == "values" else "iu"):
             raise ValueError(
-                f"X.{name} must be a one-dimensional array of numbers, "
+                f"{name}.{part} must be a one-dimensional array of numbers, "
                 f"got {array.dtype} of shape {array.shape}"
             )
-    indptr, indices = parts["indptr"].astype(np.int64), parts["indices"].astype(np.int64)
+    indptr, indices = np.ascontiguousarray(parts["indptr"], np.int64), parts["indices"]
     entries = len(indices)
     if len(parts["values"]) != entries:
-        raise ValueError(f"X has {entries} indices but {len(parts['values'])} values")
+        raise ValueError(f"{name} has {entries} indices but {len(parts['values'])} values")
     ends = len(indptr) > 0 and indptr[0] == 0 and indptr[-1] == entries
-    if not ends or np.any(np.diff(indptr) < 0):
-        raise ValueError(f"X.indptr must rise from 0 to {entries}, got {short(indptr)}")
+    if not ends or np.any(indptr[1:] < indptr[:-1]):
+        raise ValueError(f"{name}.indptr must rise from 0 to {entries}, got {short(indptr)}")
     if entries and not 0 <= indices.min() <= indices.max() < X.n:
         bad = indices[(indices < 0) | (indices >= X.n)][0]
-        raise ValueError(f"X.indices must be in [0, {X.n}), got {bad}")
+        raise ValueError(f"{name}.indices must be in [0, {X.n}), got {bad}")
     starts = np.zeros(entries + 1, dtype=np.bool_)
     starts[indptr] = True
-    falls = (np.diff(indices) <= 0) & ~starts[1:-1] if entries else np.zeros(0, np.bool_)
+    falls = indices[1:] <= indices[:-1]
+    falls &= ~starts[1:-1] if entries else falls
     if np.any(falls):
         bad = indices[1:][falls][0]
-        raise ValueError(f"X.indices must ascend within each example, got {bad} too late")
-    return SparseBatch(indptr, indices.astype(np.int32), parts["values"].astype(np.float64), X.n)
+        raise ValueError(f"{name}.indices must ascend within each example, got {bad} too late")
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(parts["values"], np.float64)
+    return SparseBatch(indptr, np.ascontiguousarray(indices, np.int32), values, X.n)
 
 
-def _from_scipy(X: Any) -> SparseBatch:
-    csr = X.tocsr().copy()  # tocsr may return X itself, which stays as it is
-    csr.sum_duplicates()
+def _from_scipy(name: str, X: Any) -> SparseBatch:
+    csr = X.tocsr()
+    csr = csr.copy() if csr is X else csr  # which stays as it is
     if csr.ndim != 2 or csr.dtype.kind not in "fiub":
-        raise ValueError(f"X must be a real (T, n) array, got {csr.dtype} of shape {csr.shape}")
+        raise ValueError(f"{name} must be a real (T, n) array, got {csr.dtype} of {csr.shape}")
+    csr.sum_duplicates()
     return SparseBatch(
-        csr.indptr.astype(np.int64),
-        csr.indices.astype(np.int32),
-        csr.data.astype(np.float64),
+        csr.indptr,
+        csr.indices,
+        csr.data.astype(np.uint8) if csr.dtype.kind == "b" else csr.data,
         csr.shape[1],
     )
 
 
-def _from_dense(X: object) -> SparseBatch:
+def _from_dense(name: str, X: object) -> SparseBatch:
     kind = type(X).__name__
     try:
-        array = as_array("X", X)
+        array = as_array(name, X)
     except ValueError as error:
-        raise ValueError(f"X must have shape (T, n), got rows that differ ({error})") from error
+        raise ValueError(f"{name} must have shape (T, n), got rows that differ ({error})") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(
-            f"X must be a SparseBatch, a SciPy sparse array or a real (T, n) array, got {kind}"
+            f"{name} must be a SparseBatch, a SciPy sparse array or a real (T, n) array, got {kind}"
         )
     if array.ndim != 2:
-        raise ValueError(f"X must have shape (T, n), got shape {array.shape}")
+        raise ValueError(f"{name} must have shape (T, n), got shape {array.shape}")
     rows, columns = np.nonzero(array)
     indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=len(array)))))
-    values = array[rows, columns].astype(np.float64)
+    with np.errstate(over="ignore"):
+        values = array[rows, columns].astype(np.float64)
     return SparseBatch(indptr.astype(np.int64), columns.astype(np.int32), values, array.shape[1])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from toysup._stream.rows import train_rows
 from toysup._stream.stream import ROLES, cospis
 from toysup._typing import CSR
 from toysup.config import TrainConfig
@@ -41,6 +42,8 @@ def given_start(
     """The weights that a config gives to start from, if any; the rest as of :func:`drawn`."""
     if config.init == "polygon":
         T = int(config.T)
+        if config.data is not None:
+            return polygon(config.n, T, [train_rows(config)])
         return polygon(config.n, T, drawn(config, 0, T, "train", sample, check))
     return config.init if isinstance(config.init, Weights) else None
 

@@ -23,13 +23,13 @@ import numpy.typing as npt
 from toysup._floats import exact_floats
 from toysup._typing import CSR
 
-__all__ = ["ROLES", "cospi", "initial_weights", "philox", "sample"]
+__all__ = ["ROLES", "cospi", "initial_weights", "multiply", "norms", "philox", "sample"]
 
 U64 = npt.NDArray[np.uint64]
 F64 = npt.NDArray[Any]  # of float64
 I64 = npt.NDArray[np.int64]
 
-ROLES = {"train": 1, "test": 2, "init": 3}
+ROLES = {"train": 1, "test": 2, "init": 3, "order": 4, "draws": 5}
 
 _MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
 _WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
@@ -39,7 +39,7 @@ _BUDGET = 1 << 22
 _MAX_ROWS = 1 << 14
 
 
-def _multiply(a: int, b: U64) -> tuple[U64, U64]:
+def multiply(a: int, b: U64) -> tuple[U64, U64]:
     """High and low 64 bits of the products a * b."""
     low32, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
     a_hi, a_lo = np.uint64(a >> 32), np.uint64(a & 0xFFFFFFFF)
@@ -55,8 +55,8 @@ def philox(key: tuple[int, int], block: U64, example: U64, substream: int) -> U6
     c2, c3 = np.full_like(c0, substream), np.zeros_like(c0)
     k0, k1 = key
     for _ in range(10):
-        hi0, lo0 = _multiply(_MULTIPLIERS[0], c0)
-        hi1, lo1 = _multiply(_MULTIPLIERS[1], c2)
+        hi0, lo0 = multiply(_MULTIPLIERS[0], c0)
+        hi1, lo1 = multiply(_MULTIPLIERS[1], c2)
         c0, c1, c2, c3 = hi1 ^ c1 ^ np.uint64(k0), lo1, hi0 ^ c3 ^ np.uint64(k1), lo0
         k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
     return np.stack([c0, c1, c2, c3], axis=-1)
@@ -112,7 +112,7 @@ def _positions(key: tuple[int, int], t: U64, counts: I64, n: int) -> npt.NDArray
     while len(rows):
         if word % 4 == 0 or word == 1:
             words = philox(key, np.full(len(rows), word // 4, np.uint64), t[rows], 0)
-        column, low = _multiply(n, words[:, word % 4])
+        column, low = multiply(n, words[:, word % 4])
         fresh = (low >= threshold) & ~taken[rows, column.astype(np.int64)]
         taken[rows[fresh], column[fresh].astype(np.int64)] = True
         left[rows[fresh]] -= 1
@@ -133,7 +133,7 @@ def _values(key: tuple[int, int], t: U64, counts: I64) -> F64:
     return ((words[used] >> np.uint64(11)) + np.uint64(1)) * 2.0**-53
 
 
-def _norms(values: F64, counts: I64) -> F64:
+def norms(values: F64, counts: I64) -> F64:
     """Euclidean norm of each example; squares are added in order, as a scalar loop would."""
     padded = np.zeros((len(counts), int(counts.max(initial=0)) + 1))
     padded[:, 1:][np.arange(padded.shape[1] - 1) < counts[:, None]] = values * values
@@ -158,7 +158,7 @@ def sample(
         taken = _positions(key, t, counts, n)
         values = _values(key, t, counts)
         if normalize:
-            values = values / np.repeat(_norms(values, counts), counts)
+            values = values / np.repeat(norms(values, counts), counts)
         all_counts.append(counts)
         all_indices.append(np.nonzero(taken)[1].astype(np.int32))
         all_values.append(values)

@@ -19,7 +19,7 @@ def warn_of(configs: Collection[TrainConfig], repeats: str | None = None) -> Non
 
 def _empty_examples(configs: Collection[TrainConfig]) -> str | None:
     """Of examples with less than one non-zero on average, unless S varies, and so is chosen."""
-    found = [c for c in configs if c.n * (1 - c.sparsity) < 1 - 1e-9]
+    found = [c for c in configs if c.data is None and c.n * (1 - c.sparsity) < 1 - 1e-9]
     if not found or (len(found) < len(configs) and len({c.sparsity for c in configs}) > 1):
         return None
     worst = min(found, key=lambda c: c.n * (1 - c.sparsity))

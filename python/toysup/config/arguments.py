@@ -6,14 +6,15 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from toysup.config.train_config import FIELDS, TrainConfig
+from toysup.config.train_config import FIELDS, OF_DATA, TrainConfig, of_data
 from toysup.errors import nearest, short
 
-__all__ = ["as_config", "check_names"]
+__all__ = ["as_config", "check_names", "refuse_beside_data"]
 
 
 def as_config(config: object, changes: Mapping[str, Any]) -> TrainConfig:
     """``config`` (the defaults if None) with some fields changed."""
+    refuse_beside_data(config, changes)
     if config is None:
         return TrainConfig.from_fields(changes)
     if not isinstance(config, TrainConfig):
@@ -28,3 +29,11 @@ def check_names(fields: Mapping[str, Any], function: Callable[..., object]) -> N
     for name in fields:
         if name not in FIELDS:
             raise TypeError(f"unknown parameter {name!r}{nearest(name, known)}")
+
+
+def refuse_beside_data(config: object, changes: Mapping[str, Any]) -> None:
+    """Refuse fields that were given, and follow from the data set."""
+    if changes.get("data", getattr(config, "data", None)) is not None:
+        for name in OF_DATA:
+            if name in changes:
+                raise ValueError(of_data(name, changes[name]))

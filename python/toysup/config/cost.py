@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from toysup.config.data import DataRef
     from toysup.config.train_config import TrainConfig
 
 __all__ = ["arrays", "memory", "step_cost"]
@@ -54,10 +55,11 @@ def _examples(c: TrainConfig) -> float:
 
     With those of the next step when T is infinite, and what is drawn at one time.
     """
-    density = _density(c)
     fresh = 16 if c.T == math.inf else 0
-    nonzeros = c.batch * density * (48 + 4 * np.dtype(c.dtype).itemsize + fresh)
-    nonzeros += (min(c.test_size, 2048) + min(c.test_size, 4096)) * density * 16
+    nonzeros = _nonzeros(c) * (48 + 4 * np.dtype(c.dtype).itemsize + fresh)
+    if c.data is not None:
+        return nonzeros + _rows(c, c.data)
+    nonzeros += (min(c.test_size, 2048) + min(c.test_size, 4096)) * _density(c) * 16
     drawn = min(max(c.batch, c.test_size) * c.n, 1 << 22)
     return nonzeros + 48 * drawn * (1 - c.sparsity)
 
@@ -74,9 +76,30 @@ def _lists(c: TrainConfig) -> float:
     groups of 64 bytes of features.
     """
     pairs = 0.0 if c.T == math.inf else float(c.n) * c.batch
-    entries = max(1 << 26, 8 * (c.batch * _density(c) + (c.n + c.batch) * (c.m + 1)))
+    entries = max(1 << 26, 8 * (_nonzeros(c) + (c.n + c.batch) * (c.m + 1)))
     most = 4 * entries + pairs / 128  # in growing; and a bit for each group of 16 features
     return min(most, pairs * (np.dtype(c.dtype).itemsize / 16 if c.m <= 6 else 1.5))
+
+
+def _nonzeros(c: TrainConfig) -> float:
+    """Non-zeros of the examples of a step, and one more of each."""
+    if c.data is None:
+        return c.batch * _density(c)
+    data, longest = c.data, c.data.longest
+    if c.T == math.inf:
+        # Draws have more than this less often than in one of 10^17 steps (Bernstein).
+        most = min(c.batch * longest, 2 * c.batch * data.nonzeros / data.rows + 60 * longest)
+    else:
+        most = min(data.nonzeros, int(c.T) * longest) + (c.batch - int(c.T)) * longest
+    return most + c.batch
+
+
+def _rows(c: TrainConfig, data: DataRef) -> float:
+    """Of the rows of a data set as they are chosen, handed over and held."""
+    held, tested = data.rows if c.T == math.inf else int(c.T), c.tested
+    test = min(data.test_nonzeros if data.test else data.nonzeros, tested * data.longest)
+    nonzeros = min(data.nonzeros, held * data.longest) + 2 * test
+    return 64 * nonzeros + 24 * (data.rows + held + tested)
 
 
 def _density(c: TrainConfig) -> float:

@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from toysup.config.arguments import refuse_beside_data
 from toysup.config.checks import as_int
+from toysup.config.data import DataRef, as_data
 from toysup.config.train_config import (
     FIELDS,
     MAX_EXAMPLES,
+    OF_DATA,
     OF_UPDATES,
     TrainConfig,
     needs_full_batches,
@@ -73,6 +76,8 @@ def is_axis(name: str, value: object, sizes: Collection[int] = ()) -> bool:
         return len(value) == 0 or isinstance(as_value(name, value[0]), (Sequence, np.ndarray))
     if name == "repeats":  # so are pairs
         return len(value) > 0 and not _is_int_pair(as_value(name, value[0]))
+    if name == "data":  # one data set, or what a config refuses
+        return False
     if name == "importance":
         return _is_axis_of_importances(value, sizes)
     return name != "init" or not is_pair(value)
@@ -257,7 +262,12 @@ class Grid:
                 raise TypeError(f"unknown parameter {name!r}{nearest(name, FIELDS)}")
         given = {name: as_value(name, value) for name, value in changes.items()}
         fixed = {} if config is None else config.to_dict()
-        n = given.get("n", fixed.get("n", TrainConfig.__dataclass_fields__["n"].default))
+        refuse_beside_data(config, given)
+        data = as_data(given.get("data"))
+        if data is not None and data != fixed.get("data"):
+            fixed = {k: v for k, v in fixed.items() if k not in ("n", *OF_DATA)}
+        default = TrainConfig.__dataclass_fields__["n"].default if data is None else data.n
+        n = given.get("n", fixed.get("n", default))
         sizes = list(n) if is_axis("n", n) else [n]
         axes = {k: v for k, v in given.items() if is_axis(k, v, sizes)}
         fixed.update((k, v) for k, v in given.items() if k not in axes)
@@ -422,7 +432,7 @@ class Grid:
             If a field that is no axis of either differs.
         """
         changes: dict[str, Any] = {}
-        for name in FIELDS:
+        for name in ("data", *FIELDS):  # other data would have another n, too
             mine, theirs = self._values(name), other._values(name)
             both = list(dict.fromkeys([*mine, *theirs])) or [None]
             is_axis = name in self.axes or name in other.axes
@@ -487,7 +497,7 @@ def _encode(value: Any) -> Any:
         return {k: _encode(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_encode(v) for v in value]
-    if isinstance(value, Weights):
+    if isinstance(value, (Weights, DataRef)):
         return value.to_json()
     return "inf" if value == math.inf else value
 

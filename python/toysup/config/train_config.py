@@ -17,6 +17,7 @@ import numpy.typing as npt
 from toysup._floats import exact_floats
 from toysup.config import cost
 from toysup.config.checks import as_int, in_range
+from toysup.config.data import DataRef, as_data
 from toysup.config.values import as_array, as_value
 from toysup.config.weights import Weights, as_weights
 from toysup.errors import nearest, short, unknown
@@ -189,12 +190,21 @@ class TrainConfig:
         Number of hidden dimensions, 1 <= m <= n.
     T : int or math.inf
         Number of training examples: the first T of the stream. With ``math.inf`` every step takes
-        the next ``batch_size`` examples of the stream, and none is ever seen twice.
+        the next ``batch_size`` examples of the stream, and none is ever seen twice. With ``data``
+        see there.
     repeats : pairs of (int, int), or dict
         ``{t: R}`` or ``((t, R), ...)``: example t of the stream occurs R times in the training set
         in all. The further copies follow the first T examples. A finite T only.
     activation : {"relu", "linear"}
         What follows W^T W x + b. Without the ReLU nothing is stored in superposition: a control.
+    data : toysup.data.Dataset or None
+        Examples of one's own in place of the stream's. n, S and ``normalize`` are then those of
+        the data set, and T is the number of its rows if not given. The training set is the first T
+        rows in an order that is drawn from ``seed``; with an infinite T every step draws
+        ``batch_size`` rows, with replacement. The test loss is that of the data set's test rows,
+        or of the rows that follow the first T in that order, at most ``test_size`` of them; NaN if
+        there are none. A config holds the digest of a data set and its sizes
+        (``config.data.digest``, ``.rows``, ``.n``), not its rows.
     sparsity : float
         S in [0, 1): the probability that a feature of an example is zero.
     normalize : bool
@@ -261,6 +271,7 @@ class TrainConfig:
     T: int | float = 1000
     repeats: tuple[tuple[int, int], ...] = ()
     activation: str = "relu"
+    data: DataRef | None = None
     sparsity: float = 0.999
     normalize: bool = True
     importance: float | tuple[float, ...] = 1.0
@@ -296,6 +307,7 @@ class TrainConfig:
             "n": n,
             "m": as_int("m", self.m, 1, MAX_FEATURES),
             "T": _as_examples(self.T),
+            "data": as_data(self.data),
             "sparsity": in_range("sparsity", self.sparsity, 0, 1),
             "importance": _as_importance(self.importance, n),
             "seed": as_int("seed", self.seed, 0, MAX_SEED),
@@ -333,8 +345,29 @@ class TrainConfig:
             values[name] = _as_choice(name, choice)
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        self._check_data()
         self._check_init()
         self._check_dtype()
+
+    def _check_data(self) -> None:
+        """Refuse what is not as the data set has it."""
+        data = self.data
+        if data is None:
+            return
+        if self.n != data.n:
+            raise ValueError(f"n must be {data.n}, the number of features of data, got {self.n}")
+        if self.T != math.inf and self.T > data.rows:
+            raise ValueError(
+                f"T must be at most {data.rows}, the number of rows of data, got {self.T}"
+            )
+        for name in OF_DATA:
+            if getattr(self, name) != getattr(data, name):
+                raise ValueError(of_data(name, getattr(self, name)))
+        if data.largest > _LARGEST[self.dtype]:
+            raise ValueError(
+                f"data must hold values of at most {_LARGEST[self.dtype]:g} for {self.dtype}, "
+                f"got {data.largest:g}"
+            )
 
     def _check_dtype(self) -> None:
         """Refuse what the dtype cannot hold."""
@@ -410,7 +443,13 @@ class TrainConfig:
         >>> TrainConfig(m=2).replace(m=4).m
         4
         """
-        return self.from_fields({**self.to_dict(), **changes})
+        fields = self.to_dict()
+        if "data" in changes and as_data(changes["data"]) != self.data:
+            # What followed from the data set does not follow from another one, or from none.
+            fields = {k: v for k, v in fields.items() if k not in OF_DATA}
+            if changes["data"] is not None:
+                del fields["n"]
+        return self.from_fields({**fields, **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as a dict, in the order of the class."""
@@ -419,8 +458,8 @@ class TrainConfig:
     def to_json(self) -> str:
         """The config as canonical JSON: the fields, sorted, an infinite T as ``"inf"``.
 
-        ``repeats`` and ``activation``, which came later, are left out at their defaults, so that a
-        run that was stored before is still the same run.
+        ``repeats``, ``activation`` and ``data``, which came later, are left out at their defaults,
+        so that a run that was stored before is still the same run.
 
         >>> TrainConfig.from_json(TrainConfig(T=math.inf).to_json()).T
         inf
@@ -452,6 +491,8 @@ class TrainConfig:
             values["T"] = "inf"
         if isinstance(self.init, Weights):
             values["init"] = self.init.to_json()
+        if self.data is not None:
+            values["data"] = self.data.to_json()
         return values
 
     @classmethod
@@ -489,6 +530,14 @@ class TrainConfig:
         if self.T == math.inf:
             return DEFAULT_BATCH if self.batch_size is None else self.batch_size
         return int(self.T) + sum(R - 1 for _, R in self.repeats)
+
+    @property
+    def tested(self) -> int:
+        """Examples of the test loss: ``test_size``, or as many as there are beside ``data``."""
+        if self.data is None:
+            return self.test_size
+        left = 0 if self.T == math.inf else self.data.rows - int(self.T)
+        return min(self.test_size, self.data.test or left)
 
     def copies(self) -> npt.NDArray[np.int64]:
         """The examples that follow the first T of a training set once more, by number."""
@@ -581,7 +630,7 @@ def log_steps(steps: int, count: int) -> npt.NDArray[np.int64]:
 def _fit(values: Mapping[str, Any]) -> bool:
     """Whether values that are right one by one are certain to be a config."""
     n, m, T, importance = (values[name] for name in ("n", "m", "T", "importance"))
-    repeats, init = values["repeats"], values["init"]
+    repeats, init, data = values["repeats"], values["init"], values["data"]
     dtype, largest = values["dtype"], _LARGEST[values["dtype"]]
     if isinstance(init, Weights):
         fits = init.W.shape == (m, n) and init.largest <= largest
@@ -599,6 +648,10 @@ def _fit(values: Mapping[str, Any]) -> bool:
                 and importance.largest <= largest
             )
         )
+        and (
+            data is None
+            or (n == data.n and (T == math.inf or T <= data.rows) and data.largest <= largest)
+        )
         and (not repeats or (T != math.inf and repeats[-1][0] < T))
         and _TINY[dtype] <= values["eps"] <= largest
     )
@@ -612,9 +665,19 @@ def _named(init: Callable[..., None]) -> Callable[..., None]:
         for name in values:
             if name not in FIELDS:
                 raise TypeError(f"unknown parameter {name!r}{nearest(name, FIELDS)}")
+        data = as_data(values.get("data"))
+        if data is not None:
+            own = {name: getattr(data, name) for name in ("n", *OF_DATA)}
+            values = {"T": data.rows, **own, **values, "data": data}
         init(self, **values)
 
     return checked
+
+
+def of_data(name: str, value: object) -> str:
+    """The message for a field that is given beside data, and follows from them."""
+    where = ": give it to toysup.data.Dataset" if name == "normalize" else ""
+    return f"{name} must not be given beside data, which have their own{where}, got {short(value)}"
 
 
 # Fields that only updates make use of.
@@ -623,8 +686,11 @@ OF_UPDATES = (
     *("weight_decay", "decay_bias", "loss_reduction"),
 )
 
+# Fields that are those of the data set, if there is one.
+OF_DATA = ("sparsity", "normalize")
+
 # Fields that configs did not have at first.
-_LATER = {"repeats": (), "activation": "relu"}
+_LATER = {"repeats": (), "activation": "relu", "data": None}
 
 FIELDS: tuple[str, ...] = tuple(f.name for f in fields(TrainConfig) if f.init)
 TrainConfig.__init__ = _named(TrainConfig.__init__)  # type: ignore[method-assign]

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from toysup._run.run import Run
 from toysup.config.checks import as_int, as_share
-from toysup.data import sample
 from toysup.errors import short
 from toysup.regime._clusters import clusters
 from toysup.regime._losses import gains
@@ -150,7 +149,7 @@ def classify(
     represented : float
         The smallest own gain of a represented feature, as in :meth:`Run.represented`.
     fresh : int
-        How many test examples to compare with.
+        How many test examples to compare with. Of a data set there may be fewer, or none.
     retrieve : int
         How many training examples, the first ones, to look for with :func:`nearest_example`.
 
@@ -180,7 +179,7 @@ def classify(
     rows = np.arange(min(retrieve, len(batch)))
     nearest, _ = nearest_example(run, batch, rows)
     together = (groups.label[nearest] == groups.label[rows])[label[rows] == "cluster"]
-    others = gains(model, sample(c.n, fresh, c.sparsity, c.seed, 0, c.normalize, role="test"))
+    others = gains(model, run.test_set(fresh))
     return Regime(
         label=label,
         loss=found.loss,
@@ -193,6 +192,6 @@ def classify(
         retrieved=float(np.mean(nearest == rows)),
         kept_together=float(together.mean()) if together.size else math.nan,
         fresh_loss=others.loss,
-        fresh_stored=float(np.mean(others.gain >= gain)),
+        fresh_stored=float(np.mean(others.gain >= gain)) if len(others.gain) else math.nan,
         polygon=polygon(run.hidden(batch)[stored]) if c.m == 2 else None,
     )

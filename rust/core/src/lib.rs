@@ -41,5 +41,5 @@ pub use training::pool::{
 };
 #[cfg(feature = "doors")]
 pub use training::run::gradients;
-pub use training::run::{Choice, Keep, Outcome, Point, Snapshot, Spec, loss_and_grad, train};
+pub use training::run::{Choice, Keep, Outcome, Point, Rows, Snapshot, Spec, loss_and_grad, train};
 pub use training::state::{State, Trial};

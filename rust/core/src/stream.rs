@@ -15,6 +15,8 @@ pub mod role {
     pub const TEST: u64 = 2;
     /// Initial weights.
     pub const INIT: u64 = 3;
+    /// Rows of a data set, drawn with replacement.
+    pub const DRAWS: u64 = 5;
 }
 
 /// One block of Philox4x64-10 (Salmon et al. 2011).
@@ -98,6 +100,24 @@ impl Csr {
             self.values.extend_from_within(row);
             self.indptr.push(self.indices.len());
         }
+    }
+
+    /// The rows of these numbers.
+    pub fn take(&self, rows: impl IntoIterator<Item = usize>) -> Csr {
+        let mut csr = Csr {
+            indptr: vec![0],
+            ..Csr::default()
+        };
+        for t in rows {
+            let row = self.indptr[t]..self.indptr[t + 1];
+            memory::reserve(&mut csr.indices, row.len());
+            memory::reserve(&mut csr.values, row.len());
+            memory::reserve(&mut csr.indptr, 1);
+            csr.indices.extend_from_slice(&self.indices[row.clone()]);
+            csr.values.extend_from_slice(&self.values[row]);
+            csr.indptr.push(csr.indices.len());
+        }
+        csr
     }
 
     /// Refuse rows that do not fit together, or features that are not below `n`.
@@ -252,6 +272,19 @@ impl Taken {
             self.marked.push(i);
         }
     }
+}
+
+/// Draws `start .. stop` of one of `rows` rows each, with replacement, as the reference has them
+/// (`python/toysup/_stream/rows.py`).
+pub fn draws(seed: u64, rows: u64, start: u64, stop: u64) -> impl Iterator<Item = u64> {
+    let threshold = rows.wrapping_neg() % rows;
+    let key = [seed, role::DRAWS];
+    (start..stop).map(move |at| {
+        let word = |attempt| philox(key, [at / 4, attempt, 0, 0])[(at % 4) as usize];
+        let mut products = (0..).map(|attempt| u128::from(word(attempt)) * u128::from(rows));
+        let found = products.find(|&product| product as u64 >= threshold);
+        (found.expect("attempts do not end") >> 64) as u64
+    })
 }
 
 /// `(k0, c)` with `c[i] = P(K <= k0 + i)` for `K` from Binomial(n, 1 - S).

@@ -1,12 +1,14 @@
 //! Jobs from Python, outcomes to Python.
 
+use std::sync::Arc;
+
 use numpy::{Element, PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::{PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use toysup_core::{
     Activation, AnyOutcome, Csr, Dtype, Error, Init, Job, Kind, Outcome, Outline, Point, Result,
-    Schedule, Settings, Snapshot, Spec, useful_threads,
+    Rows, Schedule, Settings, Snapshot, Spec, useful_threads,
 };
 
 use crate::drive::core_error;
@@ -29,9 +31,30 @@ pub type ReadCsr<'py> = (
 /// Rows as the core keeps them.
 pub fn csr(x: &ReadCsr<'_>) -> PyResult<Csr> {
     Ok(Csr {
-        indptr: x.0.as_slice()?.iter().map(|&i| i as usize).collect(),
-        indices: x.1.as_slice()?.iter().map(|&i| i as u32).collect(),
-        values: x.2.as_slice()?.to_vec(),
+        indptr: converted(x.0.as_slice()?, |i| i as usize)?,
+        indices: converted(x.1.as_slice()?, |i| i as u32)?,
+        values: converted(x.2.as_slice()?, |v| v)?,
+    })
+}
+
+/// Numbers in another type, if there is memory for them.
+fn converted<A: Copy, B>(from: &[A], f: impl Fn(A) -> B) -> PyResult<Vec<B>> {
+    let mut to = Vec::new();
+    if to.try_reserve_exact(from.len()).is_err() {
+        let bytes = from.len() * size_of::<B>();
+        return Err(PyMemoryError::new_err(format!(
+            "{bytes} bytes could not be had for the examples"
+        )));
+    }
+    to.extend(from.iter().map(|&x| f(x)));
+    Ok(to)
+}
+
+/// The training and the test examples of a run.
+fn rows((train, test): &(ReadCsr<'_>, ReadCsr<'_>)) -> PyResult<Rows> {
+    Ok(Rows {
+        train: Arc::new(csr(train)?),
+        test: csr(test)?,
     })
 }
 
@@ -68,6 +91,7 @@ pub struct PyJob<'py> {
     batch: u64,
     copies: Vec<u64>,
     infinite: bool,
+    rows: Option<(ReadCsr<'py>, ReadCsr<'py>)>,
     sparsity: f64,
     normalize: bool,
     importance: Vec<f64>,
@@ -179,6 +203,7 @@ impl PyJob<'_> {
             batch: self.batch,
             copies: self.copies,
             infinite: self.infinite,
+            rows: self.rows.as_ref().map(rows).transpose()?,
             sparsity: self.sparsity,
             normalize: self.normalize,
             importance: self.importance,

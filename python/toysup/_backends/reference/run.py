@@ -10,7 +10,8 @@ import numpy as np
 
 from toysup._backends.protocol import HISTORY, HISTORY_TEST, RawRun, State
 from toysup._backends.reference.model import Optimizer, gradient, learning_rate, loss
-from toysup._stream.batch import joined, repeated
+from toysup._stream.batch import joined, repeated, taken
+from toysup._stream.rows import batch_rows, test_rows
 from toysup._stream.start import Stopped, drawn, given_start
 from toysup._stream.stream import initial_weights, sample
 from toysup._typing import CSR, Array
@@ -30,9 +31,10 @@ class Run:
         self.importance = config.importances()
         self.train_set: CSR | None = None
         if config.T != math.inf:
-            self.train_set = repeated(self._sample(0, int(config.T), "train"), config.copies())
+            self.train_set = self._examples(0)
         self.W, self.b = self._start()
-        self.test_set = self._sample(0, min(config.test_size, HISTORY_TEST), "test")
+        self.given_tests = None if config.data is None else test_rows(config)
+        self.test_set = self._tests(0, min(config.tested, HISTORY_TEST))
         self.history: list[tuple[float, ...]] = []
         self.snapshots: list[tuple[Array, Array]] = []
         self.optimizer = Optimizer(config, (self.W, self.b))
@@ -87,7 +89,22 @@ class Run:
         """The examples of an update: all of them, or fresh ones when T is infinite."""
         if self.train_set is not None:
             return self.train_set
-        return self._sample(step * self.config.batch, (step + 1) * self.config.batch, "train")
+        return self._examples(step)
+
+    def _examples(self, step: int) -> CSR:
+        """The examples of an update, drawn or taken from the data set."""
+        c = self.config
+        if c.data is not None:
+            return batch_rows(c, step)
+        if c.T != math.inf:
+            return repeated(self._sample(0, int(c.T), "train"), c.copies())
+        return self._sample(step * c.batch, (step + 1) * c.batch, "train")
+
+    def _tests(self, low: int, high: int) -> CSR:
+        """Test examples, drawn or taken from the data set."""
+        if self.given_tests is None:
+            return self._sample(low, high, "test")
+        return taken(self.given_tests, np.arange(low, high))
 
     def _loss(self, X: CSR) -> float:
         return loss(self.W, self.b, X, self.importance, self.linear, self.stop)
@@ -100,21 +117,21 @@ class Run:
             return False
         train = self._loss(self.batch(step))
         test = math.nan
-        if self.config.test_size:
+        if self.config.tested:
             test = self._loss(self.test_set)
         largest = float(np.max(dimensionality(self.W.T)))
         self.history.append((train, test, *norms, largest))
-        tested = math.isfinite(test) or not self.config.test_size
+        tested = math.isfinite(test) or not self.config.tested
         return tested and all(map(math.isfinite, (train, *norms, largest)))
 
     def test_loss(self) -> float:
         """The loss on the whole test set, which passes through in parts."""
         c, total = self.config, 0.0
-        part = max(1, min(c.test_size, (1 << 22) // c.n))
-        for low in range(0, c.test_size, part):
-            X = self._sample(low, min(c.test_size, low + part), "test")
+        part = max(1, min(c.tested, (1 << 22) // c.n))
+        for low in range(0, c.tested, part):
+            X = self._tests(low, min(c.tested, low + part))
             total += self._loss(X) * (len(X[0]) - 1)
-        return total / c.test_size if c.test_size else math.nan
+        return total / c.tested if c.tested else math.nan
 
     def train(self, progress: Callable[[int], None]) -> str:
         """Run all updates that are left; returns the status."""
@@ -209,7 +226,7 @@ def train_one(
         try:
             status = run.train(tick)
             test = run.test_loss() if status == "ok" else math.nan
-            if config.test_size and not math.isfinite(test):
+            if config.tested and not math.isfinite(test):
                 status = "diverged"
         except Stopped:
             if run.step > 0:

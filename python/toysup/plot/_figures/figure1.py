@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 
 from toysup import metrics
 from toysup.config.checks import as_int
-from toysup.data import sample
 from toysup.plot._parts.source import Floats, Source, open_cells
 from toysup.plot._parts.style import canvas, label_T, paint
 from toysup.plot._parts.vectors import draw_panel, require_plane
@@ -59,8 +58,10 @@ def figure1(
     cells = open_cells(source, select)
     require_plane(cells)
     run = next(found for place in _falling(cells.coords["T"]) if (found := cells.pick(T=place)))
-    c = run.config
-    X = sample(c.n, count, c.sparsity, c.seed, normalize=c.normalize, role="test")
+    X = run.test_set(count)
+    if len(X) == 0:
+        raise ValueError("the run has no test examples: its data set has none, or all were drawn")
+    count = len(X)
     features = np.asarray(run.W, dtype=np.float64).T
     hidden = np.asarray(run.hidden(X), dtype=np.float64)
     with canvas((5.6, 3.02), axes, columns=2) as panels:
@@ -69,7 +70,7 @@ def figure1(
         draw_panel(left, features, "features", 1.36 * reach)  # with room for the numbers
         draw_panel(right, hidden, "examples", np.hypot(*hidden.T).max(), limit=count)
         _draw_arms(left, right, features, np.flatnonzero(run.represented()))
-        left.set_title(f"features, {label_T(c.T)}", color=paint("features"))
+        left.set_title(f"features, {label_T(run.config.T)}", color=paint("features"))
         right.set_title(f"{count:,} fresh examples", color=paint("examples"))
     pair: npt.NDArray[np.object_] = panels[0]
     return pair

@@ -135,22 +135,24 @@ def _losses(ax: Axes, found: Regime) -> None:
     for name in reversed(CLASSES):
         here = found.label[order] == name
         _dots(ax, at[here], found.loss[order][here], name, name)
+    top = max(1.15, 1.1 * float(found.loss.max()))
     fresh = np.sort(found.fresh_loss)
-    ax.plot(
-        (0.5 + np.arange(len(fresh))) / len(fresh),
-        fresh,
-        color=paint("ink"),
-        linewidth=1.1,
-        label="fresh",
-    )
-    top = max(1.15, 1.1 * float(found.loss.max()), 1.1 * float(np.quantile(fresh, 0.9)))
+    if len(fresh):  # not where a data set has no examples left
+        top = max(top, 1.1 * float(np.quantile(fresh, 0.9)))
+        _fresh(ax, fresh, top)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.03 * top, top))
-    height = float(np.median(fresh))
-    text = "fresh examples" + (f", up to {fresh[-1]:,.3g}" if fresh[-1] > top else "")
-    ax.annotate(text, (0.02, height), (0, 3), textcoords="offset points", color=paint("ink"))
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set(xlabel="examples, in order of their loss", ylabel="loss of an example")
     ax.set_title(f"{found.retrieved:.0%} of the examples are retrieved")
+
+
+def _fresh(ax: Axes, fresh: npt.NDArray[np.float64], top: float) -> None:
+    """The losses of fresh examples in rising order, in an axes that ends at ``top``."""
+    at = (0.5 + np.arange(len(fresh))) / len(fresh)
+    ax.plot(at, fresh, color=paint("ink"), linewidth=1.1, label="fresh")
+    height = float(np.median(fresh))
+    text = "fresh examples" + (f", up to {fresh[-1]:,.3g}" if fresh[-1] > top else "")
+    ax.annotate(text, (0.02, height), (0, 3), textcoords="offset points", color=paint("ink"))
 
 
 def _features(ax: Axes, run: Run, found: Regime) -> None:

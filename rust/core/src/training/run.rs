@@ -16,11 +16,42 @@ use crate::model::examples::Examples;
 use crate::model::params::Params;
 use crate::simd::isa::Isa;
 use crate::simd::vector::Real;
-use crate::stream::{Csr, Init, MOST_EXAMPLES, MOST_FEATURES, Stream, initial_weights, role};
+use crate::stream::{
+    Csr, Init, MOST_EXAMPLES, MOST_FEATURES, Stream, draws, initial_weights, role,
+};
 use crate::training::state::{State, Trial};
 
 /// Test examples that are held, and sampled, at one time.
 const TEST_PART: u64 = 4096;
+
+/// Given examples.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    /// The training set without its copies or, when it is infinite, what each example is drawn from.
+    pub train: Arc<Csr>,
+    /// The test examples.
+    pub test: Csr,
+}
+
+impl Rows {
+    /// Refuse what does not fit the run.
+    fn check(&self, spec: &Spec) -> Result<()> {
+        self.train.check(spec.n)?;
+        self.test.check(spec.n)?;
+        let (train, test) = (self.train.rows() as u64, self.test.rows() as u64);
+        let fits = if spec.infinite {
+            train > 0
+        } else {
+            train == spec.distinct()
+        };
+        if fits && test == spec.test_size {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "the run needs other numbers of examples than {train} and {test}"
+        )))
+    }
+}
 
 /// Everything that decides the result of a run.
 #[derive(Debug, Clone)]
@@ -37,6 +68,8 @@ pub struct Spec {
     pub copies: Vec<u64>,
     /// Whether every update takes the next `batch` examples of the stream.
     pub infinite: bool,
+    /// The examples in place of drawn ones.
+    pub rows: Option<Rows>,
     /// Probability that a feature of an example is zero.
     pub sparsity: f64,
     /// Whether examples are scaled to unit norm.
@@ -129,6 +162,9 @@ impl Spec {
                 self.batch
             ));
         }
+        if let Some(rows) = &self.rows {
+            rows.check(self)?;
+        }
         if self.record_steps.last() != Some(&self.optimizer.steps) {
             return refuse(format!(
                 "record_steps must end with the last step, {}",
@@ -208,7 +244,7 @@ impl Choice {
 
 /// The examples of an update: as the stream gives them, and as the kernels read them.
 struct Batch<T> {
-    csr: Csr,
+    csr: Arc<Csr>,
     examples: Examples<T>,
 }
 
@@ -321,7 +357,7 @@ impl<'a, T: Real> Run<'a, T> {
             None => often_first(&csr, spec.n),
         };
         let run = Run {
-            history_test: test.sample(0, spec.history_test.min(spec.test_size), cancel)?,
+            history_test: tests(&test, spec, 0, spec.history_test.min(spec.test_size), cancel)?,
             params: parameters(spec, state, &rank, cancel),
             importance: unless_all_one(&spec.importance),
             history: state.map_or_else(Vec::new, |state| state.history.clone()),
@@ -615,9 +651,8 @@ impl<'a, T: Real> Run<'a, T> {
         let size = self.spec.test_size;
         let mut total = 0.0;
         for low in (0..size).step_by(TEST_PART as usize) {
-            let x = self
-                .test
-                .sample(low, size.min(low + TEST_PART), self.cancel)?;
+            let high = size.min(low + TEST_PART);
+            let x = tests(&self.test, self.spec, low, high, self.cancel)?;
             total += self.loss(&params, &x)? * x.rows() as f64;
         }
         Ok(if size == 0 {
@@ -657,11 +692,35 @@ fn parameters<T: Real>(
 }
 
 /// The examples of update `step`.
-fn examples(stream: &Stream, spec: &Spec, step: u64, cancel: &AtomicBool) -> Result<Csr> {
+fn examples(stream: &Stream, spec: &Spec, step: u64, cancel: &AtomicBool) -> Result<Arc<Csr>> {
     let start = spec.start(step);
-    let mut csr = stream.sample(start, start + spec.distinct(), cancel)?;
-    csr.repeat(&spec.copies);
+    let stop = start + spec.distinct();
+    let mut csr = match &spec.rows {
+        None => Arc::new(stream.sample(start, stop, cancel)?),
+        Some(Rows { train, .. }) if spec.infinite => {
+            let drawn = draws(spec.seed, train.rows() as u64, start, stop);
+            Arc::new(train.take(drawn.map(|t| t as usize)))
+        }
+        Some(Rows { train, .. }) => Arc::clone(train),
+    };
+    if !spec.copies.is_empty() {
+        Arc::make_mut(&mut csr).repeat(&spec.copies);
+    }
     Ok(csr)
+}
+
+/// Test examples `low .. high`.
+fn tests(
+    stream: &Stream,
+    spec: &Spec,
+    low: u64,
+    high: u64,
+    cancel: &AtomicBool,
+) -> Result<Csr> {
+    match &spec.rows {
+        None => stream.sample(low, high, cancel),
+        Some(Rows { test, .. }) => Ok(test.take(low as usize..high as usize)),
+    }
 }
 
 /// The examples of update `step` of an endless training set.

@@ -188,6 +188,7 @@ mod tests {
             batch: 300,
             copies: Vec::new(),
             infinite: false,
+            rows: None,
             sparsity: 0.98,
             normalize: true,
             importance: (0..n).map(|j| 1.0 - 0.001 * j as f64).collect(),

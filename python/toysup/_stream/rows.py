@@ -1,0 +1,87 @@
+"""The rows of a data set that a run is trained and tested on.
+
+The rows come in an order that is drawn from the dataset seed: that of their words, each a word of
+the raw output of Philox4x64-10 with the key (seed, role "order"). With an infinite T each example
+of each step is a row that is drawn by itself, from a word with the role "draws". As in the sample
+stream there is integer arithmetic only, and both backends have the same rows.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from toysup._stream.batch import repeated, taken
+from toysup._stream.dataset import find
+from toysup._stream.stream import I64, ROLES, U64, multiply, philox
+from toysup._typing import CSR
+from toysup.config import TrainConfig
+
+__all__ = ["batch_rows", "draws", "order", "test_rows", "train_rows"]
+
+# Blocks of words that are made at one time.
+_BLOCKS = 1 << 16
+
+
+def _words(key: tuple[int, int], start: int, count: int, attempt: int = 0) -> U64:
+    """Words ``start`` to ``start + count``, of blocks that belong to this attempt."""
+    words = np.empty(count, dtype=np.uint64)
+    done, block = 0, start // 4
+    while done < count:
+        more = min(_BLOCKS, (count - done) // 4 + 2)
+        blocks = np.arange(block, block + more, dtype=np.uint64)
+        some = philox(key, blocks, np.full_like(blocks, attempt), 0).ravel()
+        some = some[start + done - 4 * block :][: count - done]
+        words[done : done + len(some)] = some
+        done, block = done + len(some), block + len(blocks)
+    return words
+
+
+def order(seed: int, rows: int) -> I64:
+    """All rows by number, in the order of that seed."""
+    return np.argsort(_words((seed, ROLES["order"]), 0, rows), kind="stable").astype(np.int64)
+
+
+def draws(seed: int, rows: int, start: int, count: int) -> I64:
+    """Draws ``start`` to ``start + count`` of one row each, with replacement.
+
+    A row is the high half of word * rows; a word whose low half is below 2**64 mod rows is dropped
+    for that of the next attempt, which makes rows exactly uniform.
+    """
+    key, threshold = (seed, ROLES["draws"]), np.uint64((2**64 - rows) % rows)
+    row, low = multiply(rows, _words(key, start, count))
+    attempt = 0
+    while len(bad := np.flatnonzero(low < threshold)):
+        attempt += 1
+        again = [_words(key, start + int(i), 1, attempt) for i in bad]
+        row[bad], low[bad] = multiply(rows, np.concatenate(again))
+    return row.astype(np.int64)
+
+
+def train_rows(config: TrainConfig) -> CSR:
+    """The training set without its further copies; all rows if T is infinite."""
+    assert config.data is not None
+    X = find(config.data).X.csr()
+    if config.T == math.inf:
+        return X
+    return taken(X, order(config.seed, config.data.rows)[: int(config.T)])
+
+
+def batch_rows(config: TrainConfig, step: int) -> CSR:
+    """The examples of a step: the training set, or those that are drawn of an infinite one."""
+    assert config.data is not None
+    if config.T != math.inf:
+        return repeated(train_rows(config), config.copies())
+    drawn = draws(config.seed, config.data.rows, step * config.batch, config.batch)
+    return taken(train_rows(config), drawn)
+
+
+def test_rows(config: TrainConfig, most: int | None = None) -> CSR:
+    """The test examples, ``config.tested`` of them or another number at most."""
+    assert config.data is not None
+    data, count = find(config.data), config.tested if most is None else most
+    if data.test is not None:
+        return taken(data.test.csr(), np.arange(min(count, len(data.test))))
+    first = len(data) if config.T == math.inf else int(config.T)
+    return taken(data.X.csr(), order(config.seed, len(data))[first:][:count])
