@@ -17,6 +17,7 @@ from toysup.errors import StoreError
 
 __all__ = [
     "CLAIM",
+    "DATA",
     "EXTENSION",
     "FAILURE",
     "FOLDERS",
@@ -30,15 +31,17 @@ __all__ = [
     "set_aside",
 ]
 
-FOLDERS = ("runs", "checkpoints", "damaged", "running")
+FOLDERS = ("runs", "checkpoints", "data", "damaged", "running")
 # Names of the files of a store. That of a run's file begins with the key of its config; in that of
-# a state a hash of its maker follows; that of an extension of the grid has its number.
+# a state a hash of its maker follows; that of an extension of the grid has its number; that of a
+# data set is its digest.
 RUN = re.compile(r"([0-9a-f]{20})\.npz")
 STATE = re.compile(r"([0-9a-f]{20})\.[0-9a-f]{8}\.npz")
 FAILURE = re.compile(r"([0-9a-f]{20})\.failed\.json")
 CLAIM = re.compile(r"([0-9a-f]{20})\.claim")
+DATA = re.compile(r"([0-9a-f]{64})\.npz")
 EXTENSION = re.compile(r"sweep\.([1-9][0-9]{0,8})\.json")
-_FILES = [RUN, STATE, FAILURE, CLAIM, EXTENSION, re.compile(r"sweep\.json")]
+_FILES = [RUN, STATE, FAILURE, CLAIM, DATA, EXTENSION, re.compile(r"sweep\.json")]
 _FILE = f"({'|'.join(name.pattern for name in _FILES)})"
 # What an interrupted writing left of them.
 _LEFT = re.compile(rf"\.{_FILE}\.[0-9a-f]+\.tmp")

@@ -16,9 +16,11 @@ import numpy as np
 from toysup._files.whole import Damaged, read_document, replace_file
 from toysup._run.archive import largest, read_config, read_kept, read_meta, verify
 from toysup._run.run import Run, load_run
-from toysup._store.folder import FAILURE, RUN, STATE, make
+from toysup._store.data import check_data
+from toysup._store.folder import DATA, FAILURE, RUN, STATE, make
 from toysup._text.notes import log, warn
 from toysup.config import TrainConfig
+from toysup.config.data import as_data
 from toysup.errors import StoreError
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ def merge_stores(target: Store, sources: Sequence[Store]) -> dict[str, int]:
     others = [source for source in sources if not _is_same(source.path, target.path)]
     copies = _new_runs(target, others, counts)
     target.extend(functools.reduce(lambda a, b: a.merged(b), grids))
+    for source in others:
+        _copy_data(target, source, counts)
     for path, config in copies.values():
         _copy(path, target.run_file(config))
         target.tidy(config)
@@ -129,6 +133,25 @@ def _maker(run: Run) -> str:
 def _copy(source: Path, target: Path) -> None:
     with open(source, "rb") as data:
         replace_file(target, lambda file: shutil.copyfileobj(data, file))
+
+
+def _copy_data(target: Store, source: Store, counts: dict[str, int]) -> None:
+    """Copy the data sets that the target does not have; damaged ones are only named."""
+    for path in sorted(source.folder("data").glob("*")):
+        if not DATA.fullmatch(path.name) or (target.folder("data") / path.name).exists():
+            continue
+        try:
+            ref = as_data(read_meta(path).get("data"))
+            if ref is None or path != source.data_file(ref):
+                raise Damaged(path, "is not named as its data set")
+            check_data(path, ref)
+        except (Damaged, ValueError, TypeError) as error:
+            counts["damaged"] += 1
+            say = str(error) if isinstance(error, Damaged) else f"{path}: {error}"
+            log.warning("%s; it is left out", say)
+            warn(f"{say}; it is left out", stacklevel=2)
+        else:
+            _copy(path, make(target.folder("data")) / path.name)
 
 
 def _copy_failures(target: Store, source: Store, counts: dict[str, int]) -> None:

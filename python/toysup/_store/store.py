@@ -6,6 +6,7 @@
 ``runs/KEY.npz``            finished runs
 ``runs/KEY.failed.json``    runs that failed
 ``checkpoints/KEY.*.npz``   states of runs under way; the second word is a hash of their maker
+``data/DIGEST.npz``         the data set that the runs are trained on, if it is one
 ``damaged/``                files that could not be trusted, set aside by a sweep
 ``running/*.json``          signs of life of the sweeps that are at work
 ``running/KEY.claim``       which of these is training that run
@@ -41,6 +42,7 @@ from toysup._run.archive import (
     write_checkpoint,
 )
 from toysup._run.run import Run, load_run, read_summary
+from toysup._store.data import check_data, read_data, write_data
 from toysup._store.folder import (
     EXTENSION,
     FOLDERS,
@@ -53,10 +55,12 @@ from toysup._store.folder import (
     set_aside,
 )
 from toysup._store.merge import merge_stores
+from toysup._stream.dataset import Dataset, offer
 from toysup._text.notes import warn
 from toysup.config import TrainConfig
+from toysup.config.data import DataRef
 from toysup.config.grid import Grid
-from toysup.errors import StoreError
+from toysup.errors import DataError, StoreError
 
 __all__ = ["SCHEMA_VERSION", "Store"]
 
@@ -70,8 +74,6 @@ _NOT_USED = "and its run does not go on from there"
 _LAST = 999_999_999
 # How often a manifest is looked for that is listed and not found, and the seconds between.
 _TRIES, _PAUSE = 100, 0.01
-# The files of a run are named several times in a row.
-_key = functools.lru_cache(maxsize=64)(TrainConfig.key)
 
 
 @dataclass
@@ -122,15 +124,19 @@ class Store:
 
     def run_file(self, config: TrainConfig) -> Path:
         """Where a finished run is."""
-        return self.folder("runs") / f"{_key(config)}.npz"
+        return self.folder("runs") / f"{config.key()}.npz"
 
     def failure_file(self, config: TrainConfig) -> Path:
         """Where the record of a failure is."""
-        return self.folder("runs") / f"{_key(config)}.failed.json"
+        return self.folder("runs") / f"{config.key()}.failed.json"
+
+    def data_file(self, ref: DataRef) -> Path:
+        """Where a data set is."""
+        return self.folder("data") / f"{ref.digest}.npz"
 
     def checkpoint_file(self, config: TrainConfig, maker: str) -> Path:
         """Where the state of a run under way is; that of another maker is of no use to this one."""
-        return self.folder("checkpoints") / f"{_key(config)}.{tag(maker)}.npz"
+        return self.folder("checkpoints") / f"{config.key()}.{tag(maker)}.npz"
 
     # ------------------------------------------------------------------------------ the grid
 
@@ -146,6 +152,11 @@ class Store:
         StoreError
             If it cannot be read or is of a later version.
         """
+        grid = self._grid()
+        self.offer_data(grid.fixed["data"])
+        return grid
+
+    def _grid(self) -> Grid:
         try:
             return self._read_grid()
         except FileNotFoundError:
@@ -259,8 +270,8 @@ class Store:
             self.path.mkdir(parents=True, exist_ok=True)
             with locked(self.path):
                 self._extend(grid)
-                for folder in (self.path, self.folder("runs"), self.folder("checkpoints")):
-                    remove_leftovers(folder)
+                for name in ("", "runs", "checkpoints", "data"):
+                    remove_leftovers(self.folder(name) if name else self.path)
         except StoreError:
             raise
         except OSError as error:
@@ -363,6 +374,7 @@ class Store:
         run = load_run(path)
         if run.config != config:
             raise Damaged(path, "holds the run of another config")
+        self.offer_data(run.config.data)
         return run
 
     def summary(self, config: TrainConfig) -> dict[str, Any] | None:
@@ -440,6 +452,41 @@ class Store:
             raise StoreError(f"{damage}; it cannot be moved: {reason(error)}") from error
         return None
 
+    # -------------------------------------------------------------------------- the data set
+
+    def keep_data(self, data: Dataset) -> None:
+        """Write a data set, unless it is there; a damaged file is set aside, with a warning."""
+        ref, path = data.ref, self.data_file(data.ref)
+        with contextlib.suppress(FileNotFoundError):
+            look = functools.partial(check_data, path, ref)
+            if self._or_set_aside(lambda: look() is None, "and is written again"):
+                return
+        make(self._folders["data"])
+        write_data(path, data)
+
+    def data(self, ref: DataRef) -> Dataset:
+        """The data set of that digest.
+
+        Raises
+        ------
+        DataError
+            If it is not there.
+        StoreError
+            If its file is damaged, or cannot be read.
+        """
+        try:
+            return read_data(self.data_file(ref), ref)
+        except FileNotFoundError:
+            raise DataError(
+                f"the rows of the data set {ref.digest[:12]} ({ref.rows:,} rows of {ref.n:,} "
+                f"features) are not in {str(self.path)!r} any more: make the Dataset again"
+            ) from None
+
+    def offer_data(self, ref: DataRef | None) -> None:
+        """Let a config know that its data set may be here."""
+        if ref is not None:
+            offer(ref, functools.partial(self.data, ref))
+
     # ----------------------------------------------------------------------- runs under way
 
     def save_checkpoint(
@@ -454,7 +501,7 @@ class Store:
         files = self._states()
         found = []
         for config in configs if files else ():
-            for path in files.get(_key(config), ()):
+            for path in files.get(config.key(), ()):
                 look = functools.partial(read_kept, path, config)
                 with contextlib.suppress(FileNotFoundError):
                     state = self._or_set_aside(look, _NOT_USED) if repair else _readable(look)
@@ -487,7 +534,7 @@ class Store:
 
     def drop_checkpoints(self, config: TrainConfig) -> None:
         """Remove the states of a run; if that cannot be done, it does no harm."""
-        for path in self._states().get(_key(config), ()):
+        for path in self._states().get(config.key(), ()):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 

@@ -222,6 +222,11 @@ def _checked(name: str, X: SparseBatch) -> SparseBatch:
 
 
 def _from_scipy(name: str, X: Any) -> SparseBatch:
+    if hasattr(X, "check_format"):  # compiled code goes where the indices of an array lead
+        try:
+            X.check_format(full_check=True)
+        except ValueError as error:
+            raise ValueError(f"{name} is no valid SciPy array: {error}") from error
     csr = X.tocsr()
     csr = csr.copy() if csr is X else csr  # which stays as it is
     if csr.ndim != 2 or csr.dtype.kind not in "fiub":

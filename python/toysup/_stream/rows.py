@@ -43,13 +43,13 @@ def order(seed: int, rows: int) -> I64:
     return np.argsort(_words((seed, ROLES["order"]), 0, rows), kind="stable").astype(np.int64)
 
 
-def draws(seed: int, rows: int, start: int, count: int) -> I64:
+def draws(seed: int, rows: int, start: int, count: int, role: str = "draws") -> I64:
     """Draws ``start`` to ``start + count`` of one row each, with replacement.
 
     A row is the high half of word * rows; a word whose low half is below 2**64 mod rows is dropped
     for that of the next attempt, which makes rows exactly uniform.
     """
-    key, threshold = (seed, ROLES["draws"]), np.uint64((2**64 - rows) % rows)
+    key, threshold = (seed, ROLES[role]), np.uint64((2**64 - rows) % rows)
     row, low = multiply(rows, _words(key, start, count))
     attempt = 0
     while len(bad := np.flatnonzero(low < threshold)):

@@ -23,13 +23,14 @@ import numpy.typing as npt
 from toysup._floats import exact_floats
 from toysup._typing import CSR
 
-__all__ = ["ROLES", "cospi", "initial_weights", "multiply", "norms", "philox", "sample"]
+__all__ = ["ROLES", "cospi", "initial_weights", "multiply", "norms", "philox", "sample", "uniform"]
 
 U64 = npt.NDArray[np.uint64]
 F64 = npt.NDArray[Any]  # of float64
 I64 = npt.NDArray[np.int64]
 
 ROLES = {"train": 1, "test": 2, "init": 3, "order": 4, "draws": 5}
+ROLES |= {"correlated": 6, "anticorrelated": 7, "hierarchical": 8, "one": 9}
 
 _MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
 _WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
@@ -123,12 +124,12 @@ def _positions(key: tuple[int, int], t: U64, counts: I64, n: int) -> npt.NDArray
     return taken
 
 
-def _values(key: tuple[int, int], t: U64, counts: I64) -> F64:
+def uniform(key: tuple[int, int], t: U64, counts: I64, substream: int = 1) -> F64:
     """Uniform values in (0, 1] of all non-zeros, examples in turn."""
     blocks = (counts + 3) // 4
     first = np.repeat(np.cumsum(blocks) - blocks, blocks)
     block = np.arange(len(first)) - first
-    words = philox(key, block.astype(np.uint64), np.repeat(t, blocks), 1)
+    words = philox(key, block.astype(np.uint64), np.repeat(t, blocks), substream)
     used = (4 * block)[:, None] + np.arange(4) < np.repeat(counts, blocks)[:, None]
     return ((words[used] >> np.uint64(11)) + np.uint64(1)) * 2.0**-53
 
@@ -156,7 +157,7 @@ def sample(
     for t in _chunks(start, stop, n):
         counts = _counts(key, t, n, sparsity)
         taken = _positions(key, t, counts, n)
-        values = _values(key, t, counts)
+        values = uniform(key, t, counts)
         if normalize:
             values = values / np.repeat(norms(values, counts), counts)
         all_counts.append(counts)

@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 from toysup._backends.choose import backend, load
 from toysup._backends.protocol import Backend, RawRun
 from toysup._run.run import Run, from_raw
+from toysup._stream.dataset import Dataset, find
 from toysup._system.interrupt import Interrupt
 from toysup._system.memory import available, budget, machine, refuse_memory, share
 from toysup._system.processes import host, is_there, me, system
 from toysup._version import __version__
 from toysup.config import TrainConfig
-from toysup.errors import BackendError, RunFailedError
+from toysup.errors import BackendError, DataError, RunFailedError
 
 __all__ = ["Caller", "Failed", "train_alone", "train_on", "works_here"]
 
@@ -128,6 +129,29 @@ def _follow(caller: Caller) -> None:
     threading.Thread(target=look, name="toysup-follow", daemon=True).start()
 
 
+@dataclass(frozen=True)
+class _Lacks:
+    """What a worker returns that does not have the data set: the run is to come again with it."""
+
+
+# The data sets that a worker was sent, as long as it trains for the same sweep.
+_held: dict[str, list[Dataset]] = {}
+
+
+def _has_data(config: TrainConfig, data: Dataset | None, caller: Caller | None) -> bool:
+    """Whether the rows of a run's data set are in this process; what was sent is kept."""
+    if data is not None:
+        flag = "" if caller is None else caller.flag
+        kept = _held.get(flag, [])
+        _held.clear()
+        _held[flag] = kept if data in kept else [*kept, data]
+    try:
+        _data_of(config)
+    except DataError:
+        return False
+    return True
+
+
 def outcome(config: TrainConfig, raw: RawRun, chosen: Backend) -> Run | Failed:
     """What a backend returned."""
     if raw["status"] == "failed":
@@ -136,9 +160,16 @@ def outcome(config: TrainConfig, raw: RawRun, chosen: Backend) -> Run | Failed:
 
 
 def train_alone(
-    config: TrainConfig, n_jobs: int, backend_name: str, version: str, caller: Caller | None = None
-) -> Run | Failed | None:
+    config: TrainConfig,
+    n_jobs: int,
+    backend_name: str,
+    version: str,
+    caller: Caller | None = None,
+    data: Dataset | None = None,
+) -> Run | Failed | _Lacks | None:
     """One run, in a worker; None if the worker was interrupted, or the caller's sweep is over.
+
+    ``data`` is the run's data set, which a worker is sent that lacks it.
 
     The worker must be of the same version, and takes the same backend: bits shall not depend on
     where a run is trained.
@@ -150,6 +181,8 @@ def train_alone(
         _follow(caller)
         if caller.is_over():
             return None
+    if not _has_data(config, data, caller):
+        return _Lacks()
     refuse_memory(config.memory(), "this run")
     jobs, _ = budget(n_jobs, config.memory())
     results: list[RawRun] = []
@@ -176,7 +209,8 @@ def train_on(
 
     A few more runs are with it than it has workers: what has ended and is not kept yet cannot pile
     up, however slowly it is written. Where its workers are on this machine, only as many are with
-    it as fit in memory together. When this ends, workers stop what they do.
+    it as fit in memory together. When this ends, workers stop what they do. Rows of a data set go
+    to a worker with the first run for which it lacks them.
 
     Raises
     ------
@@ -187,7 +221,8 @@ def train_on(
     waiting = sorted(range(len(configs)), key=lambda i: -cost[i])
     limit, each = _memory(executor)
     size = [config.memory() + each for config in configs]
-    futures: dict[concurrent.futures.Future[Run | Failed | None], int] = {}
+    futures: dict[concurrent.futures.Future[Run | Failed | _Lacks | None], int] = {}
+    sent: set[int] = set()  # runs that go with their data set
     work, dropped, began = 0.0, False, False
     broken: BaseException | None = None
     how = (n_jobs, backend().name, __version__)
@@ -203,7 +238,8 @@ def train_on(
             if not on_start(i):
                 continue
             try:
-                futures[executor.submit(train_alone, configs[i], *how, caller)] = i
+                data = _data_of(configs[i]) if i in sent else None
+                futures[executor.submit(train_alone, configs[i], *how, caller, data)] = i
             except RuntimeError as error:  # broken, or shut
                 if not began and not isinstance(error, _BROKEN):
                     raise
@@ -219,6 +255,10 @@ def train_on(
                 result = _result(future)
             except _BROKEN as error:
                 broken = error
+                continue
+            if isinstance(result, _Lacks):
+                sent.add(i)
+                waiting.insert(0, i)
                 continue
             work += cost[i]
             if result is None:
@@ -290,9 +330,13 @@ def _is_threads(executor: Any) -> bool:
     return isinstance(executor, concurrent.futures.ThreadPoolExecutor)
 
 
+def _data_of(config: TrainConfig) -> Dataset | None:
+    return None if config.data is None else find(config.data)
+
+
 def _result(
-    future: concurrent.futures.Future[Run | Failed | None],
-) -> Run | Failed | None:
+    future: concurrent.futures.Future[Run | Failed | _Lacks | None],
+) -> Run | Failed | _Lacks | None:
     """What a worker returned; what it raised is a failed run."""
     try:
         return future.result()

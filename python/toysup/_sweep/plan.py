@@ -408,10 +408,11 @@ def _measured(config: TrainConfig, guess: _Trial, seconds: float) -> tuple[float
     # Enough examples that they stand out from the rest.
     work = max(_TEST, rest / 2 * guess.config.step_cost() / guess.pace)
     count = int(min(HISTORY_TEST, max(1, work / _test_cost(config))))
-    run = _watched(none.replace(test_size=count), seconds)[1]
+    some = none.replace(test_size=count)
+    run = _watched(some, seconds)[1] if some.tested else None
     if run is not None:
         # They pass once for the history and once for the final loss.
-        example = max(0.0, run["seconds"] - rest) / (2 * count)
+        example = max(0.0, run["seconds"] - rest) / (2 * some.tested)
     return example, rest
 
 
@@ -438,9 +439,9 @@ def _run_seconds(trials: Sequence[_Trial], config: TrainConfig) -> float:
     scale = _test_cost(config) / _test_cost(near[0].config)
     example = scale * float(np.mean([trial.example for trial in near]))
     rest = scale * float(np.mean([trial.rest for trial in near]))
-    examples = config.batch + min(config.test_size, HISTORY_TEST)
+    examples = config.batch + min(config.tested, HISTORY_TEST)
     measuring = len(config.record_steps()) * (rest + examples * example)
-    return _training_seconds(near, config) + measuring + config.test_size * example
+    return _training_seconds(near, config) + measuring + config.tested * example
 
 
 def _distance(a: TrainConfig, b: TrainConfig) -> tuple[float, ...]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import concurrent.futures
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from toysup._backends.choose import backend
+from toysup._store.data import data_bytes
 from toysup._store.store import Store
+from toysup._stream.dataset import Dataset, find
 from toysup._sweep.executors import works_here
 from toysup._sweep.plan import Plan, make_plan
 from toysup._sweep.result import SweepResult
@@ -23,7 +25,7 @@ from toysup.config.advice import warn_of
 from toysup.config.arguments import as_config, check_names
 from toysup.config.checks import as_int, as_interval, check_shown
 from toysup.config.grid import Grid, Index
-from toysup.errors import RunFailedError, SweepInterrupted, short, unknown
+from toysup.errors import DataError, RunFailedError, SweepInterrupted, short, unknown
 
 __all__ = ["merge", "open_sweep", "plan", "sweep"]
 
@@ -90,7 +92,8 @@ def sweep(
         Fields of :class:`TrainConfig`, or sequences of their values: lists, ranges, arrays of any
         library, generators. A pair is one value of ``betas`` and of ``init``, and so is an array
         of n importances; lists of these are axes. One batch size may be given where some T are
-        infinite, and counts for these.
+        infinite, and counts for these. ``data`` is one data set for all runs. The store keeps it,
+        once, and workers of an executor are sent it when they do not have it.
 
     Returns
     -------
@@ -104,6 +107,8 @@ def sweep(
     MemoryError
         If the largest run, or without a store the results of all, cannot fit in the memory that is
         free.
+    DataError
+        If runs are to be trained on a data set that is not at hand.
     StoreError
         If the store cannot be written or read. Finished runs that could not be written are its
         attribute ``runs``.
@@ -138,8 +143,11 @@ def sweep(
     if executor is None or works_here(executor):
         _refuse(asked)
     warn_of(asked.mine.values(), asked.grid.repeats())
+    data = asked.data()
     if asked.store is not None:
         asked.store.extend(asked.grid)
+        if data is not None:
+            asked.store.keep_data(data)
     work = asked.work(on_error)
     if work.todo and asked.store is not None:
         asked.store.check_writable()
@@ -226,7 +234,11 @@ def plan(
     todo = [c for k, c in asked.mine.items() if summaries.get(k, "damaged") in again]
     failed = sum(status in RETRY[retry] for status in summaries.values())
     kept = 0 if asked.store is not None else kept_of_others(todo)
-    return make_plan(todo, len(asked.mine) - len(todo), failed, jobs, kept=kept)
+    data = asked.data()
+    found = make_plan(todo, len(asked.mine) - len(todo), failed, jobs, kept=kept)
+    if data is None or asked.store is None or asked.store.data_file(data.ref).exists():
+        return found
+    return replace(found, disk=found.disk + data_bytes(data.ref))
 
 
 def _statuses(store: Store, grid: Grid, configs: Mapping[str, TrainConfig]) -> dict[str, str]:
@@ -272,6 +284,20 @@ class _Asked:
         if shard is not None:
             mine = _part(mine, *_as_shard(shard))
         return cls(grid, configs, mine, folder, retry)
+
+    def data(self) -> Dataset | None:
+        """The data set of all runs, if there is one; it must be at hand if any is to be trained."""
+        ref = self.grid.fixed["data"]
+        if ref is None:
+            return None
+        if self.store is not None:
+            self.store.offer_data(ref)
+        try:
+            return find(ref)
+        except DataError:
+            if self.store is None or not all(map(self.store.knows, self.mine.values())):
+                raise
+            return None
 
     def work(self, on_error: str) -> Work:
         """What is to be done."""

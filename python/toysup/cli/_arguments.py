@@ -20,7 +20,8 @@ Each field of a run is an option. Several values, separated by commas, make it a
 of integers, 0:4 stands for 0,1,2,3. T may be inf; flags are true or false; init-seed and batch-size
 may be none. A pair is one value of --betas, and semicolons separate pairs: '0.9,0.999;0.8,0.99'.
 --repeats 0:5,7:2 has example 0 five times and example 7 twice; semicolons separate such values.
---init may be the file of a run, whose weights are the first.
+--init may be the file of a run, whose weights are the first. With --data, T is the number of rows
+if it is not given, --normalize says whether they are scaled, and --sparsity must not be given.
 """
 
 
@@ -31,6 +32,7 @@ _HELP = {
     "T": "number of training examples, or inf for fresh ones in every step",
     "repeats": "t:R,...: example t (from 0) is there R times in all",
     "activation": "what follows W^T W x + b: relu or linear",
+    "data": "a file with examples as rows in place of generated ones: .npz of SciPy, or .npy",
     "sparsity": "S in [0, 1): the probability that a feature of an example is zero",
     "normalize": "whether every example is scaled to unit norm",
     "importance": "a base r > 0: feature i (from 0) has the importance r^i",
@@ -65,13 +67,19 @@ def field_help() -> dict[str, str]:
     return {name: f"{text} (default {defaults[name]})" for name, text in _HELP.items()}
 
 
+def _axes_help() -> dict[str, str]:
+    """The same of those that can be an axis, without defaults."""
+    return {name: text for name, text in _HELP.items() if name != "data"}
+
+
 def _add_fields(
     parser: argparse.ArgumentParser, title: str, texts: Mapping[str, str], about: str = ""
 ) -> None:
     group = parser.add_argument_group(title, about or None)
     for name in texts:
         option = "--" + name.replace("_", "-")
-        group.add_argument(option, dest=name, metavar="VALUE", help=texts[name])
+        metavar = "FILE" if name == "data" else "VALUE"
+        group.add_argument(option, dest=name, metavar=metavar, help=texts[name])
 
 
 def _add_output(parser: argparse.ArgumentParser, *, quiet: bool, json: bool) -> None:
@@ -223,7 +231,7 @@ def plot(parser: argparse.ArgumentParser) -> None:
     )
     _add_output(parser, quiet=True, json=False)
     about = "what is drawn of an axis of the sweep: one value, or several separated by commas"
-    _add_fields(parser, "values of axes", _HELP, about)
+    _add_fields(parser, "values of axes", _axes_help(), about)
 
 
 def explore(parser: argparse.ArgumentParser) -> None:
@@ -251,7 +259,7 @@ def explore(parser: argparse.ArgumentParser) -> None:
     )
     _add_output(parser, quiet=True, json=False)
     about = "what is shown of an axis of the sweep: one value, or several separated by commas"
-    _add_fields(parser, "values of axes", _HELP, about)
+    _add_fields(parser, "values of axes", _axes_help(), about)
 
 
 def status(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from toysup.data import Dataset
 
 __all__ = ["given_fields", "item", "option_value", "parse_field", "parts"]
 
@@ -23,6 +26,8 @@ def parse_field(name: str, text: str) -> Any:
     from toysup.config.grid import Axis
 
     kind = str(TrainConfig.__dataclass_fields__[name].type)
+    if name == "data":
+        return None if text.lower() == "none" else _data(text)
     if name == "repeats":
         repeats = [_repeats(name, value) for value in parts(name, text, ";")]
         return repeats if ";" in text else repeats[0]
@@ -77,6 +82,13 @@ def item(name: str, kind: str, text: str) -> Any:
         raise ValueError(f"{name} must be {what}, got {text!r}") from None
 
 
+def _data(path: str, normalize: bool = True) -> Dataset:
+    """The data set of a file."""
+    from toysup.data import load
+
+    return load(path, normalize=normalize)
+
+
 def _repeats(name: str, text: str) -> tuple[tuple[int, ...], ...]:
     """``t:R`` for every example t that is there R times, or none."""
     if text.lower() == "none":
@@ -117,5 +129,10 @@ def given_fields(args: argparse.Namespace) -> dict[str, Any]:
     """The fields of a run that were given as options."""
     from toysup.config import FIELDS
 
-    texts = {name: getattr(args, name, None) for name in FIELDS}
-    return {name: parse_field(name, text) for name, text in texts.items() if text is not None}
+    given = {name: getattr(args, name, None) for name in FIELDS}
+    texts = {name: text for name, text in given.items() if text is not None}
+    path = texts.pop("data", "none")
+    fields = {name: parse_field(name, text) for name, text in texts.items()}
+    if path.lower() != "none":  # whose rows are scaled when it is read
+        fields["data"] = _data(path, fields.pop("normalize", True))
+    return fields
