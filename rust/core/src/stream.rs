@@ -366,6 +366,29 @@ mod tests {
     }
 
     #[test]
+    fn draws_are_those_of_the_reference() {
+        let drawn = |seed, rows, start, stop| draws(seed, rows, start, stop).collect::<Vec<_>>();
+        assert_eq!(drawn(3, 10, 0, 6), [2, 9, 5, 3, 0, 3]);
+        assert_eq!(
+            drawn(7, (1 << 32) - 1, 1 << 40, (1 << 40) + 3),
+            [1011677226, 930437958, 3098815128]
+        );
+        assert_eq!(
+            drawn(7, 3 << 61, 0, 8),
+            [
+                4172337263246099266,
+                91692768963722628,
+                3632738012530261050,
+                4193313096755404610,
+                337159192627196170,
+                5609578295437656447,
+                2375720809781276744,
+                1872813356198600374
+            ]
+        );
+    }
+
+    #[test]
     fn rows_are_sorted_distinct_and_of_unit_norm() {
         let csr = Stream::new(40, 0.5, 1, role::TEST, true)
             .sample(0, 200, &AtomicBool::new(false))

@@ -357,7 +357,13 @@ impl<'a, T: Real> Run<'a, T> {
             None => often_first(&csr, spec.n),
         };
         let run = Run {
-            history_test: tests(&test, spec, 0, spec.history_test.min(spec.test_size), cancel)?,
+            history_test: tests(
+                &test,
+                spec,
+                0,
+                spec.history_test.min(spec.test_size),
+                cancel,
+            )?,
             params: parameters(spec, state, &rank, cancel),
             importance: unless_all_one(&spec.importance),
             history: state.map_or_else(Vec::new, |state| state.history.clone()),
@@ -710,13 +716,7 @@ fn examples(stream: &Stream, spec: &Spec, step: u64, cancel: &AtomicBool) -> Res
 }
 
 /// Test examples `low .. high`.
-fn tests(
-    stream: &Stream,
-    spec: &Spec,
-    low: u64,
-    high: u64,
-    cancel: &AtomicBool,
-) -> Result<Csr> {
+fn tests(stream: &Stream, spec: &Spec, low: u64, high: u64, cancel: &AtomicBool) -> Result<Csr> {
     match &spec.rows {
         None => stream.sample(low, high, cancel),
         Some(Rows { test, .. }) => Ok(test.take(low as usize..high as usize)),
