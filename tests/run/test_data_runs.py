@@ -179,10 +179,9 @@ def test_a_checkpoint_file_knows_the_data(backend: Backend, tmp_path, monkeypatc
     def cut(configs, jobs, on_result, poll, options):
         real(configs, jobs, on_result, lambda work: work > 0 or poll(work), options)
 
-    monkeypatch.setattr(backend, "train_many", cut)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(backend, "train_many", cut)
         train(data=data, **{**fields, "steps": 10**9})
-    monkeypatch.undo()
     with pytest.raises(toysup.StoreError, match="is the state of another run"):
         train(data=other, **{**fields, "steps": 10**9})
     (tmp_path / "state.npz").unlink()

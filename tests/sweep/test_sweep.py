@@ -90,7 +90,7 @@ AXES: dict[str, list[Any]] = {
 
 
 def test_the_table_has_every_field():
-    assert tuple(AXES) == toysup.config.FIELDS
+    assert tuple(AXES) == tuple(name for name in toysup.config.FIELDS if name != "data")
 
 
 @pytest.mark.parametrize("name", AXES)

@@ -85,21 +85,35 @@ def _nonzeros(c: TrainConfig) -> float:
     """Non-zeros of the examples of a step, and one more of each."""
     if c.data is None:
         return c.batch * _density(c)
-    data, longest = c.data, c.data.longest
     if c.T == math.inf:
-        # Draws have more than this less often than in one of 10^17 steps (Bernstein).
-        most = min(c.batch * longest, 2 * c.batch * data.nonzeros / data.rows + 60 * longest)
-    else:
-        most = min(data.nonzeros, int(c.T) * longest) + (c.batch - int(c.T)) * longest
-    return most + c.batch
+        return _chosen(c.data, c.data.nonzeros / c.data.rows, c.batch) + c.batch
+    return _held(c, c.data) + (c.batch - int(c.T)) * c.data.longest + c.batch
+
+
+def _chosen(data: DataRef, mean: float, rows: int) -> float:
+    """Non-zeros of so many rows of a data set, whichever these are.
+
+    They are more less often than once in 10^17 times, by Bernstein's inequality, which holds with
+    replacement and without.
+    """
+    expected = rows * mean
+    spread = math.sqrt(80 * expected * data.longest) + 40 * data.longest
+    return min(rows * data.longest, expected + spread)
+
+
+def _held(c: TrainConfig, data: DataRef) -> float:
+    """Non-zeros of the rows that a run has to take its examples from."""
+    if c.T == math.inf:
+        return data.nonzeros
+    return min(data.nonzeros, _chosen(data, data.nonzeros / data.rows, int(c.T)))
 
 
 def _rows(c: TrainConfig, data: DataRef) -> float:
     """Of the rows of a data set as they are chosen, handed over and held."""
-    held, tested = data.rows if c.T == math.inf else int(c.T), c.tested
-    test = min(data.test_nonzeros if data.test else data.nonzeros, tested * data.longest)
-    nonzeros = min(data.nonzeros, held * data.longest) + 2 * test
-    return 64 * nonzeros + 24 * (data.rows + held + tested)
+    mean = data.test_nonzeros / data.test if data.test else data.nonzeros / data.rows
+    nonzeros = _held(c, data) + _chosen(data, mean, c.tested)
+    held = data.rows if c.T == math.inf else int(c.T)
+    return 48 * nonzeros + 24 * (data.rows + held + c.tested)
 
 
 def _density(c: TrainConfig) -> float:
