@@ -174,8 +174,8 @@ mod tests {
     use crate::gradient::gradient::Kernel;
     use crate::kernels::optimizer::{Schedule, Settings};
     use crate::simd::isa::Isa;
-    use crate::stream::{Init, initial_weights};
-    use crate::training::run::{Choice, Keep, Outcome, watched};
+    use crate::stream::{Csr, Init, Stream, initial_weights, role};
+    use crate::training::run::{Choice, Keep, Outcome, Rows, watched};
 
     /// Lists are tried in steps 24 to 32, and come into use where biases are low.
     fn spec(m: usize, kind: Kind, learning_rate: f64, bias: f64) -> Spec {
@@ -292,6 +292,57 @@ mod tests {
         let mut spec = spec(3, Kind::AdamW, 0.001, 0.0);
         (spec.infinite, spec.batch) = (true, 30);
         states(&spec);
+        spec.rows = Some(rows(&spec, 100));
+        states(&spec);
+    }
+
+    /// That many training examples of the stream, and the test examples, as given ones.
+    fn rows(spec: &Spec, count: u64) -> Rows {
+        let sample = |role, count| {
+            let stream = Stream::new(spec.n, spec.sparsity, spec.seed, role, spec.normalize);
+            stream.sample(0, count, &AtomicBool::new(false)).unwrap()
+        };
+        Rows {
+            train: Arc::new(sample(role::TRAIN, count)),
+            test: sample(role::TEST, spec.test_size),
+        }
+    }
+
+    #[test]
+    fn given_rows_train_to_the_bits_of_the_same_drawn_ones() {
+        let mut spec = spec(2, Kind::AdamW, 0.0005, -0.02);
+        for copies in [vec![], vec![0, 0, 7]] {
+            spec.rows = None;
+            (spec.batch, spec.copies) = (300 + copies.len() as u64, copies);
+            let drawn = numbers(&run(&spec, None, false, u64::MAX).0.unwrap());
+            spec.rows = Some(rows(&spec, 300));
+            assert_eq!(
+                numbers(&run(&spec, None, false, u64::MAX).0.unwrap()),
+                drawn
+            );
+        }
+    }
+
+    #[test]
+    fn given_rows_that_do_not_fit_are_refused() {
+        let mut spec = spec(2, Kind::AdamW, 0.0005, -0.02);
+        let refused = |spec: &Spec, count, change: &dyn Fn(&mut Rows)| {
+            let mut given = rows(spec, count);
+            change(&mut given);
+            let spec = Spec {
+                rows: Some(given),
+                ..spec.clone()
+            };
+            spec.check().is_err()
+        };
+        assert!(!refused(&spec, 300, &|_| {}));
+        assert!(refused(&spec, 299, &|_| {}) && refused(&spec, 301, &|_| {}));
+        assert!(refused(&spec, 300, &|rows| rows.test = Csr::default()));
+        assert!(refused(&spec, 300, &|rows| rows.test.indices[0] = 400));
+        let far = |rows: &mut Rows| Arc::make_mut(&mut rows.train).indices[3] = 400;
+        assert!(refused(&spec, 300, &far));
+        spec.infinite = true;
+        assert!(!refused(&spec, 299, &|_| {}) && refused(&spec, 0, &|_| {}));
     }
 
     #[test]
