@@ -141,7 +141,7 @@ def _read(path: Path) -> Any:
     """The array of a file."""
     if path.suffix not in (".npz", ".npy"):
         raise ValueError(f"the file of a data set must end in .npz or .npy, got {str(path)!r}")
-    if not path.exists():
+    if not os.path.exists(path):
         raise FileNotFoundError(f"there is no file {str(path)!r}")
     if path.suffix == ".npz":
         need("the .npz file of a sparse array", "scipy")

@@ -23,6 +23,7 @@ import hypothesis.strategies as st
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given
 
 import toysup
@@ -1051,3 +1052,34 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     finally:
         os.close(write)
     assert (code, err) == (141, "")
+
+
+def test_a_sweep_over_a_file_of_data(toysup_cli: Cli, tmp_path: Path) -> None:
+    X = toysup.data.sample(30, 40, 0.8, 0).to_scipy()
+    X = X[np.flatnonzero(np.diff(X.indptr))] * 2.0
+    scipy.sparse.save_npz(tmp_path / "words.npz", X)
+    np.save(tmp_path / "words.npy", X.toarray())
+    words = ["--T", "5,8", "--steps", "4", "--test-size", "9", "--json"]
+    found = []
+    for name in ("words.npz", "words.npy"):
+        code, out, _ = toysup_cli("sweep", "--data", tmp_path / name, *words)
+        found.append([row["train_loss"] for row in strict_json(out)["runs"]])
+        assert code == 0 and strict_json(out)["fields"]["data"].startswith("Dataset('words', ")
+    data = toysup.data.Dataset(X)
+    res = toysup.sweep(data=data, T=[5, 8], steps=4, test_size=9)
+    assert found[0] == found[1] == res.dataset.train_loss.values.tolist()
+    store = tmp_path / "store"
+    raw = ["sweep", "--data", tmp_path / "words.npy", "--normalize", "false", "--store", store]
+    assert toysup_cli(*raw, *words, "--dry-run")[0] == 0 and not store.exists()
+    assert toysup_cli(*raw, *words)[0] == 0
+    raw_data = toysup.data.Dataset(X, normalize=False)
+    assert toysup.open_sweep(store).configs[0].data.digest == raw_data.digest
+    known = f"data set {raw_data.digest[:12]}: {len(X.toarray())} x 30"
+    assert f"\n{known}\n" in toysup_cli("status", store)[1]
+    shutil.rmtree(store / "data")
+    assert f"\n{known}, which is not in the store\n" in toysup_cli("status", store)[1]
+    assert not strict_json(toysup_cli("status", store, "--json")[1])["stores"][0]["data"]["kept"]
+    code, _, err = toysup_cli("sweep", "--data", tmp_path / "words.npy", *words, "--sparsity", 0.5)
+    assert code == 2 and "sparsity must not be given beside data" in err
+    code, _, err = toysup_cli("sweep", "--data", tmp_path / "none.npz", *words)
+    assert code != 0 and "there is no file" in err

@@ -69,6 +69,7 @@ def test_a_sweep_on_data_is_its_runs(backend, tmp_path):
     alone = [toysup.train(config) for config in result.configs]
     assert bits(result) == bits(kept) == [run_bits(run) for run in alone]
     assert (result.to_frame()["data"] == repr(data.ref)).all()
+    assert repr(data.ref) in result.run(T=10, m=2, seed=0)._repr_html_()
     assert sweep(data=data, **RUNS).configs[0].T == len(data)
 
 

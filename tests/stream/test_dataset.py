@@ -234,7 +234,9 @@ def test_a_config_finds_the_rows_while_anybody_holds_them():
     gc.collect()
     with pytest.raises(DataError, match=r"3 rows of 3 features\) are not at hand"):
         find(again.data)
-    made = Dataset(rows)
+    first, made = Dataset(rows), Dataset(rows)
+    del first
+    gc.collect()
     assert find(again.data) is made
 
 

@@ -3,8 +3,8 @@
     pip install atheris
     python tests/whole/fuzz_files.py TARGET [-max_total_time=600] [-rss_limit_mb=1024] [CORPUS]
 
-TARGET is run, checkpoint, manifest, failure, life (a sign of life, or a claim), printing, config or
-arguments.
+TARGET is run, checkpoint, manifest, failure, life (a sign of life, or a claim), printing, config,
+arguments or data.
 Whatever is read, the answer is
 what was written or an error that the caller can name: anything else stops the fuzzer, as does
 memory beyond the limit. Good files of every kind are put in the corpus at the start.
@@ -30,6 +30,7 @@ with atheris.instrument_imports(include=["toysup"]):
     from toysup._run.archive import read_checkpoint, read_meta, verify
     from toysup._run.checkpoint import unpack
     from toysup._store.claims import Claims
+    from toysup._store.data import check_data, read_data, write_data
     from toysup._store.pulse import Pulse, running
     from toysup._store.store import Store
     from toysup._sweep.frame import to_csv
@@ -37,9 +38,11 @@ with atheris.instrument_imports(include=["toysup"]):
     from toysup.cli._output import UsageError, complain
     from toysup.cli._stores import _running_text
     from toysup.config.grid import Grid
+    from toysup.data import Dataset
     from toysup.errors import printable
 
 CONFIG = TrainConfig(n=6, m=2, T=3, sparsity=0.5, steps=3, test_size=4, record=2, snapshots=1)
+DATA = Dataset([[0.0, 3.0, 4.0], [1.0, 0.0, 0.0]], test=[[1.0, 1.0, 0.0]], name="data")
 FOLDER = Path(tempfile.mkdtemp(prefix="toysup-fuzz-"))
 PATH = FOLDER / "file.npz"
 
@@ -147,12 +150,21 @@ def arguments(data: bytes) -> None:
         args = cli._parse(words)
         fields = given_fields(args) if args.command in ("sweep", "plot") else {}
         TrainConfig.from_fields({k: v for k, v in fields.items() if not isinstance(v, list)})
-    except (UsageError, ValueError, TypeError, SystemExit):
+    except (UsageError, ValueError, TypeError, SystemExit, FileNotFoundError):
         return
 
 
+def data(content: bytes) -> None:
+    """The data set of a store."""
+    PATH.write_bytes(content)
+    for read in (check_data, read_data):
+        with contextlib.suppress(StoreError):
+            read(PATH, DATA.ref)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    f.__name__: f for f in (run, checkpoint, manifest, failure, life, printing, config, arguments)
+    f.__name__: f
+    for f in (run, checkpoint, manifest, failure, life, printing, config, arguments, data)
 }
 
 
@@ -170,6 +182,9 @@ def seeds(target: str, corpus: Path) -> None:
         (corpus / "good").write_bytes(files[target].read_bytes())
     if target == "checkpoint":
         (corpus / "good").write_bytes(files["run"].read_bytes())
+    if target == "data":
+        write_data(PATH, DATA)
+        (corpus / "good").write_bytes(PATH.read_bytes())
     if target == "life":
         with contextlib.suppress(OSError), Pulse(FOLDER / "life", [CONFIG]) as pulse:
             pulse.beat(1.0, {"done": 1, "failed": 0, "diverged": 0}, [(0, 2)])

@@ -139,7 +139,7 @@ words = st.lists(st.tuples(options, values).map("=".join) | options | values, ma
 @given(words=words, command=st.sampled_from([*cli.COMMANDS, "", "sweeps"]))
 @settings(max_examples=soak(30, 300))
 def test_arguments(words: list[str], command: str) -> None:
-    with contextlib.suppress(UsageError, ValueError, TypeError, SystemExit):
+    with contextlib.suppress(UsageError, ValueError, TypeError, SystemExit, FileNotFoundError):
         args = cli._parse([command, *words])
         found = given_fields(args) if args.command in ("sweep", "plot") else {}
         TrainConfig.from_fields({k: v for k, v in found.items() if not isinstance(v, list)})

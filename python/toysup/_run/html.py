@@ -18,6 +18,7 @@ def run_html(run: Run) -> str:
     rows = [
         ["T, m, n", f"{c.T}, {c.m}, {c.n:,}"],
         ["seed", str(c.seed)],
+        *([] if c.data is None else [["data", repr(c.data)]]),
         ["status", f"{run.status} after {run.steps_done:,} of {c.steps:,} steps"],
         ["train loss", f"{run.train_loss:.6g}"],
         ["test loss", f"{run.test_loss:.6g}"],

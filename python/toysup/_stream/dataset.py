@@ -137,7 +137,7 @@ class Dataset:
         for slot, value in zip(self.__slots__, values, strict=False):
             object.__setattr__(self, slot, value)
         object.__setattr__(self, "_ref", _measured(self))
-        _KNOWN.setdefault(digest, self)
+        _KNOWN[id(self)] = self
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Dataset is frozen: {name} cannot be set")
@@ -178,8 +178,8 @@ class Dataset:
         return Dataset.of, (self.X, self.test, self.normalize, self.feature_names, self.name)
 
 
-# The data sets of this process that somebody holds, by their digests.
-_KNOWN: weakref.WeakValueDictionary[str, Dataset] = weakref.WeakValueDictionary()
+# The data sets of this process that somebody holds, some of which may be equal.
+_KNOWN: weakref.WeakValueDictionary[int, Dataset] = weakref.WeakValueDictionary()
 
 
 def _as_flag(normalize: object) -> bool:
@@ -302,7 +302,8 @@ def find(ref: DataRef) -> Dataset:
     DataError
         If it is not at hand.
     """
-    found = ref.source if isinstance(ref.source, Dataset) else _KNOWN.get(ref.digest)
+    known = [ref.source] if isinstance(ref.source, Dataset) else list(_KNOWN.values())
+    found = next((data for data in known if data.digest == ref.digest), None)
     if found is None and ref.source is not None:
         found = ref.source()
     if found is None:

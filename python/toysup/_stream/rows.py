@@ -8,6 +8,7 @@ stream there is integer arithmetic only, and both backends have the same rows.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -38,9 +39,12 @@ def _words(key: tuple[int, int], start: int, count: int, attempt: int = 0) -> U6
     return words
 
 
+@functools.lru_cache(maxsize=4)  # the runs of a sweep have few seeds
 def order(seed: int, rows: int) -> I64:
-    """All rows by number, in the order of that seed."""
-    return np.argsort(_words((seed, ROLES["order"]), 0, rows), kind="stable").astype(np.int64)
+    """All rows by number, in the order of that seed; not to be written to."""
+    found = np.argsort(_words((seed, ROLES["order"]), 0, rows), kind="stable").astype(np.int64)
+    found.flags.writeable = False
+    return found
 
 
 def draws(seed: int, rows: int, start: int, count: int, role: str = "draws") -> I64:

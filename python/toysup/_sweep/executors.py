@@ -134,7 +134,7 @@ class _Lacks:
     """What a worker returns that does not have the data set: the run is to come again with it."""
 
 
-# The data sets that a worker was sent, as long as it trains for the same sweep.
+# The data sets that a worker was sent by a sweep, until another one sends it some.
 _held: dict[str, list[Dataset]] = {}
 
 

@@ -34,7 +34,12 @@ def frame(cells: Sequence[Cell], scalars: Sequence[str]) -> pandas.DataFrame:
     columns: dict[str, Any] = {}
     for name in dict.fromkeys(["T", "m", "seed", *FIELDS]):
         values = [getattr(cell.config, name) for cell in cells]
-        columns[name] = pandas.Series(values, dtype="Int64") if name in _MAYBE else _plain(values)
+        if name == "data":
+            texts = [None if value is None else repr(value) for value in values]
+            columns[name] = pandas.Series(texts, dtype="string")
+        else:
+            is_maybe = name in _MAYBE
+            columns[name] = pandas.Series(values, dtype="Int64") if is_maybe else _plain(values)
     for name in scalars:
         found = [float((cell.summary or {}).get(name, math.nan)) for cell in cells]
         if name in _COUNTS:

@@ -55,6 +55,7 @@ def status(args: argparse.Namespace) -> int:
             {
                 "store": str(store),
                 "axes": result.coords,
+                "data": _data(result, store),
                 "counts": counts,
                 "seconds": float(result.dataset["seconds"].sum()),
                 "cells": [
@@ -78,6 +79,17 @@ def _by_T_and_m(result: SweepResult) -> dict[tuple[float, int], Counter[str]]:
     for config, kind in zip(result.configs, result.statuses, strict=True):
         cells.setdefault((config.T, config.m), Counter())[kind] += 1
     return dict(sorted(cells.items()))
+
+
+def _data(result: SweepResult, store: Path) -> dict[str, Any] | None:
+    """The data set of all runs, if there is one, and whether its file is there."""
+    from toysup._store.store import Store
+
+    ref = result.configs[0].data
+    if ref is None:
+        return None
+    is_kept = Store(store).data_file(ref).exists()
+    return {"digest": ref.digest, "rows": ref.rows, "n": ref.n, "kept": is_kept}
 
 
 def _kept(result: SweepResult, store: Path) -> list[dict[str, Any]]:
@@ -128,6 +140,10 @@ def _status_text(document: dict[str, Any], cells: dict[tuple[float, int], Counte
     for failure in document["failures"]:
         *where, (_, reason) = failure.items()
         reasons.append(f"{in_one_line(where)}: {reason}")
+    data = document["data"]
+    if data is not None:
+        where = "" if data["kept"] else ", which is not in the store"
+        head += f"\ndata set {data['digest'][:12]}: {data['rows']:,} x {data['n']:,}{where}"
     table = [head, "finished / all, over the other axes:", "", align(lines), *reasons]
     running = map(_running_text, document["running"])
     return "\n".join([*table, *_kept_text(document["kept"]), *running])
