@@ -19,6 +19,7 @@ from strategies import SEEDS
 from toysup import DataError, TrainConfig
 from toysup._stream.dataset import find
 from toysup._stream.rows import draws, order
+from toysup.config.grid import Grid
 from toysup.data import Dataset, SparseBatch, sample
 
 X = np.array([[0.0, 3.0, 4.0], [1.0, 0.0, 0.0], [0.0, -2.0, 0.0]])
@@ -301,6 +302,9 @@ def test_other_data_bring_their_own_fields():
     none = config.replace(data=None)
     assert (none.n, none.T, none.sparsity, none.normalize) == (3, 2, 0.999, True)
     assert TrainConfig(n=7, T=3).replace(data=Dataset(X)).n == 3
+    for changes in ({"data": Dataset(np.eye(5), normalize=False)}, {"data": None}):
+        grid = Grid.make(config, changes)
+        assert list(grid.configs().values()) == [config.replace(**changes)]
 
 
 def test_how_many_test_examples_there_are():

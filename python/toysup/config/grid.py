@@ -263,9 +263,10 @@ class Grid:
         given = {name: as_value(name, value) for name, value in changes.items()}
         fixed = {} if config is None else config.to_dict()
         refuse_beside_data(config, given)
-        data = as_data(given.get("data"))
-        if data is not None and data != fixed.get("data"):
-            fixed = {k: v for k, v in fixed.items() if k not in ("n", *OF_DATA)}
+        data = as_data(given["data"]) if "data" in given else fixed.get("data")
+        if data != fixed.get("data"):
+            left_out = OF_DATA if data is None else ("n", *OF_DATA)
+            fixed = {k: v for k, v in fixed.items() if k not in left_out}
         default = TrainConfig.__dataclass_fields__["n"].default if data is None else data.n
         n = given.get("n", fixed.get("n", default))
         sizes = list(n) if is_axis("n", n) else [n]
