@@ -16,7 +16,7 @@ from hypothesis import given, settings
 import toysup
 from helpers import run_bits
 from toysup import Run, RunFailedError, TrainConfig, load_run, train
-from toysup._backends.protocol import failed_run
+from toysup._backends.protocol import Failed
 
 SMALL = TrainConfig(n=12, m=2, T=6, sparsity=0.7, steps=40, learning_rate=0.01, test_size=30)
 
@@ -240,7 +240,7 @@ def test_a_run_that_diverges_ends_with_a_warning(backend, dtype, tmp_path):
 
 def test_a_run_that_fails_raises_its_reason(backend, monkeypatch):
     def fail(configs, n_jobs, on_result, poll, options=None):
-        on_result(0, failed_run(configs[0], "the disk is on fire"))
+        on_result(0, Failed("the disk is on fire"))
 
     monkeypatch.setattr(backend, "train_many", fail)
     with pytest.raises(RunFailedError, match="the disk is on fire"):

@@ -284,13 +284,13 @@ def test_infinite_T_joins_a_store_of_finite_T(backend, store):
 
 
 def test_a_failure_is_recorded_and_tried_again(backend, tmp_path, monkeypatch):
-    from toysup._backends.protocol import failed_run
+    from toysup._backends.protocol import Failed
 
     with monkeypatch.context() as patch:
         patch.setattr(
             backend,
             "train_many",
-            lambda configs, jobs, on, *rest: on(0, failed_run(configs[0], "ValueError: no")),
+            lambda configs, jobs, on, *rest: on(0, Failed("ValueError: no")),
         )
         with pytest.raises(RunFailedError, match="ValueError: no") as caught:
             sweep(SMALL, T=[4], store=tmp_path)

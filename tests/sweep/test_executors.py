@@ -20,9 +20,10 @@ import pytest
 import toysup
 from helpers import run_bits
 from toysup import RunFailedError, SweepInterrupted, TrainConfig, open_sweep, sweep
+from toysup._backends.protocol import Failed
 from toysup._store.store import Store
 from toysup._sweep import executors
-from toysup._sweep.executors import Failed, train_alone
+from toysup._sweep.executors import train_alone
 from toysup._system import memory
 
 pytestmark = pytest.mark.any_backend

@@ -22,7 +22,7 @@ import xarray
 import toysup
 from toysup import StoreError, SweepResult, TrainConfig, open_sweep, sweep
 from toysup._store.store import Store
-from toysup._sweep.result import Cell
+from toysup._sweep.result import Cell, Summary
 from toysup._system.extras import need
 from toysup.config import FIELDS
 from toysup.config.grid import Grid
@@ -150,7 +150,7 @@ def made(*summaries: dict[str, Any] | None) -> SweepResult:
     """A result over seeds, of these summaries."""
     grid = Grid.make(SMALL, {"seed": range(len(summaries))})
     cells = zip(grid.configs().items(), summaries, strict=True)
-    return SweepResult(grid, {index: Cell(c, summary, None) for (index, c), summary in cells})
+    return SweepResult(grid, {index: Cell(c, Summary.of(summary)) for (index, c), summary in cells})
 
 
 FAILED = {"status": "failed", "error": "x", "steps_done": 7}
@@ -441,15 +441,15 @@ def test_pages_show_counts_and_reasons_and_escape_them(partial):
 
 def test_many_failures_are_not_all_written_out():
     grid = Grid.make(SMALL, {"seed": range(9)})
-    bad = {"status": "failed", "error": "x"}
-    cells = {index: Cell(config, bad, None) for index, config in grid.configs().items()}
+    bad = Summary("failed", "x")
+    cells = {index: Cell(config, bad) for index, config in grid.configs().items()}
     text = checked(SweepResult(grid, cells)._repr_html_())
     assert text.count("failed: x") == 5 and "and 4 more" in text
 
 
 def test_large_tables_are_cut_in_the_middle():
     grid = Grid.make(SMALL, {"T": range(1, 101), "m": range(1, 17)})
-    cells = {index: Cell(config, None, None) for index, config in grid.configs().items()}
+    cells = {index: Cell(config) for index, config in grid.configs().items()}
     text = checked(SweepResult(grid, cells)._repr_html_())
     assert "|T|m = 1|" in text and text.count("|m = ") == 16
     assert "|20|0 / 1" in text and "|…|" in text and "|81|0 / 1" in text
@@ -461,8 +461,8 @@ def test_large_tables_are_cut_in_the_middle():
 
 def test_ten_thousand_cells_are_shown_quickly():
     grid = Grid.make(SMALL, {"T": range(1, 101), "seed": range(100)})
-    summary = {"status": "ok", "train_loss": 1.0, "steps_done": 20, "provenance": {"toysup": "0"}}
-    cells = {index: Cell(config, summary, None) for index, config in grid.configs().items()}
+    summary = Summary("ok", "", {"train_loss": 1.0, "steps_done": 20}, {"toysup": "0"})
+    cells = {index: Cell(config, summary) for index, config in grid.configs().items()}
     result = SweepResult(grid, cells)
     began = time.perf_counter()
     assert float(result.dataset.train_loss.sum()) == 10_000

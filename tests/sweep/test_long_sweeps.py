@@ -711,10 +711,10 @@ def test_a_checkpoint_that_cannot_be_written_does_not_stop_a_sweep(
 
 
 def test_a_failure_that_cannot_be_recorded_is_said(backend, monkeypatch, tmp_path):
-    from toysup._backends.protocol import failed_run
+    from toysup._backends.protocol import Failed
 
     def train_many(configs: Any, jobs: int, on_result: Any, *rest: Any) -> None:
-        on_result(0, failed_run(configs[0], "made to fail", 7))
+        on_result(0, Failed("made to fail", 7))
 
     def save_failure(*args: Any, **kwargs: Any) -> None:
         raise StoreError("cannot write '...': No space left on device")

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 import toysup
 from helpers import Tensor, bits, run_bits
 from toysup import RunFailedError, SweepResult, TrainConfig, sweep, train
-from toysup._backends.protocol import failed_run
+from toysup._backends.protocol import Failed
 from toysup.config.grid import Axis, Grid
 from toysup.plot._parts.source import open_cells
 
@@ -48,7 +48,7 @@ def doomed(monkeypatch: pytest.MonkeyPatch, backend: Any, seed: int) -> list[int
 
         def on(i, raw):
             bad = configs[i].seed == seed
-            on_result(i, failed_run(configs[i], "ValueError: doomed") if bad else raw)
+            on_result(i, Failed("ValueError: doomed") if bad else raw)
 
         real(configs, n_jobs, on, poll, *rest)
 
@@ -536,7 +536,7 @@ def test_a_run_that_fails_ends_the_sweep_if_it_shall(backend, monkeypatch):
 
 def test_if_all_runs_fail_that_is_an_error(backend, monkeypatch, tmp_path):
     monkeypatch.setattr(backend, "train_many", lambda configs, n_jobs, on_result, *rest: [
-        on_result(i, failed_run(config, "doomed")) for i, config in enumerate(configs)
+        on_result(i, Failed("doomed")) for i, config in enumerate(configs)
     ])  # fmt: skip
     with pytest.raises(
         RunFailedError, match=r"all 2 runs failed; the first, at T=6.*: doomed"
@@ -602,7 +602,7 @@ def test_a_run_that_ends_after_a_failure_is_kept(backend, monkeypatch, tmp_path)
     real = backend.train_many
 
     def train_many(configs, jobs, on_result, *rest):
-        on_result(0, failed_run(configs[0], "doomed"))
+        on_result(0, Failed("doomed"))
         real(configs[1:], 1, lambda i, raw: on_result(i + 1, raw), lambda work: False)
 
     monkeypatch.setattr(backend, "train_many", train_many)

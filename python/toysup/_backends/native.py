@@ -14,12 +14,11 @@ import numpy.typing as npt
 from toysup import _native
 from toysup._backends.protocol import (
     HISTORY_TEST,
+    Failed,
     OnResult,
     Options,
     Poll,
-    RawRun,
     State,
-    failed_run,
 )
 from toysup._floats import exact_floats
 from toysup._stream.rows import test_rows, train_rows
@@ -144,10 +143,9 @@ def train_many(
         except Stopped:
             return None
 
-    def finish(i: int, raw: RawRun) -> None:
-        if raw["status"] == "failed":
-            raw = failed_run(configs[i], raw["error"], raw["steps_done"])
-        on_result(i, raw)
+    def finish(i: int, raw: Any) -> None:
+        failed = raw["status"] == "failed"
+        on_result(i, Failed(raw["error"], raw["steps_done"]) if failed else raw)
 
     def tick(work: float, running: Sequence[tuple[int, int]], missing: int) -> bool:
         warning.missing(missing)

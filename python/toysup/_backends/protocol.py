@@ -15,10 +15,9 @@ from toysup.config import TrainConfig
 
 
 class RawRun(TypedDict):
-    """The outcome of one run. Losses are in the paper's unit; arrays over steps are float64."""
+    """A run that ended. Losses are in the paper's unit; arrays over steps are float64."""
 
-    status: str  # "ok", "diverged" or "failed"
-    error: str  # why, when failed
+    status: str  # "ok" or "diverged"
     W: Array  # (m, n)
     b: Array  # (n,)
     train_loss: float
@@ -32,33 +31,20 @@ class RawRun(TypedDict):
     snapshot_b: Array  # (snapshots, n)
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A run that raised an error, after that many updates."""
+
+    error: str
+    step: int = 0
+
+
 # History variables, in the order in which backends measure them.
 HISTORY = ("train_loss", "test_loss", "W_norm", "b_norm", "max_feature_dimensionality")
 # The history's test loss is taken on this many of the test examples, the final one on all.
 HISTORY_TEST = 2048
 
-
-def failed_run(config: TrainConfig, error: str, steps_done: int = 0) -> RawRun:
-    """The record of a run that raised an error after that many updates."""
-    m, n, dtype = config.m, config.n, config.dtype
-    return {
-        "status": "failed",
-        "error": error,
-        "W": np.full((m, n), np.nan, dtype),
-        "b": np.full(n, np.nan, dtype),
-        "train_loss": math.nan,
-        "test_loss": math.nan,
-        "seconds": math.nan,
-        "steps_done": steps_done,
-        "history": {name: np.zeros(0) for name in HISTORY},
-        "history_step": np.zeros(0, np.int64),
-        "snapshot_step": np.zeros(0, np.int64),
-        "snapshot_W": np.zeros((0, m, n), dtype),
-        "snapshot_b": np.zeros((0, n), dtype),
-    }
-
-
-OnResult = Callable[[int, RawRun], None]
+OnResult = Callable[[int, RawRun | Failed], None]
 Poll = Callable[[float], bool]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._backends.choose import backend
-from toysup._backends.protocol import Options, RawRun
+from toysup._backends.protocol import Failed, Options, RawRun
 from toysup._files.paths import as_path
 from toysup._run.checkpoint import Checkpoint
 from toysup._run.run import Run, from_raw
@@ -110,7 +110,7 @@ def train(
         options = Options(
             on_start=lambda _: state, on_state=lambda _, s: keeper.save(s), interval=interval
         )
-    results: list[RawRun] = []
+    results: list[RawRun | Failed] = []
     with Interrupt() as interrupt, Progress(progress, [config]) as bar:
 
         def poll(work: float) -> bool:
@@ -122,12 +122,13 @@ def train(
             bar.finish()
     if interrupt.is_set() or not results:
         raise KeyboardInterrupt
-    if results[0]["status"] == "failed":
-        kind, _, text = results[0]["error"].partition(": ")
+    ended = results[0]
+    if isinstance(ended, Failed):
+        kind, _, text = ended.error.partition(": ")
         if kind == "MemoryError":
             raise MemoryError(text)
-        raise RunFailedError(f"the run failed: {results[0]['error']}")
-    run = from_raw(config, results[0], backend())
+        raise RunFailedError(f"the run failed: {ended.error}")
+    run = from_raw(config, ended, backend())
     if checkpoint is not None:
         keeper.drop()
     if run.status == "diverged":

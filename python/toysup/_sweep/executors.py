@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from toysup._backends.choose import backend, load
-from toysup._backends.protocol import Backend, RawRun
+from toysup._backends.protocol import Backend, Failed, RawRun
 from toysup._run.run import Run, from_raw
 from toysup._stream.dataset import Dataset, find
 from toysup._system.interrupt import Interrupt
@@ -25,7 +25,7 @@ from toysup._version import __version__
 from toysup.config import TrainConfig
 from toysup.errors import BackendError, DataError, RunFailedError
 
-__all__ = ["Caller", "Failed", "train_alone", "train_on", "works_here"]
+__all__ = ["Caller", "outcome", "train_alone", "train_on", "works_here"]
 
 # What an executor says of runs that it will not do any more; the second if it was shut.
 _BROKEN = (concurrent.futures.BrokenExecutor, concurrent.futures.CancelledError)
@@ -35,14 +35,6 @@ _PLACES = 256
 _PROCESS = 64 << 20
 # Seconds between two looks at the process that a worker belongs to.
 _LOOK = 0.5
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A run that raised an error, after that many updates."""
-
-    error: str
-    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -152,11 +144,9 @@ def _has_data(config: TrainConfig, data: Dataset | None, caller: Caller | None) 
     return True
 
 
-def outcome(config: TrainConfig, raw: RawRun, chosen: Backend) -> Run | Failed:
-    """What a backend returned."""
-    if raw["status"] == "failed":
-        return Failed(raw["error"], raw["steps_done"])
-    return from_raw(config, raw, chosen)
+def outcome(config: TrainConfig, ended: RawRun | Failed, chosen: Backend) -> Run | Failed:
+    """What a backend returned, as what is kept of it."""
+    return ended if isinstance(ended, Failed) else from_raw(config, ended, chosen)
 
 
 def train_alone(
@@ -185,7 +175,7 @@ def train_alone(
         return _Lacks()
     refuse_memory(config.memory(), "this run")
     jobs, _ = budget(n_jobs, config.memory())
-    results: list[RawRun] = []
+    results: list[RawRun | Failed] = []
     with Interrupt() as interrupt:
 
         def poll(work: float) -> bool:

@@ -41,14 +41,14 @@ def frame(cells: Sequence[Cell], scalars: Sequence[str]) -> pandas.DataFrame:
             is_maybe = name in _MAYBE
             columns[name] = pandas.Series(values, dtype="Int64") if is_maybe else _plain(values)
     for name in scalars:
-        found = [float((cell.summary or {}).get(name, math.nan)) for cell in cells]
+        found = [float(cell.summary.scalars.get(name, math.nan)) for cell in cells]
         if name in _COUNTS:
             whole = [int(value) if math.isfinite(value) else None for value in found]
             columns[name] = pandas.Series(whole, dtype="Int64")
         else:
             columns[name] = found
     columns["status"] = [cell.status for cell in cells]
-    columns["error"] = [cell.reason for cell in cells]
+    columns["error"] = [cell.summary.reason for cell in cells]
     return pandas.DataFrame(columns)
 
 

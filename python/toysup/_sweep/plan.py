@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from toysup._backends.choose import backend
-from toysup._backends.protocol import HISTORY_TEST, RawRun
+from toysup._backends.protocol import HISTORY_TEST, Failed, RawRun
 from toysup._system.memory import available, budget
 from toysup.config import TrainConfig
 
@@ -422,14 +422,17 @@ def _watched(
     """Train for at most so long: (seconds, steps) on the way, and the run if it came to its end."""
     began = time.perf_counter()
     points: list[tuple[float, float]] = []
-    runs: list[RawRun] = []
+    runs: list[RawRun | Failed] = []
 
     def poll(work: float) -> bool:
         points.append((time.perf_counter() - began, work / config.step_cost()))
         return points[-1][0] >= seconds
 
     backend().train_many([config], 1, lambda _, run: runs.append(run), poll)
-    return points, runs[0] if runs and runs[0]["status"] == "ok" else None
+    run = runs[0] if runs else None
+    if run is None or isinstance(run, Failed) or run["status"] != "ok":
+        return points, None
+    return points, run
 
 
 def _run_seconds(trials: Sequence[_Trial], config: TrainConfig) -> float:

@@ -8,7 +8,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
-__all__ = ["VARIABLES", "Cell", "Failure", "SweepResult"]
+__all__ = ["MISSING", "VARIABLES", "Cell", "Failure", "Summary", "SweepResult"]
 
 # Variables of the data set that are floats, with attributes. xarray writes "long_name [units]" at
 # axes, and breaks lines after 30 letters.
@@ -58,12 +58,58 @@ BAD = ("failed", "diverged", "damaged")
 
 
 @dataclass(frozen=True)
+class Summary:
+    """What became of a run: all that is known of it without its arrays.
+
+    Attributes
+    ----------
+    status : {"ok", "diverged", "failed", "damaged", "missing"}
+        The last but one is that of a file.
+    error : str
+        Why it failed, or what is wrong with its file; empty if nothing is.
+    scalars : mapping of str to float
+        Those of ``VARIABLES`` that are known.
+    provenance : mapping of str to str
+        What the run was made with.
+    """
+
+    status: str
+    error: str = ""
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any] | None) -> Summary:
+        """What a run says of itself, or a store of a run: None if it has none."""
+        if found is None:
+            return MISSING
+        scalars = {name: found[name] for name in VARIABLES if name in found}
+        return cls(found["status"], found.get("error", ""), scalars, found.get("provenance", {}))
+
+    @property
+    def steps_done(self) -> int:
+        """Updates that had been made; 0 if that is not known."""
+        return int(self.scalars.get("steps_done", 0))
+
+    @property
+    def reason(self) -> str:
+        """Why a run went wrong; empty if it did not."""
+        if self.status == "diverged":
+            return f"a loss or a norm was not finite at step {self.steps_done}"
+        return printable(self.error)
+
+
+# Of a run that has not been trained.
+MISSING = Summary("missing")
+
+
+@dataclass(frozen=True)
 class Cell:
-    """One cell of a result: its config, its scalars, and its run or the store that has it."""
+    """One cell of a result: its config, what became of it, and its run or the store that has it."""
 
     config: TrainConfig
-    summary: Mapping[str, Any] | None
-    source: Run | Store | None
+    summary: Summary = MISSING
+    source: Run | Store | None = None
 
     def run(self) -> Run | None:
         """The run, read from the store if that has it; None if there is none."""
@@ -71,21 +117,14 @@ class Cell:
 
     @property
     def status(self) -> str:
-        return "missing" if self.summary is None else str(self.summary["status"])
+        """The status of the run."""
+        return self.summary.status
 
     @property
     def failure(self) -> Failure:
         """What went wrong."""
-        step = int((self.summary or {}).get("steps_done", 0))
-        return Failure(self.config, self.reason, self.status, step)
-
-    @property
-    def reason(self) -> str:
-        """Why a run went wrong; empty if it did not."""
-        summary = self.summary or {}
-        if self.status == "diverged":
-            return f"a loss or a norm was not finite at step {summary.get('steps_done', '?')}"
-        return printable(summary.get("error", ""))
+        found = self.summary
+        return Failure(self.config, found.reason, found.status, found.steps_done)
 
 
 class Failure(tuple[TrainConfig, str]):
@@ -240,7 +279,7 @@ class SweepResult:
         >>> means = res.finished.dataset["test_loss"].mean("seed")  # without what diverged
         """
         cells = {
-            index: cell if cell.status == "ok" else Cell(cell.config, None, None)
+            index: cell if cell.status == "ok" else Cell(cell.config)
             for index, cell in self._cells.items()
         }
         return SweepResult(
@@ -420,8 +459,8 @@ class SweepResult:
         status = np.full(shape, "missing", dtype="<U8")
         for index, cell in self._cells.items():
             status[index] = cell.status
-            for name, array in values.items() if cell.summary else ():
-                array[index] = cell.summary.get(name, math.nan)  # type: ignore[union-attr]
+            for name, value in cell.summary.scalars.items():
+                values[name][index] = value
         variables: dict[str, Any] = {
             name: (dims, array, VARIABLES[name]) for name, array in values.items()
         }
@@ -442,7 +481,7 @@ class SweepResult:
         """The sweep's settings, and what its runs were made with (each value that occurs)."""
         made: dict[str, set[str]] = {}
         for cell in self._cells.values():
-            for name, value in (cell.summary or {}).get("provenance", {}).items():
+            for name, value in cell.summary.provenance.items():
                 # The names that every format of files has for attributes.
                 attribute = re.sub(r"\W", "_", f"made_with_{name}", flags=re.ASCII)
                 made.setdefault(attribute, set()).add(value)
@@ -454,5 +493,5 @@ class SweepResult:
 
 def _rank(cell: Cell) -> tuple[int, float]:
     """What ``best`` compares: the train loss, but only among runs that went equally well."""
-    loss = (cell.summary or {}).get("train_loss", math.inf)
+    loss = cell.summary.scalars.get("train_loss", math.inf)
     return STATUSES.index(cell.status), math.inf if math.isnan(loss) else float(loss)

@@ -14,7 +14,7 @@ from toysup._store.store import Store
 from toysup._stream.dataset import Dataset, find
 from toysup._sweep.executors import works_here
 from toysup._sweep.plan import Plan, make_plan
-from toysup._sweep.result import SweepResult
+from toysup._sweep.result import Summary, SweepResult
 from toysup._sweep.work import RETRY, Work, kept_of_others, stored
 from toysup._system.interrupt import end_scripts
 from toysup._system.memory import refuse_memory
@@ -349,8 +349,10 @@ def open_sweep(path: str | os.PathLike[str]) -> SweepResult:
     """
     store = Store(path)
     grid = store.grid()
-    configs = grid.configs().items()
-    cells = {index: stored(config, store.summary(config), store) for index, config in configs}
+    cells = {
+        index: stored(config, Summary.of(store.summary(config)), store)
+        for index, config in grid.configs().items()
+    }
     return SweepResult(grid, cells)
 
 

@@ -6,10 +6,9 @@ import concurrent.futures
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from toysup._backends.choose import backend
-from toysup._backends.protocol import Options, Poll, RawRun, State
+from toysup._backends.protocol import Failed, Options, Poll, RawRun, State
 from toysup._run.archive import Kept
 from toysup._run.checkpoint import pack, unpack
 from toysup._run.run import Run
@@ -17,8 +16,8 @@ from toysup._store.claims import Claims
 from toysup._store.pulse import Pulse
 from toysup._store.store import Store
 from toysup._stream.start import Stopped
-from toysup._sweep.executors import Failed, outcome, train_on
-from toysup._sweep.result import Cell
+from toysup._sweep.executors import outcome, train_on
+from toysup._sweep.result import MISSING, Cell, Summary
 from toysup._system.interrupt import Interrupt
 from toysup._system.memory import budget
 from toysup._system.progress import Progress
@@ -63,7 +62,7 @@ class Work:
         self._configs, self._store, self._on_error = configs, store, on_error
         self._again = RETRY[retry]
         self._runs: dict[str, Run] = {}
-        self._summaries: dict[str, Mapping[str, Any]] = {}
+        self._summaries: dict[str, Summary] = {}
         self._failed: list[tuple[str, str]] = []
         self._unwritten: list[Run] = []
         self._unwritable: StoreError | None = None
@@ -79,15 +78,15 @@ class Work:
             if key in self._summaries or key in todo:
                 continue
             summary = self._known(config)
-            if summary is not None:
+            if summary is not MISSING:
                 self._summaries[key] = summary
-            if key in mine and (summary is None or summary["status"] in self._again):
+            if key in mine and (summary is MISSING or summary.status in self._again):
                 todo[key] = config
         self.todo = list(todo.values())
 
-    def _known(self, config: TrainConfig) -> Mapping[str, Any] | None:
+    def _known(self, config: TrainConfig) -> Summary:
         """What the store knows of a run, if that can be trusted."""
-        return None if self._store is None else self._store.verified(config)
+        return MISSING if self._store is None else Summary.of(self._store.verified(config))
 
     @property
     def done(self) -> int:
@@ -185,7 +184,7 @@ class Work:
             mine = self._claims.take(key)
             # Only now another sweep cannot finish it any more without being seen.
             if mine and self._store is not None and self._store.knows(self.todo[i]):
-                mine = not self._is_settled(self._store.summary(self.todo[i]), key)
+                mine = not self._is_settled(Summary.of(self._store.summary(self.todo[i])), key)
         except Exception as error:  # noqa: BLE001  that is no reason not to train it
             log.warning("%s: its claim: %s", _point(self.todo[i]), error)
             return True
@@ -194,15 +193,15 @@ class Work:
             self._claims.release(key)
         return mine
 
-    def _is_settled(self, found: Mapping[str, Any] | None, key: str) -> bool:
+    def _is_settled(self, found: Summary, key: str) -> bool:
         """Whether what the store has of a run that was to be done leaves nothing to do."""
-        if found is None:
+        if found is MISSING:
             return False
-        if found["status"] not in self._again:
+        if found.status not in self._again:
             return True
         # That it failed may be the fault of another machine, but that it diverges is its own.
-        before = self._summaries.get(key, {}).get("seconds")
-        return found["status"] == "diverged" and bool(found["seconds"] != before)
+        before = self._summaries.get(key, MISSING).scalars.get("seconds")
+        return found.status == "diverged" and found.scalars["seconds"] != before
 
     def _wait(self, poll: Poll) -> list[int]:
         """Wait for the runs that other sweeps train; those of them that are left to this one."""
@@ -231,9 +230,9 @@ class Work:
         """Take what another sweep has made of a run, if it has ended."""
         config = self.todo[i]
         found = self._known(config)
-        if found is None or not self._is_settled(found, config.key()):
+        if not self._is_settled(found, config.key()):
             return False
-        log.info("%s: %s, trained by another sweep", _point(config), found["status"])
+        log.info("%s: %s, trained by another sweep", _point(config), found.status)
         self._summaries[config.key()] = found
         self._elsewhere.discard(i)
         self._taken += 1
@@ -324,7 +323,7 @@ class Work:
         else:
             log.debug("%s: checkpoint at step %d", _point(self.todo[i]), state["step"])
 
-    def _on_result(self, i: int, raw: RawRun) -> None:
+    def _on_result(self, i: int, raw: RawRun | Failed) -> None:
         self._finish(i, outcome(self.todo[i], raw, backend()))
 
     def _finish(self, i: int, ended: Run | Failed) -> None:
@@ -338,7 +337,7 @@ class Work:
         if isinstance(ended, Failed):
             self._fail(config, ended)
             return
-        self._summaries[config.key()] = ended.summary()
+        self._summaries[config.key()] = Summary.of(ended.summary())
         self._counts["diverged"] += ended.status == "diverged"
         log.info("%s: %s, train loss %.6g", _point(config), ended.status, ended.train_loss)
         if self._store is None:
@@ -353,11 +352,7 @@ class Work:
     def _fail(self, config: TrainConfig, failed: Failed) -> None:
         self._counts["failed"] += 1
         log.error("%s failed at step %d: %s", _point(config), failed.step, failed.error)
-        self._summaries[config.key()] = {
-            "status": "failed",
-            "error": failed.error,
-            "steps_done": failed.step,
-        }
+        self._summaries[config.key()] = Summary("failed", failed.error, {"steps_done": failed.step})
         # Said, or raised, when the backend has handed over what else had ended.
         self._failed.append((_point(config), failed.error))
         if self._store is not None:
@@ -404,7 +399,7 @@ class Work:
             if key in self._runs:
                 cells[index] = Cell(config, self._summaries[key], self._runs[key])
             else:
-                cells[index] = stored(config, self._summaries.get(key), self._store)
+                cells[index] = stored(config, self._summaries.get(key, MISSING), self._store)
         return cells
 
 
@@ -414,11 +409,9 @@ def kept_of_others(configs: Collection[TrainConfig]) -> int:
     return sum(kept) - max(kept, default=0)
 
 
-def stored(config: TrainConfig, summary: Mapping[str, Any] | None, store: Store | None) -> Cell:
+def stored(config: TrainConfig, summary: Summary, store: Store | None) -> Cell:
     """The cell of a run that lies in a store, if anywhere."""
-    if store is None or summary is None or summary["status"] not in ("ok", "diverged"):
-        return Cell(config, summary, None)
-    return Cell(config, summary, store)
+    return Cell(config, summary, store if summary.status in ("ok", "diverged") else None)
 
 
 def _point(config: TrainConfig) -> str:

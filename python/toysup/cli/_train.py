@@ -199,5 +199,5 @@ def _rehearse(args: argparse.Namespace, fields: dict[str, Any]) -> None:
     from toysup.config.grid import Grid
 
     grid = Grid.make(None, fields).corner()
-    cells = {index: Cell(config, None, None) for index, config in grid.configs().items()}
+    cells = {index: Cell(config) for index, config in grid.configs().items()}
     _report(args, SweepResult(grid, cells), fields)

@@ -234,7 +234,7 @@ impl PyJob<'_> {
     }
 }
 
-/// The `RawRun` of a job that ended, after that many updates.
+/// The `RawRun` of a job that ended, or why and after how many updates it failed.
 pub fn raw_run<'py>(
     py: Python<'py>,
     shape: Shape,
@@ -271,7 +271,6 @@ fn finished<'py, T: Element + Copy>(
     let points = &outcome.history;
     let last = points.last();
     raw.set_item("status", if outcome.diverged { "diverged" } else { "ok" })?;
-    raw.set_item("error", "")?;
     raw.set_item("train_loss", last.map_or(f64::NAN, |p| p.train_loss))?;
     raw.set_item("test_loss", outcome.test_loss)?;
     raw.set_item("seconds", outcome.seconds)?;

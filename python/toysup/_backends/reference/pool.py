@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 
-from toysup._backends.protocol import OnResult, Options, Poll, RawRun, State, failed_run
+from toysup._backends.protocol import Failed, OnResult, Options, Poll, RawRun, State
 from toysup._backends.reference.run import train_one
 from toysup._floats import exact_floats, refuse_inexact_blas
 from toysup._stream.start import Stopped
@@ -33,11 +33,11 @@ class _Pool:
         self.costs = [config.step_cost() for config in configs]
         self.steps = [0] * len(configs)
         self.states: dict[int, State] = {}
-        self.running: dict[Future[RawRun], int] = {}
+        self.running: dict[Future[RawRun | Failed], int] = {}
         self.waiting = sorted(range(len(configs)), key=lambda i: -self.costs[i] * configs[i].steps)
 
     @exact_floats()
-    def one(self, i: int) -> RawRun:
+    def one(self, i: int) -> RawRun | Failed:
         """Run i, in a thread of the pool."""
 
         def progress(step: int) -> None:
@@ -55,12 +55,11 @@ class _Pool:
             raise
         except Exception as error:  # noqa: BLE001  recorded, and raised again by the caller
             kind = "MemoryError" if isinstance(error, MemoryError) else type(error).__name__
-            text = f"{kind}: {error}"
-            return failed_run(self.configs[i], text, self.steps[i])
+            return Failed(f"{kind}: {error}", self.steps[i])
 
-    def start(self, i: int) -> Future[RawRun]:
+    def start(self, i: int) -> Future[RawRun | Failed]:
         """Run i begins, in a thread that does not keep the process from ending."""
-        future: Future[RawRun] = Future()
+        future: Future[RawRun | Failed] = Future()
 
         def work() -> None:
             try:

@@ -237,7 +237,6 @@ def train_one(
     shots = len(run.snapshots)
     return {
         "status": status,
-        "error": "",
         "W": run.W,
         "b": run.b,
         "train_loss": run.history[-1][0],
