@@ -14,6 +14,7 @@ import pytest
 import toysup
 from helpers import after, interrupted_when
 from toysup import TrainConfig
+from toysup._sweep import calibrate
 from toysup._sweep import plan as _plan
 from toysup._sweep.plan import Plan, PlanRow, make_plan
 from toysup._system import memory as _memory
@@ -81,8 +82,8 @@ def falling(c: TrainConfig, step: float) -> float:
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Price], Machine]:
     def make(name: str, price: Price) -> Machine:
         made = Machine(name, price)
-        monkeypatch.setattr(_plan, "backend", lambda: made)
-        monkeypatch.setattr(_plan, "time", SimpleNamespace(perf_counter=made.perf_counter))
+        monkeypatch.setattr(calibrate, "backend", lambda: made)
+        monkeypatch.setattr(calibrate, "time", SimpleNamespace(perf_counter=made.perf_counter))
         return made
 
     return make
@@ -174,7 +175,7 @@ def test_runs_without_steps_have_a_time_too(machine):
     ],
 )
 def test_few_are_tried(m, T, expected):
-    chosen = _plan._representatives(grid(T=T, m=m, seed=[0, 1]))
+    chosen = calibrate._representatives(grid(T=T, m=m, seed=[0, 1]))
     assert sorted((c.T, c.m) for c in chosen) == expected
     assert chosen == sorted(chosen, key=TrainConfig.step_cost)
 
@@ -182,7 +183,7 @@ def test_few_are_tried(m, T, expected):
 @pytest.mark.any_backend
 def test_a_real_estimate(backend, monkeypatch):
     # In processor time, as other programs may be at work.
-    monkeypatch.setattr(_plan, "time", SimpleNamespace(perf_counter=time.process_time))
+    monkeypatch.setattr(calibrate, "time", SimpleNamespace(perf_counter=time.process_time))
     config = TrainConfig(n=400, T=40, sparsity=0.98, steps=3000, test_size=2000)
     ratios = []
     for _ in range(3):
@@ -247,7 +248,7 @@ def test_a_plan_of_many_runs_is_made_quickly(machine, monkeypatch):
 
 
 def test_without_calibration_there_are_no_times(monkeypatch):
-    monkeypatch.setattr(_plan, "backend", lambda: pytest.fail("trained"))
+    monkeypatch.setattr(calibrate, "backend", lambda: pytest.fail("trained"))
     plan = make_plan(grid(T=[3, 30]), 4, 1, 2, calibrate=False)
     assert (plan.runs, plan.done, plan.todo, plan.failed) == (6, 4, 2, 1)
     assert plan.seconds is None and plan.core_seconds is None
@@ -306,43 +307,6 @@ def test_whether_it_fits():
     small, unknown = (Plan(**{**values, "available": bytes_}) for bytes_ in (1 << 30, None))
     assert PLAN.fits and unknown.fits and not small.fits
     assert "1.1 GB available: TOO MUCH" in str(small) and "available" not in str(unknown)
-
-
-@pytest.mark.parametrize(
-    "seconds, text",
-    [
-        (0, "0 ms"),
-        (0.0994, "99 ms"),
-        (0.0996, "0.1 s"),
-        (9.94, "9.9 s"),
-        (9.96, "10 s"),
-        (99.4, "99 s"),
-        (99.6, "2 min"),
-        (3_569, "59 min"),
-        (3_571, "1 h 0 min"),
-        (172_000, "47 h 47 min"),
-        (180_000, "2 d 2 h"),
-        (1e9, "11,574 d 2 h"),
-    ],
-)
-def test_times_in_words(seconds, text):
-    assert _plan._time(seconds) == text
-
-
-@pytest.mark.parametrize(
-    "size, text",
-    [
-        (0, "0.0 kB"),
-        (9_940, "9.9 kB"),
-        (9_960, "10 kB"),
-        (999_400, "999 kB"),
-        (999_600, "1.0 MB"),
-        (1_320_000_000, "1.3 GB"),
-        (5e18, "5,000 PB"),
-    ],
-)
-def test_sizes_in_words(size, text):
-    assert _plan._size(size) == text
 
 
 def test_a_plan_for_a_store_that_holds_another_sweep_is_refused(tmp_path):

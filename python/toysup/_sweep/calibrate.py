@@ -1,0 +1,215 @@
+"""How long the runs of a sweep will take, from short trials of a few of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from toysup._backends.choose import backend
+from toysup._backends.protocol import HISTORY_TEST, Failed, RawRun
+from toysup._system.memory import budget
+from toysup.config import TrainConfig
+
+__all__ = ["Trial", "calibrated", "run_seconds"]
+
+_Item = TypeVar("_Item")
+
+# Configs that are tried, seconds for the updates of each, and for all.
+_TRIED = 6
+_SECONDS = 1.0
+_TOTAL = 7.0
+# Multiply-adds of a short look at the pace of this machine, and of one at a test loss.
+_LOOK = 1e7
+_TEST = 1e8
+# Steps that a trial should get to: at first the native backend does not list pairs. Fewer examples
+# are taken for that, down to one in so many.
+_STEPS = 80
+_CUT = 10
+# Seconds a multiply-add while nothing is known; slower than any machine.
+_SLOW = 1e-9
+# Lists get shorter as a run goes on. In whole runs over T = 100 ... 10,000 and m = 2 ... 256 the
+# time of a step fell about so, from about this step on.
+_FALL_FROM = 300
+_FALL = 0.4
+
+
+class Trial(NamedTuple):
+    """What was seen of one config on one thread."""
+
+    config: TrainConfig  # with fewer examples, if there would have been too few steps
+    steps: float  # that were done
+    seconds: float  # that these took
+    pace: float  # seconds a step at the end
+    example: float  # seconds of the loss of one example
+    rest: float  # seconds of the rest of a point of the history
+
+
+def _test_cost(config: TrainConfig) -> float:
+    """Multiply-adds of the loss of one example."""
+    return config.n * (2.0 * config.m + 2.0)
+
+
+def calibrated(todo: Sequence[TrainConfig]) -> list[Trial]:
+    """Trials of some of these."""
+    began = time.perf_counter()
+    chosen, limit = _representatives(todo), budget(1, 0)[1]
+    trials: list[Trial] = []
+    measured: dict[tuple[int, int, str], tuple[float, float]] = {}
+    guess = _guessed(chosen[0], limit) if chosen else None
+    for i, config in enumerate(chosen):
+        assert guess is not None
+        share = (_TOTAL - (time.perf_counter() - began)) / (len(chosen) - i)
+        most = _SECONDS / _STEPS * guess.config.step_cost() / guess.pace
+        copy = _cut(config, most, config.batch // _CUT)
+        if copy.memory() > limit:
+            continue
+        kind = (config.n, config.m, config.dtype)
+        if kind not in measured:
+            share, before = 0.7 * share, time.perf_counter()
+            measured[kind] = _measured(copy, guess, share / 2)
+            share -= time.perf_counter() - before
+        trials.append(_tried(copy, min(_SECONDS, max(0.1, share)), guess, *measured[kind]))
+    return trials or [guess] if guess else []
+
+
+def _guessed(config: TrainConfig, limit: int) -> Trial:
+    """A short look at a small copy, to begin with."""
+    copy = _cut(config, _LOOK, 1)
+    step = _SLOW * copy.step_cost()
+    example = _SLOW * _test_cost(copy)
+    guess = Trial(copy, 1.0, step, step, example, example)
+    return guess if copy.memory() > limit else _tried(copy, 0.1, guess, example, example)
+
+
+def _representatives(todo: Sequence[TrainConfig]) -> list[TrainConfig]:
+    """A few different configs, the cheapest first: of each (n, m) the dearest, and some others."""
+    groups: dict[tuple[int, int, bool], dict[tuple[Any, ...], TrainConfig]] = {}
+    for c in [c for c in todo if c.steps > 0] or todo:
+        group = groups.setdefault((c.n, c.m, c.T == math.inf), {})
+        group.setdefault((c.T, c.batch, c.sparsity, c.dtype), c)
+    ranked = [sorted(group.values(), key=TrainConfig.step_cost) for group in groups.values()]
+    ranked = _spread(sorted(ranked, key=lambda configs: configs[-1].step_cost()), _TRIED)
+    chosen: list[TrainConfig] = []
+    for i, configs in enumerate(ranked):
+        chosen += _spread(configs, _TRIED // len(ranked) + (i < _TRIED % len(ranked)))
+    return sorted(chosen, key=TrainConfig.step_cost)
+
+
+def _spread(items: list[_Item], count: int) -> list[_Item]:
+    """So many of them at equal distances, the last one included."""
+    if count >= len(items):
+        return items
+    steps = max(1, count - 1)
+    return [items[-1 - (len(items) - 1) * i // steps] for i in range(count)]
+
+
+def _cut(config: TrainConfig, most: float, least: int) -> TrainConfig:
+    """A copy that measures nothing, of ``least`` examples or those of ``most`` multiply-adds."""
+    example = config.n * (3.0 * config.m + 2.0)
+    spare = most - (config.step_cost() - config.batch * example)
+    examples = min(config.batch, max(1, least, int(spare / example)))
+    size: dict[str, int] = {"batch_size" if config.T == math.inf else "T": examples}
+    return config.replace(repeats=(), record=1, snapshots=0, test_size=0, **size)
+
+
+def _tried(config: TrainConfig, seconds: float, guess: Trial, example: float, rest: float) -> Trial:
+    """Train a config for so long; a guess stands for what has not come to the end of a step."""
+    points, run = _watched(config, seconds)
+    points = [(at, steps) for at, steps in points if 0 < steps < config.steps]
+    if run is not None and config.steps > 0:
+        last = points[-1][0] if points else 0.0
+        points.append((max(last, run["seconds"]), float(config.steps)))
+    if not points:
+        pace = max(seconds, guess.pace * config.step_cost() / guess.config.step_cost())
+        return Trial(config, 1.0, pace, pace, example, rest)
+    end, steps = points[-1]
+    half = [(at, done) for at, done in points if end / 2 <= at < end and done < steps]
+    at, before = half[0] if half else (0.0, 0.0)
+    return Trial(config, steps, end, (end - at) / (steps - before), example, rest)
+
+
+def _measured(config: TrainConfig, guess: Trial, seconds: float) -> tuple[float, float]:
+    """Seconds of the loss of one example, and of the rest of a point of the history."""
+    scale = _test_cost(config) / _test_cost(guess.config)
+    example, rest = scale * guess.example, scale * guess.rest
+    size: dict[str, int] = {"batch_size" if config.T == math.inf else "T": 1}
+    none = config.replace(steps=0, **size)
+    run = _watched(none, seconds)[1]
+    if run is None:
+        return example, max(rest, seconds)
+    rest = run["seconds"]
+    # Enough examples that they stand out from the rest.
+    work = max(_TEST, rest / 2 * guess.config.step_cost() / guess.pace)
+    count = int(min(HISTORY_TEST, max(1, work / _test_cost(config))))
+    some = none.replace(test_size=count)
+    run = _watched(some, seconds)[1] if some.tested else None
+    if run is not None:
+        # They pass once for the history and once for the final loss.
+        example = max(0.0, run["seconds"] - rest) / (2 * some.tested)
+    return example, rest
+
+
+def _watched(
+    config: TrainConfig, seconds: float
+) -> tuple[list[tuple[float, float]], RawRun | None]:
+    """Train for at most so long: (seconds, steps) on the way, and the run if it came to its end."""
+    began = time.perf_counter()
+    points: list[tuple[float, float]] = []
+    runs: list[RawRun | Failed] = []
+
+    def poll(work: float) -> bool:
+        points.append((time.perf_counter() - began, work / config.step_cost()))
+        return points[-1][0] >= seconds
+
+    backend().train_many([config], 1, lambda _, run: runs.append(run), poll)
+    run = runs[0] if runs else None
+    if run is None or isinstance(run, Failed) or run["status"] != "ok":
+        return points, None
+    return points, run
+
+
+def run_seconds(trials: Sequence[Trial], config: TrainConfig) -> float:
+    """Seconds of a whole run on one thread."""
+    distances = [_distance(trial.config, config) for trial in trials]
+    near = [t for t, d in zip(trials, distances, strict=True) if d == min(distances)]
+    scale = _test_cost(config) / _test_cost(near[0].config)
+    example = scale * float(np.mean([trial.example for trial in near]))
+    rest = scale * float(np.mean([trial.rest for trial in near]))
+    examples = config.batch + min(config.tested, HISTORY_TEST)
+    measuring = len(config.record_steps()) * (rest + examples * example)
+    return _training_seconds(near, config) + measuring + config.tested * example
+
+
+def _distance(a: TrainConfig, b: TrainConfig) -> tuple[float, ...]:
+    """How little the steps of one say about those of the other, number of examples aside."""
+    sizes = abs(math.log(a.n / b.n)) + abs(math.log(a.m / b.m))
+    return float((a.T == math.inf) != (b.T == math.inf)), sizes, float(a.dtype != b.dtype)
+
+
+def _training_seconds(near: Sequence[Trial], config: TrainConfig) -> float:
+    """Seconds of all updates: between the trials by the logarithms, beyond them in proportion."""
+    if config.steps == 0:
+        return 0.0
+    falls = backend().name == "native" and config.T != math.inf
+    known = sorted((t.config.step_cost(), _extended(t, config.steps, falls)) for t in near)
+    costs, seconds = np.array(known).T
+    cost = config.step_cost()
+    nearest = float(np.clip(cost, costs[0], costs[-1]))
+    between = math.exp(float(np.interp(math.log(nearest), np.log(costs), np.log(seconds))))
+    return between * cost / nearest
+
+
+def _extended(trial: Trial, steps: int, falls: bool) -> float:
+    """Seconds that so many steps like those of a trial would take."""
+    if steps <= trial.steps:
+        return trial.seconds * steps / trial.steps
+    if not falls:
+        return trial.seconds + trial.pace * (steps - trial.steps)
+    low = max(trial.steps, min(steps, _FALL_FROM))
+    power = 1.0 - _FALL
+    later = math.pow(low, _FALL) * (math.pow(steps, power) - math.pow(low, power)) / power
+    return trial.seconds + trial.pace * (low - trial.steps + later)
