@@ -489,7 +489,7 @@ def test_a_damaged_store_is_code_1(toysup_cli: Cli, tmp_path: Path) -> None:
 def test_too_much_memory_is_code_1(toysup_cli: Cli) -> None:
     code, _, err = toysup_cli("sweep", "--T", 10**12)
     assert code == 1
-    assert "GiB" in one_error_line(err)
+    assert " GB " in one_error_line(err)
 
 
 def test_a_mistake_of_ours_keeps_its_traceback(

@@ -330,9 +330,7 @@ def test_small_runs_pass_a_large_one_that_has_to_wait(backend):
 def test_what_cannot_fit_is_refused_with_the_figures(backend, monkeypatch, tmp_path):
     monkeypatch.setattr("toysup._system.memory.available", lambda: 1 << 30)
     large = {"n": 10_000, "T": [100, 100_000_000], "steps": 10}
-    with pytest.raises(
-        MemoryError, match=r"the largest run of this sweep needs about .* GiB.* 1.0"
-    ):
+    with pytest.raises(MemoryError, match=r"the largest run of this sweep needs about .* GB.* 1.1"):
         sweep(**large, store=tmp_path / "s")
     assert not (tmp_path / "s").exists()
 
@@ -481,7 +479,7 @@ def test_one_that_is_there_and_late_is_said_to_be_late(tmp_path, capsys):
     life(tmp_path / "running", began=AHEAD, updated=AHEAD)  # the clock was set back
     assert cli.main(["status", str(tmp_path)]) == 0
     late, other = re.findall("^at work: .*", capsys.readouterr().out, re.MULTILINE)
-    assert late.endswith("about 30 min left; not heard of for 60 min")
+    assert late.endswith("about 30 min left; not heard of for 1 h 0 min")
     assert "for 0 s: 3 of 8" in other and other.endswith("30 min left")
 
 

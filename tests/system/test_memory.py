@@ -256,7 +256,7 @@ def test_memory_that_cannot_be_had_ends_the_run_with_figures_and_not_the_process
 def test_a_refusal_has_both_figures(system):
     system({})
     refuse_memory(16 * GIB, "this run")
-    with pytest.raises(MemoryError, match=r"this run needs about 20\.5 GiB, .* has 16\.0 GiB"):
+    with pytest.raises(MemoryError, match=r"this run needs about 22 GB, .* has 17 GB"):
         refuse_memory(int(20.5 * GIB), "this run")
 
 

@@ -95,8 +95,8 @@ WRONG: list[tuple[dict[str, Any], type[Exception], list[str]]] = [
     ({"progress": "yes"}, TypeError, ["progress must be", "got 'yes'"]),
     ({"progress": 0}, TypeError, ["progress must be", "got 0"]),
     ({"progress": 2.0}, TypeError, ["progress must be", "got 2.0"]),
-    ({"T": 10**13, "sparsity": 0.999}, MemoryError, ["needs about", "GiB", "has", "GiB"]),
-    ({"n": 2**31 - 1, "m": 1000, "sparsity": 0.9}, MemoryError, ["needs about", "GiB", "has"]),
+    ({"T": 10**13, "sparsity": 0.999}, MemoryError, ["needs about", "PB", "has", "GB"]),
+    ({"n": 2**31 - 1, "m": 1000, "sparsity": 0.9}, MemoryError, ["needs about", "TB", "has"]),
 ]
 # What only a sweep refuses.
 WRONG_SWEEP: list[tuple[dict[str, Any], type[Exception], list[str]]] = [
@@ -275,16 +275,16 @@ def test_a_huge_config_costs_nothing_and_is_refused_with_figures():
     )
     assert out.returncode == 0, out.stderr[-500:]
     assert re.fullmatch(
-        r"this run needs about [\d,]+\.\d GiB, this machine has [\d,]+\.\d GiB left\n", out.stdout
+        r"this run needs about [\d,]+ [TP]B, this machine has [\d.]+ GB left\n", out.stdout
     )
 
 
 @pytest.mark.skipif(not KNOWN_MEMORY, reason="the size of the memory is not known here")
 def test_examples_beyond_the_memory(backend):
-    with pytest.raises(MemoryError, match=r"1000000000000 examples.*GiB.*machine has"):
+    with pytest.raises(MemoryError, match=r"1000000000000 examples.*[TP]B.*machine has"):
         sample(10_000, 10**12, 0.999, 0)
     X = SparseBatch(np.zeros(10**6 + 1, np.int64), np.zeros(0, np.int32), np.zeros(0), 2**31 - 1)
-    with pytest.raises(MemoryError, match=r"\(1000000, 2147483647\).*GiB"):
+    with pytest.raises(MemoryError, match=r"\(1000000, 2147483647\).*PB"):
         X.toarray()
     with pytest.raises(MemoryError, match="a dense array of shape"):
         np.asarray(X)

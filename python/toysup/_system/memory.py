@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from toysup._system import groups
 from toysup._system.groups import control_groups, lines
+from toysup._text.units import size
 
 __all__ = ["available", "budget", "machine", "refuse_memory", "share"]
 
@@ -74,14 +75,7 @@ def refuse_memory(needed: int, what: str) -> None:
     """Raise ``MemoryError``, with the figures, for more bytes than are left for this process."""
     left = available()
     if left is not None and needed > left:
-        raise MemoryError(
-            f"{what} needs about {_size(needed)}, this machine has {_size(left)} left"
-        )
-
-
-def _size(size: int) -> str:
-    gib = size / 2.0**30
-    return f"{gib:,.1f} GiB" if gib >= 1 else f"{1024 * gib:,.0f} MiB"
+        raise MemoryError(f"{what} needs about {size(needed)}, this machine has {size(left)} left")
 
 
 def _system() -> int | None:

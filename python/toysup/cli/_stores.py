@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toysup._files.paths import as_path
+from toysup._text.units import duration
 from toysup._version import __version__
 from toysup.cli._output import (
     counts_of,
@@ -134,7 +135,7 @@ def _status_text(document: dict[str, Any], cells: dict[tuple[float, int], Counte
     lines = [["T", *(f"m={m}" for m in sorted(sizes))]]
     for T in dict.fromkeys(T for T, _ in cells):
         lines.append([str(T), *(show(cells.get((T, m))) for m in sorted(sizes))])
-    work = f"{document['seconds']:.0f} s of work"
+    work = f"{duration(document['seconds'])} of work"
     head = f"{printable(document['store'])}: {in_words(document['counts'])}; {work}"
     reasons = []
     for failure in document["failures"]:
@@ -154,13 +155,13 @@ def _running_text(sweep: dict[str, Any]) -> str:
     from toysup._store.pulse import LATE
 
     left = sweep["seconds_left"]
-    end = "" if left is None or not math.isfinite(left) else f", about {_duration(left)} left"
+    end = "" if left is None or not math.isfinite(left) else f", about {duration(left)} left"
     bad = "".join(f", {sweep[k]} {k}" for k in ("failed", "diverged") if sweep[k])
     bad += f", {sweep['elsewhere']} elsewhere" if sweep["elsewhere"] else ""
     age = max(0.0, time.time() - sweep["began"])
-    late = f"; not heard of for {_duration(sweep['heard'])}" if sweep["heard"] > LATE else ""
+    late = f"; not heard of for {duration(sweep['heard'])}" if sweep["heard"] > LATE else ""
     lines = [
-        f"at work: {sweep['host']}, process {sweep['pid']}, for {_duration(age)}: "
+        f"at work: {sweep['host']}, process {sweep['pid']}, for {duration(age)}: "
         f"{sweep['done']} of {sweep['runs']} runs{bad}, "
         f"{100 * sweep['share']:.0f} %{end}{late}"
     ]
@@ -169,13 +170,6 @@ def _running_text(sweep: dict[str, Any]) -> str:
         for run in sweep["running"]
     ]
     return "\n".join(lines)
-
-
-def _duration(seconds: float) -> str:
-    minutes = seconds / 60
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def merge(args: argparse.Namespace) -> int:
