@@ -17,9 +17,9 @@ from toysup.config.grid import legible, plain
 if TYPE_CHECKING:
     from toysup._sweep.result import SweepResult
 
-__all__ = ["Cell", "Table", "align", "runs_table"]
+__all__ = ["Table", "Value", "align", "runs_table"]
 
-Cell = str | int | float | None
+Value = str | int | float | None
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Table:
 
     name: str
     columns: Sequence[str]
-    rows: list[tuple[Cell, ...]]
+    rows: list[tuple[Value, ...]]
     heading: str = ""
     formats: Mapping[str, str] = field(default_factory=dict)
 
@@ -74,11 +74,11 @@ def align(lines: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _blank(value: Cell) -> bool:
+def _blank(value: Value) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _text(value: Cell, spec: str) -> str:
+def _text(value: Value, spec: str) -> str:
     if value is None or _blank(value):
         return ""
     return format(value, spec) if isinstance(value, float) else str(value)
@@ -89,7 +89,7 @@ def runs_table(result: SweepResult, name: str = "runs") -> Table:
     data = result.dataset
     scalars = [str(key) for key in data.data_vars if key != "status"]
     arrays = {key: data[key].to_numpy() for key in ("status", *scalars)}
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for index, config in zip(np.ndindex(arrays["status"].shape), result.configs, strict=True):
         axes = [_as_value(getattr(config, axis)) for axis in result.dims]
         rows.append((*axes, *(_as_value(array[index].item()) for array in arrays.values())))
@@ -100,6 +100,6 @@ def runs_table(result: SweepResult, name: str = "runs") -> Table:
     return Table(name, columns, rows, formats={**axes_formats, **formats})
 
 
-def _as_value(value: Any) -> Cell:
+def _as_value(value: Any) -> Value:
     """A number or a text."""
     return value if isinstance(value, (int, float, str)) else str(legible(value))

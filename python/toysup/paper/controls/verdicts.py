@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from toysup._sweep.table import Cell
+from toysup._sweep.table import Value
 from toysup.paper._runs import finite, mean, spread
 from toysup.paper.controls.measures import (
     DATA,
@@ -36,7 +36,7 @@ QUESTIONS = (
 )
 
 
-Values = tuple[Cell, ...]
+Values = tuple[Value, ...]
 
 
 def said(yes: bool, text: str, *values: float) -> str:

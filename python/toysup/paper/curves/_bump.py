@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toysup._sweep.result import SweepResult
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.paper import _runs
 from toysup.paper._preset import Preset, Results
 
@@ -77,7 +77,7 @@ def curves(
     def tables(results: Results, scale: str) -> list[Table]:
         """Mean test loss over the seeds: a row for each value, a column for each T."""
         result = results[name]
-        rows: list[tuple[Cell, ...]] = [
+        rows: list[tuple[Value, ...]] = [
             (curve.value, *curve.losses.values(), *curve.highest) for curve in bumps(result, axis)
         ]
         columns = [axis, *(f"T={T}" for T in sorted(result.coords["T"])), "highest", "at_T"]

@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.config import TrainConfig
 from toysup.paper import _runs
 from toysup.paper._preset import Preset, Results
@@ -225,7 +225,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
         '"held" is what the curves to be compared have in\ncommon. Low and high are the ends of '
         "the mean over seeds, T first and T last the T of the seeds\none by one."
     )
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for jump in found:
         c, seeds = jump.config, jump.by_seed
         ends = (min(seeds, default=math.nan), max(seeds, default=math.nan))
@@ -240,7 +240,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
         "The exponent a in T ~ (1 / (1 - S))^a is 1 if T (1 - S) alone counts, and 0 if T does."
     )
     names = ["held", "curves", "factor_T", "factor_T(1-S)", "exponent"]
-    lines: list[tuple[Cell, ...]] = [(held, *rest) for held, rest in spreads(found).items()]
+    lines: list[tuple[Value, ...]] = [(held, *rest) for held, rest in spreads(found).items()]
     return [
         Table(PART, columns, rows, heading, formats),
         Table(f"{PART}-apart", names, lines, apart, dict.fromkeys(names, ".2f")),

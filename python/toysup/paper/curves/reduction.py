@@ -29,7 +29,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from toysup._sweep.result import SweepResult
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.paper import _recipe, _runs, reference
 from toysup.paper._preset import Preset, Results
 from toysup.paper.reference import Reading
@@ -110,11 +110,11 @@ def rows(results: Results, scale: str) -> list[dict[str, Any]]:
 
 def _compared(
     there: float, T: float, of: Sequence[dict[str, dict[float, float]]], scale: str
-) -> dict[str, Cell]:
+) -> dict[str, Value]:
     """The paper's value at its T, and which of mean and sum is like it."""
     read = reference.FIGURE3_TEST_LOSS.get(there)
     losses = [means["test_loss"].get(T, math.nan) for means in of]
-    row: dict[str, Cell] = dict.fromkeys(("paper_T", "paper_test_loss", "nearer", "agrees"))
+    row: dict[str, Value] = dict.fromkeys(("paper_T", "paper_test_loss", "nearer", "agrees"))
     if read is not None:
         row |= {"paper_T": there, "paper_test_loss": str(read)}
     if read is not None and all(map(math.isfinite, losses)):
@@ -145,7 +145,7 @@ def tables(results: Results, scale: str) -> list[Table]:
         "Values are means over the seeds; spreads are standard deviations of the test loss.\n"
         f"{_AGREES[scale]}"
     )
-    cells: list[tuple[Cell, ...]] = [tuple(row.values()) for row in found]
+    cells: list[tuple[Value, ...]] = [tuple(row.values()) for row in found]
     formats = {"T": ".12g", "paper_T": ".12g"}
     formats |= {f"{kind}_{name}": ".2f" for kind in KINDS for name in ("W_norm", "b_norm")}
     return [Table("reduction", list(found[0]), cells, heading=heading, formats=formats)]

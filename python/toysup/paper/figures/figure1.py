@@ -23,7 +23,7 @@ import numpy as np
 
 from toysup._run.run import Run
 from toysup._sweep.result import SweepResult
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.paper import _recipe, _runs
 from toysup.paper._preset import Preset, Results
 
@@ -63,7 +63,7 @@ def measure(results: Results) -> Measured:
 def tables(measured: Measured, scale: str) -> list[Table]:
     """The represented features of every seed."""
     result, runs = measured
-    rows: list[tuple[Cell, ...]] = [
+    rows: list[tuple[Value, ...]] = [
         (run.config.T, run.config.seed, *feature) for run in runs for feature in represented(run)
     ]
     heading = (

@@ -26,7 +26,7 @@ import numpy as np
 from toysup import regime
 from toysup._run.run import Run
 from toysup._sweep.result import SweepResult
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.paper import _recipe, _runs, reference
 from toysup.paper._preset import Preset, Results
 
@@ -48,7 +48,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
     """Every run: train loss, dimensionalities beside 2/T, and how the examples lie."""
     result, runs = measured
     drawn = {T: run.config.seed for T, run in _runs.best(runs).items()}
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for run in runs:
         T, D = run.config.T, run.example_dimensionality()
         lie = regime.polygon(run.hidden())

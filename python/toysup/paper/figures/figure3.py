@@ -30,7 +30,7 @@ from typing import Any
 
 from toysup import regime
 from toysup._sweep.result import SweepResult
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.paper import _recipe, _runs, reference
 from toysup.paper._preset import Preset, Results
 
@@ -50,7 +50,7 @@ def tables(results: Results, scale: str) -> list[Table]:
     """Test loss of each T, mean and standard deviation over seeds, beside the paper's."""
     result = results[_recipe.PART]
     data = result.finished.dataset.transpose("T", ...)
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for i, T in enumerate(result.coords["T"]):
         test, train = (data[name][i].to_numpy() for name in ("test_loss", "train_loss"))
         there = _recipe.paper_T(T, scale)

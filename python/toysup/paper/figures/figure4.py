@@ -22,14 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._sweep.result import SweepResult
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.paper import _recipe, _runs, reference
 from toysup.paper._preset import Preset, Results
 
 __all__ = ["FIGURE4"]
 
 
-Row = tuple[Cell, ...]
+Row = tuple[Value, ...]
 Measured = tuple[SweepResult, list[Row]]
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._sweep.result import SweepResult
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.paper import _recipe, reference
 from toysup.paper._preset import Preset, Results
 
@@ -91,9 +91,9 @@ def tables(results: Results, scale: str) -> list[Table]:
     made = f"{_recipe.recipe(result)}, {seeds} seed{'s' if seeds > 1 else ''}"
     heading = f"Test loss over m and T (figure 5) at the {scale} scale: {made}."
     columns = ["m", *(f"T={t}" for t in T)]
-    rows: list[tuple[Cell, ...]] = [(m, *map(float, loss)) for m, loss in losses.items()]
+    rows: list[tuple[Value, ...]] = [(m, *map(float, loss)) for m, loss in losses.items()]
     found = ridge(result)
-    tops: list[tuple[Cell, ...]] = []
+    tops: list[tuple[Value, ...]] = []
     for m in losses:
         top = found.get(m)
         tops.append((m, top.T, top.height, top.below) if top else (m, None, None, None))

@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from toysup._sweep.result import SweepResult
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.config.weights import as_weights
 from toysup.paper import _recipe, _runs
 from toysup.paper._preset import Preset, Results
@@ -153,9 +153,9 @@ def tables(results: Results, scale: str) -> list[Table]:
     """Lowest train loss of each branch at each T, and how it was found; and every run."""
     found = points(results)
     best = lowest(found)
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for T in sorted({point.T for point in found}):
-        row: list[Cell] = [T]
+        row: list[Value] = [T]
         for name, by_T in best.items():
             p = by_T.get(T)
             row += [p.train_loss, p.test_loss, p.rate, p.start] if p else [None] * 4

@@ -33,7 +33,7 @@ import numpy.typing as npt
 
 from toysup._run.run import Run
 from toysup._sweep.result import SweepResult
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.paper import _recipe, _runs
 from toysup.paper._preset import Preset, Results
 from toysup.regime import polygon
@@ -135,7 +135,7 @@ def outcome_of(run: Run) -> Outcome:
 def tables(measured: Measured, scale: str) -> list[Table]:
     """A row for every outcome of every T, the most frequent first."""
     result, found = measured
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for T in sorted({outcome.T for outcome in found}):
         of_T = [outcome for outcome in found if outcome.T == T]
         best = best_of_data_sets(of_T)

@@ -31,7 +31,7 @@ import numpy as np
 
 from toysup import regime
 from toysup._sweep.result import SweepResult
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.paper import _recipe, _runs
 from toysup.paper._preset import Preset, Results
 
@@ -86,7 +86,7 @@ def regimes(result: SweepResult) -> Regimes:
 def tables(measured: Measured, scale: str) -> list[Table]:
     """A row for every T."""
     result, found = measured
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for T, runs in found.items():
         means = [mean(runs, name) for name in _MEANS]
         rows.append((T, len(runs), *means, runs[0].summary()["polygon"]))

@@ -36,7 +36,7 @@ import numpy.typing as npt
 from toysup import metrics
 from toysup._run.run import Run
 from toysup._sweep.result import SweepResult
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.config import TrainConfig
 from toysup.paper import _recipe, _runs
 from toysup.paper._preset import Preset, Results
@@ -261,7 +261,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
     """Every repeated example, and the boundary of each T."""
     result, unsorted = measured
     found = sorted(unsorted, key=lambda r: (r.config.T, r.R, r.config.seed, r.t))
-    rows: list[tuple[Cell, ...]] = [
+    rows: list[tuple[Value, ...]] = [
         (
             int(reading.config.T),
             reading.R,
@@ -307,7 +307,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
 def boundary_table(found: Sequence[Boundary]) -> Table:
     """The boundary of each T and seed, beside the fit and the comment's line."""
     c, p = fit(found)
-    rows: list[tuple[Cell, ...]] = [
+    rows: list[tuple[Value, ...]] = [
         (
             boundary.T,
             boundary.T / boundary.n,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from toysup._sweep.result import SweepResult
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.paper._preset import Preset, Results
 from toysup.paper.toy.toy_features import CLASSIC, FAST, SLOW, runs_of
 
@@ -57,7 +57,7 @@ def measure(results: Results) -> Measured:
     from toysup.plot._figures.toy_features import density
 
     result = results[NAME]
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for run in runs_of(result):
         dense = density(run.config.sparsity)
         share = run.config.m / float(np.sum(run.W.astype(np.float64) ** 2))

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toysup._sweep.result import SweepResult
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.paper._preset import Preset, Results
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
 def _features_table(result: SweepResult) -> Table:
     from toysup.plot._figures.toy_features import density, superposition
 
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for run in runs_of(result):
         there = run.represented()
         square = float(np.sum(run.W.astype(np.float64) ** 2))
@@ -106,7 +106,7 @@ def _features_table(result: SweepResult) -> Table:
 def _vectors_table(result: SweepResult) -> Table:
     from toysup.plot._figures.toy_features import density
 
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for run in runs_of(result):
         gaps = " ".join(f"{gap:.0f}" for gap in angles(run))
         count = int(run.represented().sum())

@@ -39,7 +39,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._sweep.result import SweepResult
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.paper._preset import Preset, Results
 from toysup.paper.toy.toy_features import CLASSIC
 
@@ -211,11 +211,11 @@ def _word(cell: Outcome) -> str | None:
     return ("none", "own", "shared")[cell.phase] + ("" if cell.expected else "*")
 
 
-def _map(name: str, heading: str, cells: list[tuple[Outcome, Cell]]) -> Table:
+def _map(name: str, heading: str, cells: list[tuple[Outcome, Value]]) -> Table:
     """A row for each importance and a column for each density, dense to sparse."""
     values = {(cell.importance, cell.density): value for cell, value in cells}
     densities = sorted({p for _, p in values}, reverse=True)
-    rows: list[tuple[Cell, ...]] = [
+    rows: list[tuple[Value, ...]] = [
         (r, *(values[r, p] for p in densities)) for r in sorted({r for r, _ in values})
     ]
     columns = ["importance", *(f"{p:.3g}" for p in densities)]
