@@ -101,7 +101,7 @@ def test_shuffled_examples_keep_their_values() -> None:
 
 def test_examples_are_measured_by_their_definitions(backend: Backend) -> None:
     run = toysup.train(T=30, steps=400, learning_rate=0.02, eps=1e-7, **MODEL)
-    found = measures.look(run)
+    found = measures.examples_of(run)
     W, b, X = run.W.astype(float), run.b.astype(float), run.training_set().toarray()
 
     def losses(x: Any) -> Any:
@@ -124,7 +124,7 @@ def test_values_alone_are_not_remembered() -> None:
     """For a model that only knows the mean value of an example, shuffled ones are like it."""
     run = toysup.train(T=200, steps=0, warmup=0.0, init=(np.zeros((2, 60)), np.full(60, 0.04)),
                        **MODEL)  # fmt: skip
-    found = measures.look(run)
+    found = measures.examples_of(run)
     assert found.shuffled_loss == pytest.approx(float(found.loss.mean()), rel=1e-6)
     assert found.by_loss == pytest.approx(0.5, abs=0.06)
     assert math.isnan(found.spread)

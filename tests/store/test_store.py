@@ -894,8 +894,8 @@ def test_failures_and_checkpoints_are_merged_where_there_is_no_run(backend, tmp_
     assert c.summary(six) == {"status": "failed", "error": "fails", "steps_done": 2}
     meta, arrays = kept_state(c, eight)
     assert meta["step"] == 7 and arrays["x"].tolist() == [1, 1]
-    assert [(kept.step, kept.maker) for kept in c.kept([eight])] == [(7, "me"), (3, "you")]
-    assert c.merge([a, b])["copied"] == 0 and len(c.kept([eight])) == 2
+    assert [(kept.step, kept.maker) for kept in c.checkpoints([eight])] == [(7, "me"), (3, "you")]
+    assert c.merge([a, b])["copied"] == 0 and len(c.checkpoints([eight])) == 2
 
 
 def test_a_merger_of_what_is_not_there_or_another_sweep(backend, tmp_path):

@@ -262,7 +262,7 @@ def on(backend: Backend, function: Callable[..., Any], *args: Any, **kwargs: Any
 
 def kept_state(store: Store, config: toysup.TrainConfig) -> Any:
     """The furthest state of a run: its meta-data and arrays, if there is one."""
-    for kept in store.kept([config], repair=True):
+    for kept in store.checkpoints([config], repair=True):
         return store.load_checkpoint(kept)
     return None
 

@@ -251,7 +251,7 @@ def stopped(config: TrainConfig, store: Path, **options: Any) -> None:
 def test_the_states_of_another_maker_are_kept_for_it(backend, caplog, monkeypatch, tmp_path):
     config, store = LONG[backend.name], Store(tmp_path)
     stopped(config, tmp_path)
-    [mine] = store.kept([config])
+    [mine] = store.checkpoints([config])
     with monkeypatch.context() as patch:
         made_by(patch, backend, "somebody else")
         said = (
@@ -260,7 +260,7 @@ def test_the_states_of_another_maker_are_kept_for_it(backend, caplog, monkeypatc
         with pytest.warns(RuntimeWarning, match=said):
             stopped(config, tmp_path)
         assert re.search(said, caplog.text)
-    assert {kept.maker for kept in store.kept([config])} == {mine.maker, "somebody else"}
+    assert {kept.maker for kept in store.checkpoints([config])} == {mine.maker, "somebody else"}
     seen = spied(monkeypatch, backend)
     result = sweep(config, store=tmp_path)
     assert seen[0][0] >= mine.step > 0
@@ -274,7 +274,7 @@ def test_each_backend_keeps_its_own_states(native, monkeypatch, tmp_path):
     monkeypatch.setenv("TOYSUP_BACKEND", "numpy")
     with pytest.warns(RuntimeWarning, match=r"states made by 'toysup \S+ native auto 2' are kept"):
         stopped(config, tmp_path)
-    stopped_at = {kept.maker.split()[2]: kept.step for kept in store.kept([config])}
+    stopped_at = {kept.maker.split()[2]: kept.step for kept in store.checkpoints([config])}
     assert stopped_at.keys() == {"native", "numpy"}
     monkeypatch.setenv("TOYSUP_BACKEND", "native")
     seen = spied(monkeypatch, native)

@@ -37,13 +37,13 @@ from toysup._version import __version__
 from toysup.config import TrainConfig
 
 __all__ = [
-    "Kept",
+    "Checkpoint",
+    "checkpoint_at",
     "is_of",
     "largest",
     "read",
     "read_checkpoint",
     "read_config",
-    "read_kept",
     "read_meta",
     "tag",
     "verify",
@@ -353,8 +353,8 @@ def tag(maker: str) -> str:
     return hashlib.sha256(maker.encode()).hexdigest()[:8]
 
 
-class Kept(NamedTuple):
-    """The state of a run, as far as can be seen quickly."""
+class Checkpoint(NamedTuple):
+    """A file with the state of a run, as far as can be seen quickly."""
 
     path: Path
     config: TrainConfig
@@ -362,12 +362,12 @@ class Kept(NamedTuple):
     maker: str
 
 
-def read_kept(path: Path, config: TrainConfig) -> Kept:
-    """What the meta-data of a state say; raises as :func:`read_checkpoint`."""
+def checkpoint_at(path: Path, config: TrainConfig) -> Checkpoint:
+    """The checkpoint in a file; raises as :func:`read_checkpoint`."""
     meta = read_meta(path, config, TrainConfig.memory)
     if not is_of(meta, config):
         raise Damaged(path, "holds the state of another config")
     step, maker = meta.get("step"), meta.get("maker")
     if type(step) is not int or not 0 <= step <= config.steps or not isinstance(maker, str):
         raise Damaged(path, "is not a readable state")
-    return Kept(path, config, step, maker)
+    return Checkpoint(path, config, step, maker)

@@ -17,9 +17,9 @@ from toysup._backends.protocol import State
 from toysup._files.paths import check_file
 from toysup._files.whole import Damaged, reason, unused
 from toysup._run.archive import (
+    checkpoint_at,
     is_of,
     read_checkpoint,
-    read_kept,
     read_meta,
     tag,
     write_checkpoint,
@@ -28,7 +28,7 @@ from toysup._text.notes import log, warn
 from toysup.config import TrainConfig
 from toysup.errors import StoreError, short
 
-__all__ = ["Checkpoint", "pack", "unpack"]
+__all__ = ["Keeper", "pack", "unpack"]
 
 # What of a state are not arrays.
 _NUMBERS = ("step", "seconds", "maker")
@@ -58,7 +58,7 @@ def unpack(config: TrainConfig, meta: Mapping[str, Any], arrays: Mapping[str, An
     return state
 
 
-class Checkpoint:
+class Keeper:
     """A file with the state of one run; no other file is ever replaced or removed.
 
     States by other makers are kept beside it, in files named by these, until the run ends.
@@ -134,20 +134,20 @@ class Checkpoint:
         """The state that this maker had to leave to another one, if it had."""
         beside = self._beside(backend().maker())
         try:
-            read_kept(beside, self.config)
+            checkpoint_at(beside, self.config)
             os.rename(beside, self.path)
         except OSError:  # there is none, or it is no such state
             return None
         return self.load()
 
     def _set_aside(self, why: str, where: Path | None = None) -> None:
-        kept = unused(where or self.path)
+        aside = unused(where or self.path)
         try:
-            os.rename(self.path, kept)
+            os.rename(self.path, aside)
         except OSError as error:
             words = f"{self.path}: {why}; it cannot be renamed: {reason(error)}"
             raise StoreError(words) from error
-        text = f"{self.path}: {why}; it is kept as {str(kept)!r}, and the run does not use it"
+        text = f"{self.path}: {why}; it is kept as {str(aside)!r}, and the run does not use it"
         log.warning("%s", text)
         warn(text, stacklevel=4)
 
@@ -170,5 +170,5 @@ class Checkpoint:
         with contextlib.suppress(OSError):
             for beside in filter(name.fullmatch, os.listdir(self.path.parent)):
                 with contextlib.suppress(OSError):
-                    read_kept(self.path.with_name(beside), self.config)  # raises if it is none
+                    checkpoint_at(self.path.with_name(beside), self.config)  # raises if it is none
                     self.path.with_name(beside).unlink()

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from toysup._backends.choose import backend
 from toysup._backends.protocol import Failed, Options, RawRun
 from toysup._files.paths import as_path
-from toysup._run.checkpoint import Checkpoint
+from toysup._run.checkpoint import Keeper
 from toysup._run.run import Run, from_raw
 from toysup._stream.batch import as_csr
 from toysup._stream.dataset import find
@@ -105,7 +105,7 @@ def train(
     warn_of([config])
     options = Options()
     if checkpoint is not None:
-        keeper = Checkpoint(as_path("checkpoint", checkpoint), config)
+        keeper = Keeper(as_path("checkpoint", checkpoint), config)
         state = keeper.load()
         options = Options(
             on_start=lambda _: state, on_state=lambda _, s: keeper.save(s), interval=interval

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toysup._files.whole import Damaged, read_document, replace_file
-from toysup._run.archive import largest, read_config, read_kept, read_meta, verify
+from toysup._run.archive import checkpoint_at, largest, read_config, read_meta, verify
 from toysup._run.run import Run, load_run
 from toysup._store.data import check_data
 from toysup._store.folder import DATA, FAILURE, RUN, STATE, make
@@ -94,7 +94,7 @@ def _intact(
             if config.key() != named[1]:
                 raise Damaged(path, "is named as that of another config")
             if name is STATE:
-                read_kept(path, config)
+                checkpoint_at(path, config)
         except Damaged as error:
             counts["damaged"] += 1
             log.warning("%s; it is left out", error)
@@ -167,8 +167,8 @@ def _copy_checkpoints(target: Store, source: Store, counts: dict[str, int]) -> N
     for path, config, _ in _intact(source.folder("checkpoints"), STATE, counts):
         if _is_done(target, config):
             continue
-        new = read_kept(path, config)
-        known = target.kept([config], repair=True)
+        new = checkpoint_at(path, config)
+        known = target.checkpoints([config], repair=True)
         if not any(old.maker == new.maker and old.step >= new.step for old in known):
             make(target.folder("checkpoints"))
             _copy(path, target.checkpoint_file(config, new.maker))

@@ -30,12 +30,12 @@ import numpy.typing as npt
 from toysup._files.paths import as_path, check_file, check_writable
 from toysup._files.whole import SCHEMA_VERSION, Damaged, read_document, reason, write_document
 from toysup._run.archive import (
-    Kept,
+    Checkpoint,
+    checkpoint_at,
     is_of,
     largest,
     read_checkpoint,
     read_config,
-    read_kept,
     read_meta,
     tag,
     verify,
@@ -407,12 +407,12 @@ class Store:
             As :meth:`summary`, or if a damaged file cannot be moved.
         """
 
-        def look() -> dict[str, Any] | None:
+        def reading() -> dict[str, Any] | None:
             with contextlib.suppress(FileNotFoundError):
                 verify(self.run_file(config), largest(config))
             return self._summary(config)
 
-        found = self._or_set_aside(look, "and the run is trained again")
+        found = self._or_set_aside(reading, "and the run is trained again")
         if found is not None and found["status"] != "failed":
             self.tidy(config)
         return found
@@ -434,16 +434,16 @@ class Store:
             raise Damaged(path, "is the record of another config")
         return {"status": "failed", "error": error, "steps_done": steps}
 
-    def _or_set_aside(self, look: Callable[[], Found], then: str) -> Found | None:
-        """What ``look`` finds; a file that it finds damaged is set aside."""
+    def _or_set_aside(self, reading: Callable[[], Found], then: str) -> Found | None:
+        """What ``reading`` finds; a file that it finds damaged is set aside."""
         try:
-            return look()
+            return reading()
         except Damaged as error:
             damage = error
         try:
             with locked(self.path):
                 try:
-                    return look()  # another process may have seen to it
+                    return reading()  # another process may have seen to it
                 except Damaged as error:
                     set_aside(self.path, error, then)
         except StoreError:
@@ -496,17 +496,19 @@ class Store:
         make(self._folders["checkpoints"])
         write_checkpoint(self.checkpoint_file(config, meta["maker"]), config, meta, arrays)
 
-    def kept(self, configs: Iterable[TrainConfig], *, repair: bool = False) -> list[Kept]:
-        """The states of these runs, the furthest first; damaged ones are set aside to repair."""
+    def checkpoints(
+        self, configs: Iterable[TrainConfig], *, repair: bool = False
+    ) -> list[Checkpoint]:
+        """Those of these runs, the furthest first; damaged ones are set aside to repair."""
         files = self._states()
         found = []
         for config in configs if files else ():
             for path in files.get(config.key(), ()):
-                look = functools.partial(read_kept, path, config)
+                reading = functools.partial(checkpoint_at, path, config)
                 with contextlib.suppress(FileNotFoundError):
-                    state = self._or_set_aside(look, _NOT_USED) if repair else _readable(look)
-                    found += [] if state is None else [state]
-        return sorted(found, key=lambda state: -state.step)
+                    one = self._or_set_aside(reading, _NOT_USED) if repair else _readable(reading)
+                    found += [] if one is None else [one]
+        return sorted(found, key=lambda one: -one.step)
 
     def _states(self) -> dict[str, list[Path]]:
         """The files of states, by the keys of their runs."""
@@ -518,18 +520,18 @@ class Store:
                     files.setdefault(found[1], []).append(folder / name)
         return files
 
-    def is_intact(self, kept: Kept) -> bool:
-        """Whether the whole file of a state is as it was written; a damaged one is set aside."""
-        look = functools.partial(verify, kept.path, kept.config.memory())
+    def is_intact(self, checkpoint: Checkpoint) -> bool:
+        """Whether the whole of a checkpoint is as it was written; a damaged one is set aside."""
+        reading = functools.partial(verify, checkpoint.path, checkpoint.config.memory())
         with contextlib.suppress(FileNotFoundError):
-            return self._or_set_aside(lambda: look() is None, _NOT_USED) is not None
+            return self._or_set_aside(lambda: reading() is None, _NOT_USED) is not None
         return False
 
-    def load_checkpoint(self, kept: Kept) -> Packed | None:
-        """The whole of a state, from which its run goes on; a damaged one is set aside."""
-        look = functools.partial(read_checkpoint, kept.path, kept.config)
+    def load_checkpoint(self, checkpoint: Checkpoint) -> Packed | None:
+        """The state in a checkpoint, from which its run goes on; a damaged one is set aside."""
+        reading = functools.partial(read_checkpoint, checkpoint.path, checkpoint.config)
         with contextlib.suppress(FileNotFoundError):
-            return self._or_set_aside(look, _NOT_USED)
+            return self._or_set_aside(reading, _NOT_USED)
         return None
 
     def drop_checkpoints(self, config: TrainConfig) -> None:
@@ -558,8 +560,8 @@ class Store:
         return merge_stores(self, sources)
 
 
-def _readable(look: Callable[[], Found]) -> Found | None:
-    """What ``look`` finds, if it can."""
+def _readable(reading: Callable[[], Found]) -> Found | None:
+    """What ``reading`` finds, if it can."""
     with contextlib.suppress(StoreError):
-        return look()
+        return reading()
     return None

@@ -22,8 +22,8 @@ _Item = TypeVar("_Item")
 _TRIED = 6
 _SECONDS = 1.0
 _TOTAL = 7.0
-# Multiply-adds of a short look at the pace of this machine, and of one at a test loss.
-_LOOK = 1e7
+# Multiply-adds of a first trial of the pace of this machine, and of one of a test loss.
+_FIRST = 1e7
 _TEST = 1e8
 # Steps that a trial should get to: at first the native backend does not list pairs. Fewer examples
 # are taken for that, down to one in so many.
@@ -77,8 +77,8 @@ def calibrated(todo: Sequence[TrainConfig]) -> list[Trial]:
 
 
 def _guessed(config: TrainConfig, limit: int) -> Trial:
-    """A short look at a small copy, to begin with."""
-    copy = _cut(config, _LOOK, 1)
+    """A short trial of a small copy, to begin with."""
+    copy = _cut(config, _FIRST, 1)
     step = _SLOW * copy.step_cost()
     example = _SLOW * _test_cost(copy)
     guess = Trial(copy, 1.0, step, step, example, example)

@@ -34,7 +34,7 @@ _PLACES = 256
 # Bytes of a worker process besides its run: Python, NumPy, and what the run is kept in.
 _PROCESS = 64 << 20
 # Seconds between two looks at the process that a worker belongs to.
-_LOOK = 0.5
+_WATCH = 0.5
 
 
 @dataclass(frozen=True)
@@ -108,17 +108,17 @@ def _follow(caller: Caller) -> None:
     if parent is None or parent.pid != caller.pid or os.name != "posix":
         return
     if not _following.acquire(blocking=False):
-        return  # for good: one thread looks, as long as this process lives
+        return  # for good: one thread watches, as long as this process lives
     before = os.getppid()  # the caller, or what forked this for it
 
-    def look() -> None:
+    def watch() -> None:
         while os.getppid() == before and not caller.is_dead():
-            time.sleep(_LOOK)
+            time.sleep(_WATCH)
         with contextlib.suppress(OSError):
             os.unlink(caller.flag)
         os._exit(1)
 
-    threading.Thread(target=look, name="toysup-follow", daemon=True).start()
+    threading.Thread(target=watch, name="toysup-follow", daemon=True).start()
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def make_plan(
     failed: int,
     n_jobs: int,
     *,
-    kept: int = 0,
+    held: int = 0,
     calibrate: bool = True,
 ) -> Plan:
     """The plan of a sweep.
@@ -134,7 +134,7 @@ def make_plan(
         How many are done, and how many of ``todo`` were tried and failed.
     n_jobs : int
         Threads.
-    kept : int
+    held : int
         Bytes that stay of runs which have ended, beside one of them.
     calibrate : bool
         Whether to measure the time of a few runs, in about 8 s at most; there are no times
@@ -155,7 +155,7 @@ def make_plan(
             needs[shape] = _Need(config, seconds, config.memory(), config.disk())
         runs.append(needs[shape])
     n_jobs, room = budget(n_jobs, max((need.memory for need in runs), default=0))
-    wall, peak = _schedule(runs, n_jobs, max(0, room - kept))
+    wall, peak = _schedule(runs, n_jobs, max(0, room - held))
     return Plan(
         runs=done + len(todo),
         done=done,
@@ -163,7 +163,7 @@ def make_plan(
         failed=failed,
         seconds=wall if calibrate else None,
         core_seconds=sum(need.time for need in runs) if calibrate else None,
-        memory=peak + kept,
+        memory=peak + held,
         available=available(),
         disk=sum(need.disk for need in runs),
         n_jobs=n_jobs,
@@ -216,7 +216,7 @@ def _schedule(runs: Sequence[_Need], n_jobs: int, limit: int) -> tuple[float, in
     """
     waiting = sorted(runs, key=lambda need: need.work)  # the longest is at the end
     running: list[tuple[float, int]] = []
-    now, used, kept, peak = 0.0, 0, 0, 0
+    now, used, last, peak = 0.0, 0, 0, 0
     while waiting:
         fits = (
             i
@@ -225,11 +225,11 @@ def _schedule(runs: Sequence[_Need], n_jobs: int, limit: int) -> tuple[float, in
         )
         i = next(fits, None) if len(running) < n_jobs else None
         if i is None:
-            used -= kept
-            if kept and len(running) < n_jobs:
-                kept = 0
+            used -= last
+            if last and len(running) < n_jobs:
+                last = 0
             else:
-                now, kept = heapq.heappop(running)
+                now, last = heapq.heappop(running)
             continue
         need = waiting.pop(i)
         heapq.heappush(running, (now + need.time, need.memory))

@@ -15,7 +15,7 @@ from toysup._stream.dataset import Dataset, find
 from toysup._sweep.executors import works_here
 from toysup._sweep.plan import Plan, make_plan
 from toysup._sweep.result import Summary, SweepResult
-from toysup._sweep.work import RETRY, Work, kept_of_others, stored
+from toysup._sweep.work import RETRY, Work, held_of_others, stored
 from toysup._system.interrupt import end_scripts
 from toysup._system.memory import refuse_memory
 from toysup._system.processors import as_jobs
@@ -184,7 +184,7 @@ def so_far(result: SweepResult, store: Store | None) -> str:
     text = f"{len(result) - len(left)} of {len(result)} runs are finished"
     if store is None:
         return text
-    half = len({kept.config for kept in store.kept(left)})
+    half = len({checkpoint.config for checkpoint in store.checkpoints(left)})
     more = f", with the states of {half} more" if half else ""
     return f"{text} and kept in {str(store.path)!r}{more}"
 
@@ -233,9 +233,9 @@ def plan(
     again = {"damaged", *RETRY[retry]}
     todo = [c for k, c in asked.mine.items() if summaries.get(k, "damaged") in again]
     failed = sum(status in RETRY[retry] for status in summaries.values())
-    kept = 0 if asked.store is not None else kept_of_others(todo)
+    held = 0 if asked.store is not None else held_of_others(todo)
     data = asked.data()
-    found = make_plan(todo, len(asked.mine) - len(todo), failed, jobs, kept=kept)
+    found = make_plan(todo, len(asked.mine) - len(todo), failed, jobs, held=held)
     if data is None or asked.store is None or asked.store.data_file(data.ref).exists():
         return found
     return replace(found, disk=found.disk + data_bytes(data.ref))
@@ -310,7 +310,7 @@ def _refuse(asked: _Asked) -> None:
     refuse_memory(largest, "the largest run of this sweep")
     if asked.store is None:
         what = "the largest run of this sweep, with the other ones' results (there is no store),"
-        refuse_memory(largest + kept_of_others(configs), what)
+        refuse_memory(largest + held_of_others(configs), what)
 
 
 def _as_shard(shard: object) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from toysup._backends.choose import backend
 from toysup._backends.protocol import Failed, Options, Poll, RawRun, State
-from toysup._run.archive import Kept
+from toysup._run.archive import Checkpoint
 from toysup._run.checkpoint import pack, unpack
 from toysup._run.run import Run
 from toysup._store.claims import Claims
@@ -26,7 +26,7 @@ from toysup.config import TrainConfig
 from toysup.config.grid import Index
 from toysup.errors import RunFailedError, StoreError, short
 
-__all__ = ["RETRY", "Work", "kept_of_others", "stored"]
+__all__ = ["RETRY", "Work", "held_of_others", "stored"]
 
 # Which of the runs that went wrong are trained again.
 RETRY = {"failed": {"failed"}, "all": {"failed", "diverged"}, "none": set[str]()}
@@ -245,7 +245,7 @@ class Work:
         """Threads, and bytes for runs at the same time."""
         jobs, memory = budget(jobs, max(config.memory() for config in self.todo))
         if self._store is None:
-            memory = max(0, memory - kept_of_others(self.todo))
+            memory = max(0, memory - held_of_others(self.todo))
         return jobs, memory
 
     def _note(self, running: Sequence[tuple[int, int]]) -> str:
@@ -270,11 +270,11 @@ class Work:
         usable: set[int] = set()
         others: dict[str, set[int]] = {}
         places = {config.key(): i for i, config in enumerate(self.todo)}
-        for kept in self._store.kept(self.todo, repair=True):
-            i = places[kept.config.key()]
-            if kept.maker != backend().maker():
-                others.setdefault(kept.maker, set()).add(i)
-            elif self._store.is_intact(kept):
+        for checkpoint in self._store.checkpoints(self.todo, repair=True):
+            i = places[checkpoint.config.key()]
+            if checkpoint.maker != backend().maker():
+                others.setdefault(checkpoint.maker, set()).add(i)
+            elif self._store.is_intact(checkpoint):
                 usable.add(i)
         for maker, runs in others.items():
             self._say_unused(maker, runs - usable)
@@ -284,21 +284,23 @@ class Work:
         if not self._claim(i):
             raise Stopped
         try:
-            for kept in [] if self._store is None else self._store.kept([self.todo[i]]):
-                if kept.maker == backend().maker() and (state := self._state(kept)) is not None:
+            found = [] if self._store is None else self._store.checkpoints([self.todo[i]])
+            for one in [one for one in found if one.maker == backend().maker()]:
+                if (state := self._state(one)) is not None:
                     return state
         except Exception as error:  # noqa: BLE001  it begins, then
             log.warning("%s: its state: %s", _point(self.todo[i]), error)
         return None
 
-    def _state(self, kept: Kept) -> State | None:
+    def _state(self, checkpoint: Checkpoint) -> State | None:
         """A state in full, if the run can go on from there."""
         assert self._store is not None
-        found = self._store.load_checkpoint(kept)
+        found = self._store.load_checkpoint(checkpoint)
         try:
-            return None if found is None else unpack(kept.config, *found)
+            return None if found is None else unpack(checkpoint.config, *found)
         except ValueError as error:
-            log.warning("%s does not go on from %s: %s", _point(kept.config), kept.path, error)
+            point = _point(checkpoint.config)
+            log.warning("%s does not go on from %s: %s", point, checkpoint.path, error)
             return None
 
     def _say_unused(self, maker: str, runs: Collection[int]) -> None:
@@ -403,10 +405,10 @@ class Work:
         return cells
 
 
-def kept_of_others(configs: Collection[TrainConfig]) -> int:
+def held_of_others(configs: Collection[TrainConfig]) -> int:
     """Bytes that stay of all runs but the largest in a sweep without a store."""
-    kept = [config.arrays() for config in configs]
-    return sum(kept) - max(kept, default=0)
+    held = [config.arrays() for config in configs]
+    return sum(held) - max(held, default=0)
 
 
 def stored(config: TrainConfig, summary: Summary, store: Store | None) -> Cell:

@@ -136,9 +136,9 @@ def reproduce(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="where to write (default toysup-NAME-SCALE)")
     parser.add_argument("--seeds", type=int, metavar="K", help="number of dataset seeds")
     parser.add_argument(
-        "--T", metavar="LIST", help="values of T in place of the figure's: 3,100,inf"
+        "--T", metavar="LIST", help="values of T in place of the preset's: 3,100,inf"
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="updates in place of the figure's")
+    parser.add_argument("--steps", type=int, metavar="N", help="updates in place of the preset's")
     _add_jobs(parser)
     _add_log(parser)
     _add_output(parser, quiet=True, json=True)

@@ -64,7 +64,7 @@ def status(args: argparse.Namespace) -> int:
                     for (T, m), count in cells.items()
                 ],
                 "failures": failures_of(result),
-                "kept": _kept(result, store),
+                "kept": _checkpoints(result, store),
                 "running": running(store / "running"),
             }
         )
@@ -93,7 +93,7 @@ def _data(result: SweepResult, store: Path) -> dict[str, Any] | None:
     return {"digest": ref.digest, "rows": ref.rows, "n": ref.n, "kept": is_kept}
 
 
-def _kept(result: SweepResult, store: Path) -> list[dict[str, Any]]:
+def _checkpoints(result: SweepResult, store: Path) -> list[dict[str, Any]]:
     """How far the runs are that are not finished and have kept their state."""
     from toysup._store.store import Store
 
@@ -101,25 +101,25 @@ def _kept(result: SweepResult, store: Path) -> list[dict[str, Any]]:
     left = [config for config, status in runs if status not in ("ok", "diverged")]
     return [
         {
-            **point_of(result, kept.config),
-            "step": kept.step,
-            "steps": kept.config.steps,
-            "made_by": kept.maker,
+            **point_of(result, one.config),
+            "step": one.step,
+            "steps": one.config.steps,
+            "made_by": one.maker,
         }
-        for kept in Store(store).kept(left)
+        for one in Store(store).checkpoints(left)
     ]
 
 
-def _kept_text(kept: Sequence[dict[str, Any]]) -> list[str]:
+def _checkpoints_text(found: Sequence[dict[str, Any]]) -> list[str]:
     """Lines on the states that are kept."""
-    makers = {state["made_by"] for state in kept}
+    makers = {state["made_by"] for state in found}
     lines = []
-    for state in kept[:_MANY]:
+    for state in found[:_MANY]:
         *where, (_, step), (_, steps), (_, maker) = state.items()
         by = f", made by {maker}" if len(makers) > 1 else ""
         lines.append(f"  {in_one_line(where)}: step {step:,} of {steps:,}{by}")
-    more = [f"  and {len(kept) - _MANY} more"] if len(kept) > _MANY else []
-    return ["under way, with their state kept:", *lines, *more] if kept else []
+    more = [f"  and {len(found) - _MANY} more"] if len(found) > _MANY else []
+    return ["under way, with their state kept:", *lines, *more] if found else []
 
 
 def _status_text(document: dict[str, Any], cells: dict[tuple[float, int], Counter[str]]) -> str:
@@ -147,7 +147,7 @@ def _status_text(document: dict[str, Any], cells: dict[tuple[float, int], Counte
         head += f"\ndata set {data['digest'][:12]}: {data['rows']:,} x {data['n']:,}{where}"
     table = [head, "finished / all, over the other axes:", "", align(lines), *reasons]
     running = map(_running_text, document["running"])
-    return "\n".join([*table, *_kept_text(document["kept"]), *running])
+    return "\n".join([*table, *_checkpoints_text(document["kept"]), *running])
 
 
 def _running_text(sweep: dict[str, Any]) -> str:

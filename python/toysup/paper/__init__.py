@@ -1,7 +1,7 @@
-"""The paper's figures and questions as experiments.
+"""The paper's figures and questions as presets.
 
-:func:`reproduce` trains one, draws it and writes its tables. An experiment is a file here that
-holds a :class:`Preset`, and a name in the registry below; the docstring of the file says what is
+:func:`reproduce` trains one, draws it and writes its tables. A preset is a file here that holds
+a :class:`Preset`, and a name in the registry below; the docstring of the file says what is
 asked. :func:`recorded` gives the results of the paper's scale that come with the package.
 """
 
@@ -88,7 +88,7 @@ def reproduce(
     progress: bool | None = None,
     on_interrupt: str = "raise",
 ) -> Reproduction:
-    """Carry out an experiment: train its sweeps, draw it, and write its tables.
+    """Carry out a preset: train its sweeps, draw it, and write its tables.
 
     Every run is kept in ``out/store`` as soon as it ends; doing the same again continues. Presets
     that use the same runs share them there.

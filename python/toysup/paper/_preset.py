@@ -30,7 +30,7 @@ __all__ = [
 SCALES = ("small", "paper")
 
 
-# The sweeps of an experiment, by the names of their stores.
+# The sweeps of a preset, by the names of their stores.
 Results = Mapping[str, SweepResult]
 
 

@@ -38,7 +38,7 @@ __all__ = [
     "Found",
     "Measured",
     "by_T",
-    "look",
+    "examples_of",
     "means",
     "measure",
     "membership",
@@ -170,7 +170,7 @@ class Examples:
         return (self.shuffled_loss - float(self.loss.mean())) / gap if gap > 0 else math.nan
 
 
-def look(run: Run) -> Examples:
+def examples_of(run: Run) -> Examples:
     """Measure the examples of a run of finite T."""
     c, X = run.config, run.training_set()
     fresh = sample(c.n, FRESH, c.sparsity, c.seed, normalize=c.normalize, role="test")
@@ -314,9 +314,9 @@ def found_in(results: Results, runs: list[Run]) -> Found:
     blank: dict[int, Examples] = {}
     for run in runs:
         T = int(run.config.T)
-        examples.setdefault(T, []).append(look(run))
+        examples.setdefault(T, []).append(examples_of(run))
         if T not in blank:
-            blank[T] = look(untrained(run.config))
+            blank[T] = examples_of(untrained(run.config))
     height, top = rise(means(by_T(results[RELU], "test_loss")), c)
     few, middle = nearest(examples, 30), nearest(examples, 2.0 / (1.0 - c.sparsity))
     linear = [run for run in finished(results[LINEAR]) if run.config.T < math.inf]
@@ -324,7 +324,7 @@ def found_in(results: Results, runs: list[Run]) -> Found:
         results=results,
         examples=examples,
         blank=blank,
-        linear=[look(run) for run in linear if run.config.T == few],
+        linear=[examples_of(run) for run in linear if run.config.T == few],
         optimum=[optimum(run) for run in linear],
         moved=moved(next(run for run in runs if run.config.T == few)),
         few=few,

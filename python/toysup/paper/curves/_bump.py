@@ -56,7 +56,7 @@ def curves(
     heading: Callable[[SweepResult, str], str],
     unit: str,
 ) -> Preset:
-    """An experiment whose result is a curve of test loss against T for each value of an axis.
+    """A preset whose result is a curve of test loss against T for each value of an axis.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ class Reading:
     steps, course : array
         Steps of the snapshots, and the example's dimensionality at each.
     memorised, near_miss : bool
-        See the description of the experiment.
+        See the description of the preset.
     """
 
     config: TrainConfig

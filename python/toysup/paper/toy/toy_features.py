@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CLASSIC", "FAST", "SLOW", "TOY_FEATURES", "runs_of"]
 
-# What all experiments of that paper share.
+# What all presets of that paper share.
 CLASSIC: dict[str, Any] = {
     "T": math.inf,
     "batch_size": 1_024,

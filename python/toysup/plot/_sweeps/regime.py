@@ -21,7 +21,7 @@ from toysup.regime import CLASSES, Regime
 __all__ = ["regime", "regimes"]
 
 # Reds are examples, blue is a feature. Paint, marker, and hatch of what has an area.
-_LOOK = {
+_STYLE = {
     "single": ("examples", "o", ""),
     "partial": ("coral", "v", "\\\\\\"),
     "cluster": ("salmon", "s", "///"),
@@ -112,7 +112,7 @@ def _in_plane(H: Floats) -> Floats:
 
 def _dots(ax: Axes, x: Floats, y: Floats, name: str, label: str) -> None:
     """Examples of a class."""
-    kind, marker, _ = _LOOK[name]
+    kind, marker, _ = _STYLE[name]
     unfilled = marker == "x"
     ax.scatter(
         x,
@@ -218,7 +218,7 @@ def _sizes(ax: Axes, found: Regime) -> None:
             )
         else:
             height[0] = found.counts[name]
-        kind, _, hatch = _LOOK[name]
+        kind, _, hatch = _STYLE[name]
         ax.bar(
             at,
             height,
@@ -276,7 +276,7 @@ def _shares(ax: Axes, runs: Sequence[Sequence[Regime]]) -> None:
     below = np.zeros(len(runs))
     for name in CLASSES:
         share = np.array([np.mean([np.mean(r.label == name) for r in of_T]) for of_T in runs])
-        kind, _, hatch = _LOOK[name]
+        kind, _, hatch = _STYLE[name]
         ax.bar(
             range(len(runs)),
             share,
