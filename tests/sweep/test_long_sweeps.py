@@ -480,7 +480,7 @@ def test_one_that_is_there_and_late_is_said_to_be_late(tmp_path, capsys):
     assert cli.main(["status", str(tmp_path)]) == 0
     late, other = re.findall("^at work: .*", capsys.readouterr().out, re.MULTILINE)
     assert late.endswith("about 30 min left; not heard of for 1 h 0 min")
-    assert "for 0 s: 3 of 8" in other and other.endswith("30 min left")
+    assert "for 0 ms: 3 of 8" in other and other.endswith("30 min left")
 
 
 def test_what_makes_no_sense_is_not_believed(tmp_path):
