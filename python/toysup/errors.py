@@ -80,9 +80,18 @@ class SurroundingsError(ToysupError, RuntimeError):
     """Where this process runs, nothing can be trained, or not to the same bits."""
 
 
+# How NumPy writes its numbers: np.float64(nan), np.True_.
+_NUMPY = re.compile(r"\bnp\.(?:(?:u?int|float|complex|longdouble)\d*\(([^()]*)\)|(True|False)_)")
+
+
 def short(value: object, limit: int = 80) -> str:
-    """``repr`` of a value, on one line, and cut to a length that fits an error message."""
+    """``repr`` of a value, on one line, and cut to a length that fits an error message.
+
+    NumPy's numbers are written as Python's.
+    """
     text = re.sub(r"\s*\n\s*", " ", repr(value))
+    if not isinstance(value, str):
+        text = _NUMPY.sub(lambda found: found[1] or found[2], text)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

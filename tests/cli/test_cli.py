@@ -208,6 +208,7 @@ def test_ways_to_write_a_value(name: str, text: str, value: object) -> None:
         ("T", f"3:{10**40}", "T has more than 100,000 values in the range"),
         ("seed", "0:10000000000", "seed has more than 100,000 values in the range"),
         ("sparsity", "0:1", "sparsity has no ranges, got '0:1'"),
+        ("init", r"C:\x.npz", r"no run file at 'C:.*x\.npz'"),
         ("normalize", "1", "normalize must be true or false, got '1'"),
         ("betas", "0.9", None),
         ("betas", "0.9,high", "betas must be a number, got 'high'"),
@@ -215,7 +216,7 @@ def test_ways_to_write_a_value(name: str, text: str, value: object) -> None:
 )
 def test_bad_values_are_named(name: str, text: str, message: str | None) -> None:
     """Either here, or by the config."""
-    with pytest.raises((ValueError, TypeError), match=message or name):
+    with pytest.raises((ValueError, TypeError, FileNotFoundError), match=message or name):
         TrainConfig.from_fields({name: parse_field(name, text)})
 
 
@@ -476,7 +477,7 @@ def test_a_store_that_cannot_be_written_is_code_1(toysup_cli: Cli, tmp_path: Pat
     path.write_text("mine")
     code, out, err = toysup_cli("sweep", "--store", path, *TINY)
     assert (code, out) == (1, "")
-    assert "cannot write a store in" in one_error_line(err)
+    assert "is a file, and a store is a folder" in one_error_line(err)
 
 
 def test_a_damaged_store_is_code_1(toysup_cli: Cli, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from helpers import Tensor
 from toysup import TrainConfig
 from toysup.config import FIELDS
 from toysup.config.weights import Weights
+from toysup.errors import short
 
 POSITIVE = st.floats(1e-30, 1e30)
 SEEDS = st.integers(0, 2**63 - 1)
@@ -283,7 +284,7 @@ def refused(error: type[Exception], name: str, value: object, shown: str | None 
         TrainConfig(**{**others(name), name: value})
     text = str(caught.value)
     assert name in text
-    assert (repr(value) if shown is None else shown) in text, text
+    assert (short(value) if shown is None else shown) in text, text
 
 
 @pytest.mark.parametrize("name", INTEGERS)

@@ -577,6 +577,21 @@ def test_a_folder_of_something_else_is_not_taken_over(backend, trained, tmp_path
     assert contents(tmp_path) == before and not trained
 
 
+def test_a_file_is_no_store(backend, tmp_path):
+    path = tmp_path / "run.npz"
+    path.write_text("mine")
+    for use in (
+        lambda: sweep(SMALL, T=[4], store=path),
+        lambda: toysup.plan(SMALL, T=[4], store=path),
+        lambda: toysup.merge(path, [path]),
+    ):
+        with pytest.raises(StoreError, match=r"run\.npz' is a file, and a store is a folder"):
+            use()
+    with pytest.raises(FileNotFoundError, match=r"no sweep .*run\.npz', which is a file"):
+        open_sweep(path)
+    assert contents(tmp_path) == {"run.npz": b"mine"}
+
+
 def test_what_comes_into_folders_by_itself_is_not_in_the_way(backend, tmp_path):
     for name in (".gitkeep", ".DS_Store", "Thumbs.db", "._x", ".ipynb_checkpoints/a-checkpoint.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -160,7 +160,8 @@ class Store:
         try:
             return self._read_grid()
         except FileNotFoundError:
-            raise FileNotFoundError(f"no sweep is stored in {str(self.path)!r}") from None
+            what = ", which is a file" if os.path.isfile(self.path) else ""
+            raise FileNotFoundError(f"no sweep is stored in {str(self.path)!r}{what}") from None
         except Damaged as error:
             found = self._manifests()
             grid = self._known(found)
@@ -266,6 +267,7 @@ class Store:
         ValueError
             If the stored sweep differs in a field that is no axis.
         """
+        self.check_folder()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with locked(self.path):
@@ -334,8 +336,14 @@ class Store:
             words = f"{str(self.path)!r} is not a store, and is not empty"
             raise StoreError(words) from None
 
+    def check_folder(self) -> None:
+        """Refuse, with a ``StoreError``, a file where a store has its folder."""
+        if os.path.isfile(self.path):
+            raise StoreError(f"{str(self.path)!r} is a file, and a store is a folder")
+
     def check_target(self) -> None:
         """Refuse, with a ``StoreError``, what cannot be a store; nothing is written."""
+        self.check_folder()
         check_file(self._manifest(), make=True)
         if not os.path.lexists(self._manifest()):
             self._refuse_foreign()

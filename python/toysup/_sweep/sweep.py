@@ -277,6 +277,8 @@ class _Asked:
         if config is not None:
             config = as_config(config, {})
         folder = None if store is None else Store(store)
+        if folder is not None:
+            folder.check_folder()
         check_names(fields, function)
         grid = Grid.make(config, fields)
         configs = grid.configs()

@@ -40,8 +40,9 @@ def parse_field(name: str, text: str) -> Any:
     values: list[Any] = []
     texts = parts(name, text, ",")
     for part in texts:
-        values += _range(name, kind, part) if ":" in part else [item(name, kind, part)]
-    return Axis(values) if len(texts) > 1 or ":" in text else values[0]
+        is_range = ":" in part and "str" not in kind  # C:\run.npz is the file of a run
+        values += _range(name, kind, part) if is_range else [item(name, kind, part)]
+    return Axis(values) if len(texts) > 1 or is_range else values[0]
 
 
 def option_value(value: Any) -> str:
