@@ -26,6 +26,9 @@ from toysup._backends.protocol import Backend
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 HAS_NATIVE = importlib.util.find_spec("toysup._native") is not None
+if not HAS_NATIVE:
+    # By choice, so that no process that a test starts says how slow it is.
+    os.environ.setdefault("TOYSUP_BACKEND", "numpy")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "BackendError",
     "DataError",
     "RunFailedError",
+    "SlowBackendWarning",
     "StoreError",
     "SurroundingsError",
     "SweepInterrupted",
@@ -78,6 +79,10 @@ class SweepInterrupted(KeyboardInterrupt):
 
 class SurroundingsError(ToysupError, RuntimeError):
     """Where this process runs, nothing can be trained, or not to the same bits."""
+
+
+class SlowBackendWarning(UserWarning):
+    """NumPy trains here, for want of the Rust extension; said once in a process."""
 
 
 # How NumPy writes its numbers: np.float64(nan), np.True_.

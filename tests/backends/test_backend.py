@@ -18,7 +18,7 @@ import pytest
 
 import toysup
 from helpers import run_bits
-from toysup import BackendError, ToysupError, TrainConfig, backend_name, train
+from toysup import BackendError, ToysupError, TrainConfig, backend_name, cli, train
 from toysup._backends import choose as _backend
 from toysup._backends.protocol import Backend
 
@@ -50,8 +50,9 @@ def test_nothing_of_numpy_is_left_to_be_looked_up_in_a_run(native: Backend) -> N
 
 @pytest.fixture
 def missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Rust extension was not built."""
+    """The Rust extension was not built, and the process has said so."""
     monkeypatch.setitem(sys.modules, NATIVE, None)
+    monkeypatch.setattr(_backend, "_is_said", True)
 
 
 @pytest.fixture
@@ -166,7 +167,7 @@ print(toysup.backend_name(), run.status, [m for m in sys.modules if m.endswith("
 def test_a_process_without_the_extension_trains():
     environment = {k: v for k, v in os.environ.items() if k != "TOYSUP_BACKEND"}
     out = subprocess.run(
-        [sys.executable, "-W", "error", "-c", WITHOUT],
+        [sys.executable, "-W", "error", "-W", "ignore:toysup trains on NumPy", "-c", WITHOUT],
         env=environment, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert out.stdout.split(maxsplit=2) == ["numpy", "ok", "[]\n"]
@@ -339,3 +340,52 @@ def test_an_unknown_instruction_set_is_refused(native):
     assert out.returncode == 1
     last = out.stderr.strip().splitlines()[-1]
     assert last.startswith("ValueError") and "TOYSUP_ISA" in last and "avx1024" in last, last
+
+
+# ------------------------------------------------------------------------------- what is said of it
+
+
+@pytest.fixture
+def unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has been trained in this process."""
+    monkeypatch.setattr(_backend, "_is_said", False)
+
+
+def test_numpy_for_want_of_the_extension_is_said_once(choose, missing, unsaid) -> None:
+    choose(None)
+    with pytest.warns(toysup.SlowBackendWarning, match=r"on NumPy, .*rustup\.rs") as said:
+        train(SMALL)
+        toysup.sweep(SMALL, seed=[0, 1])
+    assert len(said) == 1 and said[0].filename == __file__
+    assert isinstance(said[0].message, UserWarning)
+
+
+def test_a_sweep_says_it_before_it_trains_and_not_if_it_trains_nothing(
+    choose, missing, unsaid, tmp_path
+) -> None:
+    choose("numpy")
+    toysup.sweep(SMALL, seed=[0], store=tmp_path)
+    choose("auto")
+    toysup.sweep(SMALL, seed=[0], store=tmp_path)
+    with pytest.warns(toysup.SlowBackendWarning) as said:
+        toysup.sweep(SMALL, seed=[0, 1], store=tmp_path)
+    assert [warning.filename for warning in said] == [__file__]
+
+
+def test_a_chosen_backend_is_not_complained_of(choose, missing, unsaid) -> None:
+    choose("numpy")
+    train(SMALL)  # warnings are errors
+
+
+def test_the_native_backend_is_not_complained_of(choose, native, unsaid) -> None:
+    choose(None)
+    train(SMALL)
+
+
+@pytest.mark.filterwarnings("default::toysup.SlowBackendWarning")
+def test_the_command_line_says_it_in_one_line(choose, missing, unsaid, capsys) -> None:
+    choose(None)
+    words = ["sweep", "--n", "12", "--T", "3", "--sparsity", "0.7", "--steps", "5", "--quiet"]
+    assert cli.main(words) == 0
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("toysup: warning: toysup trains on NumPy, ") and ".py" not in line

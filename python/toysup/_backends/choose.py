@@ -8,13 +8,16 @@ from functools import cache
 from typing import cast
 
 from toysup._backends.protocol import Backend
+from toysup._text.notes import warn
 from toysup._version import __version__
-from toysup.errors import BackendError, unknown
+from toysup.errors import BackendError, SlowBackendWarning, unknown
 
-__all__ = ["backend", "backend_name", "load"]
+__all__ = ["backend", "backend_name", "load", "warn_if_slow"]
 
 _VARIABLE = "TOYSUP_BACKEND"
 _NATIVE = "toysup._native"
+# Whether this process has said that it trains on NumPy.
+_is_said = False
 
 
 def backend() -> Backend:
@@ -30,12 +33,31 @@ def backend() -> Backend:
     BackendError
         If the extension is missing where ``native`` was asked for, or is of another version.
     """
-    return load(os.environ.get(_VARIABLE) or "auto")
+    return load(_choice())
+
+
+def _choice() -> str:
+    return os.environ.get(_VARIABLE) or "auto"
 
 
 def backend_name() -> str:
     """``"native"`` or ``"numpy"``: the backend that is in use."""
     return backend().name
+
+
+def warn_if_slow() -> None:
+    """Warn, once in a process, the caller of who trains that NumPy was not chosen but is left."""
+    global _is_said
+    if _is_said or _choice() != "auto" or backend_name() != "numpy":
+        return
+    _is_said = True
+    warn(
+        "toysup trains on NumPy, which is many times slower than its Rust extension, and that is "
+        "not installed: install toysup again where Rust is (https://rustup.rs), without "
+        f"TOYSUP_PURE, or choose NumPy on purpose by {_VARIABLE}=numpy",
+        SlowBackendWarning,
+        stacklevel=3,
+    )
 
 
 @cache

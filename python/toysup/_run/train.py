@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from toysup._backends.choose import backend
+from toysup._backends.choose import backend, warn_if_slow
 from toysup._backends.protocol import Failed, Options, RawRun
 from toysup._files.paths import as_path
 from toysup._run.checkpoint import Keeper
@@ -103,6 +103,7 @@ def train(
     refuse_memory(config.memory(), "this run")
     jobs, _ = budget(jobs, config.memory())
     warn_of([config])
+    warn_if_slow()
     options = Options()
     if checkpoint is not None:
         keeper = Keeper(as_path("checkpoint", checkpoint), config)

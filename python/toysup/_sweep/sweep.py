@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from toysup._backends.choose import backend
+from toysup._backends.choose import backend, warn_if_slow
 from toysup._store.data import data_bytes
 from toysup._store.store import Store
 from toysup._stream.dataset import Dataset, find
@@ -149,6 +149,8 @@ def sweep(
         if data is not None:
             asked.store.keep_data(data)
     work = asked.work(on_error)
+    if work.todo:
+        warn_if_slow()
     if work.todo and asked.store is not None:
         asked.store.check_writable()
     try:
