@@ -27,13 +27,15 @@ import scipy.sparse
 from hypothesis import given
 
 import toysup
+from helpers import after, interrupted_when, run_bits
 from soak import soak
 from toysup import cli, paper
 from toysup._backends.protocol import Backend
 from toysup._backends.reference import pool
 from toysup._run.run import Run
 from toysup.cli._arguments import field_help
-from toysup.cli._fields import given_fields, parse_field
+from toysup.cli._fields import given_fields, one_value_fields, parse_field
+from toysup.cli._output import as_json
 from toysup.cli._show import FIGURES
 from toysup.config import FIELDS, TrainConfig
 from toysup.config.train_config import _CHOICES
@@ -218,6 +220,100 @@ def test_bad_values_are_named(name: str, text: str, message: str | None) -> None
     """Either here, or by the config."""
     with pytest.raises((ValueError, TypeError, FileNotFoundError), match=message or name):
         TrainConfig.from_fields({name: parse_field(name, text)})
+
+
+# --- one run ---
+
+FIELDS_OF_ONE = {"n": 40, "m": 2, "T": 5, "sparsity": 0.9, "steps": 300, "test_size": 50}
+ONE = [f"{name}={value}" for name, value in FIELDS_OF_ONE.items()]
+
+
+def test_train_prints_the_losses_and_what_is_stored(
+    backend: Backend, toysup_cli: Cli, tmp_path: Path
+) -> None:
+    run = toysup.train(**FIELDS_OF_ONE)
+    code, out, err = toysup_cli("train", *ONE, "--out", tmp_path / "run")
+    head, losses, stored, kept = out.splitlines()
+    assert (code, err) == (0, "") and head.startswith("T=5, m=2, n=40, seed=0: ok, 300 steps in ")
+    assert losses == f"train loss {run.train_loss:.6g}, test loss {run.test_loss:.6g}"
+    assert stored == repr(toysup.regime.classify(run)) and kept.endswith("run.npz")
+    assert run_bits(toysup.load_run(tmp_path / "run.npz")) == run_bits(run)
+
+
+def test_train_as_json_and_quietly(toysup_cli: Cli, tmp_path: Path) -> None:
+    found = strict_json(toysup_cli("train", *ONE, "--json")[1])
+    run = toysup.train(**FIELDS_OF_ONE)
+    assert TrainConfig.from_json(json.dumps(found["config"])) == run.config
+    assert (found["status"], found["train_loss"], found["out"]) == ("ok", run.train_loss, None)
+    assert found["stored"] == strict_json(as_json(toysup.regime.classify(run).summary()))
+    assert toysup_cli("train", *ONE, "--quiet", "--out", tmp_path / "q.npz") == (0, "", "")
+    assert run_bits(toysup.load_run(tmp_path / "q.npz")) == run_bits(run)
+    code, out, _ = toysup_cli("train", *ONE, "--no-classes")
+    assert code == 0 and "examples:" not in out
+
+
+def test_fields_of_one_run_are_words_or_options_in_any_order(toysup_cli: Cli) -> None:
+    words = ["n=40", "--T", "5", "sparsity=0.9", "--quiet", "learning-rate=1e-2", "steps=20"]
+    fields = cli._parse(["train", *words])
+    assert one_value_fields(fields) == {
+        "n": 40, "T": 5, "sparsity": 0.9, "learning_rate": 0.01, "steps": 20,
+    }  # fmt: skip
+    assert toysup_cli("train", *words) == (0, "", "")
+
+
+@pytest.mark.filterwarnings("default:the run diverged")
+def test_train_says_of_a_run_that_diverged(toysup_cli: Cli, tmp_path: Path) -> None:
+    words = (*ONE, "learning_rate=1e30", "optimizer=sgd", "--out", tmp_path / "run.npz")
+    code, out, err = toysup_cli("train", *words)
+    assert code == 0 and "diverged" in out and "examples:" not in out
+    assert err.startswith("toysup: warning: the run diverged: ") and err.count("\n") == 1
+    assert toysup.load_run(tmp_path / "run.npz").status == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["T"], "a field of a run is written such as T=100, got 'T'"),
+        (["t=5"], "'t' is not a field of a run; did you mean 'T'"),
+        (["T=5", "--T", "6"], "T is given twice"),
+        (["T=5,6"], "T has 2 values, and toysup train trains one run"),
+        (["m=x"], "m must be an integer, got 'x'"),
+        (["n=10", "m=11"], "m must not be larger than n = 10, got 11"),
+        (["--store", "x"], "unknown option '--store'"),
+        (["--out", "/nowhere/at/all/run.npz"], "cannot write '/nowhere/at/all/run.npz'"),
+    ],
+)
+def test_train_refuses_before_it_trains(
+    toysup_cli: Cli, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.setattr(toysup, "train", lambda *_, **__: pytest.fail("trained"))
+    code, out, err = toysup_cli("train", *words)
+    assert (code, out) == (1 if "--out" in words else 2, "") and message in one_error_line(err)
+
+
+# --- completions of shells ---
+
+
+def test_the_parser_for_completions_knows_all() -> None:
+    (commands,) = cli.parser()._subparsers._group_actions  # type: ignore[union-attr]
+    assert list(commands.choices) == list(cli.COMMANDS)  # type: ignore[arg-type]
+    for name, command in commands.choices.items():  # type: ignore[union-attr]
+        known = {action.dest: action for action in command._actions}
+        assert len(known) > 1, name
+        for dest in ("out", "store", "directory"):
+            assert dest not in known or hasattr(known[dest], "complete"), (name, dest)
+    assert "figure3" in {a.dest: a for a in commands.choices["plot"]._actions}["figure"].choices  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_shtab_writes_completions(shell: str, tmp_path: Path) -> None:
+    shtab = pytest.importorskip("shtab")
+    script = shtab.complete(cli.parser(), shell)
+    assert "weight-decay" in script and "figure3" in script and "repeats" in script
+    path = tmp_path / "toysup"
+    path.write_text(script)
+    if shutil.which(shell):
+        subprocess.run([shell, "-n", str(path)], check=True, timeout=60)
 
 
 # --- bad usage ---
@@ -927,6 +1023,28 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_call_continues(
     assert (code, err) == (0, "")
     assert "16 runs: 16 ok" in out
     assert kept.items() <= {p.name: p.stat().st_mtime_ns for p in store.glob("runs/*.npz")}.items()
+
+
+@pytest.mark.any_backend
+def test_ctrl_c_in_train_and_the_next_call_continues(
+    backend: Backend, toysup_cli: Cli, tmp_path: Path
+) -> None:
+    state, out = tmp_path / "state.npz", tmp_path / "run.npz"
+    steps = 1_000_000 if backend.name == "native" else 10_000
+    fields = {"n": 30, "sparsity": 0.8, "T": 5, "steps": steps, "test_size": 50}
+    words = ["train", *(f"{name}={value}" for name, value in fields.items()), "--out", out]
+    with interrupted_when(after(0.3)):
+        assert toysup_cli(*words) == (130, "", "toysup: interrupted: nothing was kept\n")
+    assert list(tmp_path.iterdir()) == []
+    words += ["--checkpoint", state]
+    with interrupted_when(after(0.3)):
+        said = "toysup: interrupted: the same command continues\n"
+        assert toysup_cli(*words) == (130, "", said)
+    assert list(tmp_path.iterdir()) == [state]
+    code, printed, err = toysup_cli(*words)
+    assert (code, err) == (0, "") and f"kept in {out}" in printed
+    assert run_bits(toysup.load_run(out)) == run_bits(toysup.train(**fields))
+    assert list(tmp_path.iterdir()) == [out]
 
 
 @pytest.mark.any_backend

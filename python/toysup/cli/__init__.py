@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -30,7 +30,7 @@ from toysup.cli import _arguments, _show, _stores, _train
 from toysup.cli._output import Interrupted, ReaderGone, UsageError, begin, complain, end, show
 from toysup.errors import ToysupError, closest, unknown
 
-__all__ = ["main", "program"]
+__all__ = ["main", "parser", "program"]
 
 _ABOUT = """\
 Trains the tiny model of "Superposition, Memorization, and Double Descent" over sweeps, and draws
@@ -87,6 +87,7 @@ _Command = tuple[
 ]
 COMMANDS: dict[str, _Command] = {
     "reproduce": ("train and draw a figure of the paper", _arguments.reproduce, _train.reproduce),
+    "train": ("train one model", _arguments.train, _train.train),
     "sweep": ("train a grid of models", _arguments.sweep, _train.sweep),
     "plot": ("draw a figure of a sweep", _arguments.plot, _show.plot),
     "explore": ("a page with sliders of a sweep", _arguments.explore, _show.explore),
@@ -99,6 +100,7 @@ COMMANDS: dict[str, _Command] = {
 # What takes long to import and is needed anyway.
 _USES: dict[str, tuple[str, ...]] = {
     "reproduce": ("toysup.paper", "xarray", "matplotlib.figure"),
+    "train": ("toysup._run.train", "toysup.regime"),
     "sweep": ("toysup._sweep.sweep",),
     "plot": ("toysup._sweep.sweep", "xarray", "matplotlib.figure"),
     "explore": ("toysup._sweep.sweep", "xarray", "matplotlib.figure"),
@@ -110,26 +112,58 @@ _USES: dict[str, tuple[str, ...]] = {
 }
 
 
+# How a shell completes the path of a file: what shtab writes into its script.
+_PATHS = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole parser, with what a program that writes shell completions wants to know."""
+    from toysup import paper
+
+    whole, commands = _parser(COMMANDS)
+    choices = {"figures": paper.names(), "figure": _show.FIGURES}
+    for command in commands.values():
+        for action in command._actions:
+            action.choices = choices.get(action.dest, action.choices)
+            if action.metavar in ("DIR", "FILE", "OUT"):
+                action.complete = _PATHS  # type: ignore[attr-defined]
+    return whole
+
+
+def _parser(names: Collection[str]) -> tuple[Parser, dict[str, Parser]]:
+    """The parser, and that of every command; those with these names have their options.
+
+    The options of all would cost the import of NumPy.
+    """
+    whole = Parser(prog="toysup", description=_ABOUT, epilog="More: toysup COMMAND --help")
+    whole.add_argument("--version", action="version", version=f"toysup {__version__}")
+    group = whole.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    commands = {}
+    for name, (summary, add_arguments, _) in COMMANDS.items():
+        commands[name] = group.add_parser(name, help=summary)
+        if name in names:
+            add_arguments(commands[name])
+    return whole, commands
+
+
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments; an unknown name is met with the nearest right one."""
     words = _joined([_dashes(word) for word in argv])
-    parser = Parser(prog="toysup", description=_ABOUT, epilog="More: toysup COMMAND --help")
-    parser.add_argument("--version", action="version", version=f"toysup {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    first = next((word for word in words if not word.startswith("-")), None)
-    if first is not None and first not in COMMANDS:
-        parser.error(unknown("COMMAND", first, COMMANDS))
+    first = next((word for word in words if not word.startswith("-")), "")
+    whole, commands = _parser([first])
+    if first and first not in COMMANDS:
+        whole.error(unknown("COMMAND", first, COMMANDS))
     known = {"--help", "--version"}
-    for name, (summary, add_arguments, _) in COMMANDS.items():
-        command = commands.add_parser(name, help=summary)
-        if name == first:  # the options of the others would cost the import of NumPy
-            add_arguments(command)
-            known = {text for action in command._actions for text in action.option_strings}
-    args, extra = parser.parse_known_args(words)
+    for action in commands[first]._actions if first else ():
+        known.update(action.option_strings)
+    args, extra = whole.parse_known_args(words)
+    if first == "train":  # what stands behind an option, argparse leaves
+        args.fields += [word for word in extra if not word.startswith("-")]
+        extra = [word for word in extra if word.startswith("-")]
     if extra:
-        _refuse(extra[0].split("=")[0], first, known)
+        _refuse(extra[0].split("=")[0], first or None, known)
     if args.command is None:
-        parser.print_help(sys.stderr)
+        whole.print_help(sys.stderr)
         raise SystemExit(2)
     return args
 

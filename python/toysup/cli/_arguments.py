@@ -10,7 +10,7 @@ from toysup.cli._show import FIGURES
 
 __all__ = [
     *("explore", "export", "field_help", "info", "list_presets", "merge", "plot", "reproduce"),
-    *("status", "sweep"),
+    *("status", "sweep", "train"),
 ]
 
 _VALUES = """\
@@ -93,14 +93,16 @@ def _add_output(parser: argparse.ArgumentParser, *, quiet: bool, json: bool) -> 
         parser.add_argument("--json", action="store_true", help=text)
 
 
-def _add_jobs(parser: argparse.ArgumentParser) -> None:
+def _add_jobs(
+    parser: argparse.ArgumentParser, text: str = "runs at a time, each on one thread"
+) -> None:
     parser.add_argument(
         "--jobs",
         "--n-jobs",
         dest="n_jobs",
         type=int,
         metavar="N",
-        help="runs at a time, each on one thread (default: all processors)",
+        help=f"{text} (default: all processors)",
     )
 
 
@@ -142,6 +144,33 @@ def reproduce(parser: argparse.ArgumentParser) -> None:
     _add_jobs(parser)
     _add_log(parser)
     _add_output(parser, quiet=True, json=True)
+
+
+def train(parser: argparse.ArgumentParser) -> None:
+    """The options of ``toysup train``."""
+    parser.description = (
+        "Trains one model, and prints its losses and what it stores.\n\n"
+        "For example: toysup train T=100 m=2 --out run.npz\n\n"
+        "Each field of a run is written FIELD=VALUE, or as the option --FIELD VALUE; what is not\n"
+        "given is that of the paper. toysup sweep takes several values of a field."
+    )
+    parser.add_argument("fields", nargs="*", metavar="FIELD=VALUE", help="any of those below")
+    parser.add_argument("--out", metavar="FILE", help="write the run to this file, a .npz")
+    parser.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="keep the state of the run here; the same command then goes on after Ctrl-C",
+    )
+    parser.add_argument(
+        "--no-classes",
+        dest="classes",
+        action="store_false",
+        help="do not say what the run stores, which takes seconds where T or n is large",
+    )
+    _add_jobs(parser, "threads for the run, where it gains by them")
+    _add_log(parser)
+    _add_output(parser, quiet=True, json=True)
+    _add_fields(parser, "fields of a run", field_help())
 
 
 def sweep(parser: argparse.ArgumentParser) -> None:

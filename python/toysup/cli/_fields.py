@@ -6,10 +6,12 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
+from toysup.errors import nearest
+
 if TYPE_CHECKING:
     from toysup.data import Dataset
 
-__all__ = ["given_fields", "item", "option_value", "parse_field", "parts"]
+__all__ = ["given_fields", "item", "one_value_fields", "option_value", "parse_field", "parts"]
 
 _MAX_RANGE = 100_000
 
@@ -128,12 +130,52 @@ def _range(name: str, kind: str, text: str) -> range:
 
 def given_fields(args: argparse.Namespace) -> dict[str, Any]:
     """The fields of a run that were given as options."""
+    return _read(_texts(args))
+
+
+def _texts(args: argparse.Namespace) -> dict[str, str]:
+    """The fields that were given as options, as they were given."""
     from toysup.config import FIELDS
 
     given = {name: getattr(args, name, None) for name in FIELDS}
-    texts = {name: text for name, text in given.items() if text is not None}
-    path = texts.pop("data", "none")
-    fields = {name: parse_field(name, text) for name, text in texts.items()}
-    if path.lower() != "none":  # whose rows are scaled when it is read
+    return {name: text for name, text in given.items() if text is not None}
+
+
+def _read(texts: dict[str, str]) -> dict[str, Any]:
+    """The values of fields; a data set's rows are scaled, or not, when it is read."""
+    path = texts.get("data", "none")
+    fields = {name: parse_field(name, text) for name, text in texts.items() if name != "data"}
+    if path.lower() != "none":
         fields["data"] = _data(path, fields.pop("normalize", True))
+    return fields
+
+
+def one_value_fields(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of one run, given as words such as ``T=100`` or as options.
+
+    Raises
+    ------
+    ValueError
+        Naming the word or the field that is wrong.
+    """
+    from toysup.config import FIELDS
+
+    texts = _texts(args)
+    for word in args.fields:
+        name, equals, text = word.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals:
+            raise ValueError(f"a field of a run is written such as T=100, got {word!r}")
+        if name not in FIELDS:
+            raise ValueError(f"{name!r} is not a field of a run{nearest(name, FIELDS)}")
+        if name in texts:
+            raise ValueError(f"{name} is given twice, the second time as {text!r}")
+        texts[name] = text
+    fields = _read(texts)
+    for name, value in fields.items():
+        if isinstance(value, list):
+            raise ValueError(
+                f"{name} has {len(value)} values, and toysup train trains one run: "
+                f"toysup sweep takes several values"
+            )
     return fields

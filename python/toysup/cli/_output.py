@@ -97,9 +97,11 @@ def write(stream: Any, text: str) -> None:
 def begin(args: argparse.Namespace) -> None:
     """Refuse what would only be printed where there is no stdout."""
     _broken.clear()
-    kept = args.quiet or args.command not in ("status", "info", "list", "sweep")
+    kept = args.quiet or args.command not in ("status", "info", "list", "sweep", "train")
     if args.command == "sweep":
         kept = kept or (args.store is not None and not args.dry_run)
+    if args.command == "train":
+        kept = kept or args.out is not None
     if (args.json or not kept) and not is_open(sys.stdout):
         raise OSError("stdout is closed, and this command would only print")
 

@@ -1,4 +1,4 @@
-"""``toysup reproduce`` and ``toysup sweep``."""
+"""``toysup train``, ``toysup sweep`` and ``toysup reproduce``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toysup._files.paths import as_path
+from toysup._files.paths import as_path, check_file
+from toysup._text.units import duration
 from toysup._version import __version__
-from toysup.cli._fields import given_fields, parse_field
+from toysup.cli._fields import given_fields, one_value_fields, parse_field
 from toysup.cli._output import (
     as_json,
     check_interrupt,
@@ -26,10 +27,65 @@ from toysup.cli._output import (
 from toysup.errors import unknown
 
 if TYPE_CHECKING:
-    from toysup import SweepResult
+    from toysup import Run, SweepResult
     from toysup.paper import Reproduction
+    from toysup.regime import Regime
 
-__all__ = ["reproduce", "sweep"]
+__all__ = ["reproduce", "sweep", "train"]
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train one model, and say what it stores."""
+    import toysup
+    from toysup import regime
+
+    config = toysup.TrainConfig.from_fields(one_value_fields(args))
+    out = None if args.out is None else as_path("--out", args.out)
+    if out is not None:
+        out = out if out.suffix == ".npz" else out.with_name(f"{out.name}.npz")
+        check_file(out)
+    if args.checkpoint is not None:
+        args.resume = "the same command continues"
+    run = toysup.train(
+        config,
+        n_jobs=args.n_jobs,
+        checkpoint=args.checkpoint,
+        progress=False if args.quiet else None,
+    )
+    if out is not None:
+        run.save(out)
+        args.resume = f"the run is in {out}"
+    is_asked = args.classes and (args.json or not args.quiet)
+    stored = regime.classify(run) if is_asked and run.status == "ok" else None
+    if args.json:
+        document(_trained(run, stored, out))
+    say(args, _trained_text(run, stored, out))
+    return 0
+
+
+def _trained(run: Run, stored: Regime | None, out: Path | None) -> dict[str, Any]:
+    """What ``train --json`` prints."""
+    return {
+        "toysup": __version__,
+        "config": run.config.to_dict(),
+        **run.summary(),
+        "stored": None if stored is None else stored.summary(),
+        "out": None if out is None else str(out),
+    }
+
+
+def _trained_text(run: Run, stored: Regime | None, out: Path | None) -> str:
+    """What ``train`` prints."""
+    c = run.config
+    return "\n".join(
+        [
+            f"T={c.T}, m={c.m}, n={c.n}, seed={c.seed}: {run.status}, {run.steps_done:,} steps in "
+            f"{duration(run.seconds)}",
+            f"train loss {run.train_loss:.6g}, test loss {run.test_loss:.6g}",
+            *([] if stored is None else [repr(stored)]),
+            "not kept, for want of --out" if out is None else f"kept in {out}",
+        ]
+    )
 
 
 def reproduce(args: argparse.Namespace) -> int:
