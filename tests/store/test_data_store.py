@@ -99,9 +99,8 @@ def test_the_data_come_back_from_the_store(store):
 def test_a_sweep_goes_on_with_the_data_of_its_store(store):
     config = open_sweep(store).configs[0]
     more = sweep(config, T=[10, 20, 30], m=RUNS["m"], seed=RUNS["seed"], store=store)
-    forget_soon = bits(more)
     assert len(more) == 12 and more.statuses == ["ok"] * 12
-    assert forget_soon == bits(sweep(data=make(), T=[10, 20, 30], **RUNS))
+    assert bits(more) == bits(sweep(data=make(), T=[10, 20, 30], **RUNS))
 
 
 def test_a_pickled_result_finds_the_data_in_its_store(store):
@@ -312,11 +311,10 @@ def test_processes_are_sent_the_data_when_they_lack_them(backend, tmp_path, meth
 
 
 def test_a_worker_keeps_the_data_of_one_sweep(backend):
-    config = open_config = toysup.TrainConfig(data=make(), m=2, steps=2, test_size=0)
+    config = toysup.TrainConfig(data=make(), m=2, steps=2, test_size=0)
     how = (1, backend.name, toysup.__version__, None)
-    plain = toysup.TrainConfig.from_json(open_config.to_json())
-    digest = config.data.digest
-    del config, open_config
+    plain, digest = toysup.TrainConfig.from_json(config.to_json()), config.data.digest
+    del config
     executors._held.clear()
     forget()
     assert isinstance(executors.train_alone(plain, *how), executors._Lacks)
@@ -325,6 +323,10 @@ def test_a_worker_keeps_the_data_of_one_sweep(backend):
     again = toysup.TrainConfig.from_json(plain.to_json())
     assert isinstance(executors.train_alone(again, *how), toysup.Run)
     assert [data.digest for data in executors._held[""]] == [digest]
+    stranger = toysup.TrainConfig.from_json(toysup.TrainConfig(data=make(1), m=2).to_json())
+    assert isinstance(executors.train_alone(stranger, *how), executors._Lacks)
+    with pytest.raises(DataError, match="are not at hand"):
+        executors.train_alone(stranger, *how, make())
     executors._held.clear()
 
 

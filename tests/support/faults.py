@@ -130,6 +130,26 @@ FAULTS = {
         f"{CORE}/lists/by_group.rs", "for lane in 0..lanes.min(self.n - g * lanes) {",
         "for lane in 0..lanes {", "backends/test_lists.py",
     ),
+    "test rows are trained on": Fault(
+        f"{PYTHON}/_stream/rows.py", "[first:][:count]", "[first - 1 :][:count]",
+        "run/test_data_runs.py",
+    ),
+    "the digest leaves the test rows out": Fault(
+        f"{PYTHON}/_stream/dataset.py", "for batch in (X, test):", "for batch in (X, None):",
+        "stream/test_dataset.py",
+    ),
+    "rows are drawn from another stream": Fault(
+        STREAM, "let key = [seed, role::DRAWS];", "let key = [seed, role::TRAIN];",
+        "run/test_data_runs.py",
+    ),
+    "a file of other data is believed": Fault(
+        f"{PYTHON}/_store/data.py", "if data.ref != ref:", "if data.n != ref.n:",
+        "store/test_data_store.py",
+    ),
+    "a worker forgets the data that it was sent": Fault(
+        f"{PYTHON}/_sweep/executors.py", "_held[flag] = kept if data in kept else [*kept, data]",
+        "_held[flag] = kept", "store/test_data_store.py",
+    ),
 }  # fmt: skip
 
 

@@ -131,7 +131,13 @@ _held: dict[str, list[Dataset]] = {}
 
 
 def _has_data(config: TrainConfig, data: Dataset | None, caller: Caller | None) -> bool:
-    """Whether the rows of a run's data set are in this process; what was sent is kept."""
+    """Whether the rows of a run's data set are in this process; what was sent is kept.
+
+    Raises
+    ------
+    DataError
+        If other ones were sent.
+    """
     if data is not None:
         flag = "" if caller is None else caller.flag
         kept = _held.get(flag, [])
@@ -140,6 +146,8 @@ def _has_data(config: TrainConfig, data: Dataset | None, caller: Caller | None) 
     try:
         _data_of(config)
     except DataError:
+        if data is not None:
+            raise
         return False
     return True
 
