@@ -110,6 +110,11 @@ _ELSEWHERE = {
         ("sparsity", ", which is 1 minus that probability"),
     ),
     **dict.fromkeys(("lr", "rate", "step_size"), ("learning_rate", "")),
+    **dict.fromkeys(
+        ("eta_min", "min_lr", "lr_min", "final_lr", "end_lr"), ("final_learning_rate", "")
+    ),
+    **dict.fromkeys(("bias", "use_bias", "train_bias"), ("learn_bias", "")),
+    **dict.fromkeys(("b_init", "initial_bias", "init_bias"), ("bias_init", "")),
     **dict.fromkeys(("wd", "decay", "l2"), ("weight_decay", "")),
     **dict.fromkeys(("epochs", "n_steps", "num_steps", "iterations", "max_steps"), ("steps", "")),
     **dict.fromkeys(("bs", "batch"), ("batch_size", "")),

@@ -37,10 +37,14 @@ def configs(draw, max_steps=5, **fixed):
         "eps": draw(st.sampled_from([1e-5, 1e-3])),
         "weight_decay": draw(st.sampled_from([0.0, 0.01, 0.5])),
         "decay_bias": draw(st.booleans()),
+        "learn_bias": draw(st.sampled_from([True, True, False])),
+        "bias_init": draw(st.sampled_from([0.0, -0.1, np.linspace(-0.2, 0.3, n)])),
         "loss_reduction": draw(st.sampled_from(["mean", "sum"])),
         "importance": draw(st.sampled_from([1.0, 0.9])),
         "normalize": draw(st.booleans()),
     }
+    share = draw(st.sampled_from([0.0, 0.0, 0.1, 1.0]))
+    drawn["final_learning_rate"] = share * drawn["learning_rate"]
     always = {"dtype": "float64", "test_size": 0, "record": 1}
     return toysup.TrainConfig(**{**drawn, **always, **fixed})
 
@@ -115,7 +119,8 @@ def torch_train(torch, config):
     x = toysup.data.sample(config.n, int(config.T), config.sparsity, config.seed).toarray()
     x = torch.from_numpy(x)
     W = torch.from_numpy(initial(config)).requires_grad_()
-    b = torch.zeros(config.n, dtype=torch.float64, requires_grad=True)
+    b = torch.from_numpy(np.full(config.n, config.bias_init))
+    b.requires_grad_(config.learn_bias)
     decay, none = config.weight_decay, {} if config.decay_bias else {"weight_decay": 0.0}
     groups = [{"params": [W]}, {"params": [b], **none}]
     if config.optimizer == "sgd":
@@ -307,6 +312,38 @@ def test_denormal_moments_become_zero_at_the_same_step(backend, seed):
 
 
 # ------------------------------------------------------------------------------ whole trainings
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_biases_that_are_not_learned_stay_as_they_were(backend, optimizer, dtype):
+    """Also while lists of pairs are in use."""
+    biases = np.linspace(-0.2, 0.1, 200)
+    config = toysup.TrainConfig(
+        n=200, m=2, T=60, sparsity=0.97, optimizer=optimizer, learning_rate=0.01, dtype=dtype,
+        steps=300 if backend.name == "native" else 30, weight_decay=0.1, test_size=10,
+        bias_init=biases, learn_bias=False, snapshots=4,
+    )  # fmt: skip
+    run = toysup.train(config)
+    expected = biases.astype(dtype)
+    assert run.b.dtype == dtype and np.array_equal(run.b, expected)
+    assert all(np.array_equal(b, expected) for b in run.snapshots.b.values)
+    assert np.max(np.abs(run.W - initial(config))) > 0.01
+    learned = toysup.train(config, learn_bias=True)
+    assert np.max(np.abs(learned.b - expected)) > 1e-3
+
+
+def test_a_run_ends_at_its_final_rate(backend):
+    config = toysup.TrainConfig(
+        n=20, T=5, sparsity=0.8, steps=40, learning_rate=0.01, final_learning_rate=0.002,
+        test_size=0, record=41, warmup=0.25,
+    )  # fmt: skip
+    rates = toysup.train(config).history.learning_rate
+    assert rates[-1] == pytest.approx(0.002, rel=1e-12)
+    assert np.allclose(rates.sel(step=rates.step < 40), plain_rates(config)[rates.step[:-1]])
+    level = toysup.train(config, final_learning_rate=0.01)
+    constant = toysup.train(config, schedule="constant")
+    assert np.array_equal(level.W, constant.W) and np.array_equal(level.b, constant.b)
 
 
 def curves(native, reference, **fields):

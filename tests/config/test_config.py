@@ -62,11 +62,13 @@ def configs(draw: Callable[[Any], Any]) -> TrainConfig:
     arrays = st.lists(st.floats(0, 1e6), min_size=n, max_size=n)
     m = draw(st.integers(1, n))
     inits = ["xavier_uniform", "xavier_normal"]
+    bias = draw(st.just(0.0) | st.floats(-1e6, 1e6) | arrays)
+    learning_rate = draw(POSITIVE)
     repeats = {}
     if T != math.inf:
         examples = st.integers(0, int(T) - 1)
         repeats = draw(st.dictionaries(examples, st.integers(1, 1_000_000), max_size=3))
-        inits += ["polygon"] * (m == 2)
+        inits += ["polygon"] * (m == 2 and bias == 0.0)
     return TrainConfig(
         n=n,
         m=m,
@@ -78,7 +80,8 @@ def configs(draw: Callable[[Any], Any]) -> TrainConfig:
         seed=draw(SEEDS),
         init_seed=draw(st.none() | SEEDS),
         steps=draw(st.integers(0, 2**40)),
-        learning_rate=draw(POSITIVE),
+        learning_rate=learning_rate,
+        final_learning_rate=draw(st.just(0.0) | st.floats(0, learning_rate)),
         warmup=draw(st.floats(0, 1, exclude_max=True)),
         schedule=draw(st.sampled_from(["cosine", "constant"])),
         optimizer=draw(st.sampled_from(["adamw", "adam", "sgd"])),
@@ -87,8 +90,10 @@ def configs(draw: Callable[[Any], Any]) -> TrainConfig:
         eps=draw(POSITIVE),
         weight_decay=draw(st.floats(0, 1e30)),
         decay_bias=draw(st.booleans()),
+        learn_bias=draw(st.booleans()),
         loss_reduction=draw(st.sampled_from(["mean", "sum"])),
         init=draw(st.sampled_from(inits)),
+        bias_init=bias,
         batch_size=draw(st.none() | st.integers(1, 2**48)) if T == math.inf else None,
         dtype=draw(st.sampled_from(["float32", "float64"])),
         test_size=draw(st.integers(0, 2**48)),
@@ -98,7 +103,7 @@ def configs(draw: Callable[[Any], Any]) -> TrainConfig:
 
 
 def test_the_strategy_draws_every_field():
-    assert len(FIELDS) == 28, "a new field belongs into configs() and into the tables below"
+    assert len(FIELDS) == 31, "a new field belongs into configs() and into the tables below"
 
 
 # ------------------------------------------------------------------------------ what stays the same
@@ -122,6 +127,7 @@ def test_json_is_strict_and_canonical(config):
     data = json.loads(config.to_json(), parse_constant=refuse)
     # Fields that came later are not there at their defaults.
     later = {"repeats": (), "activation": "relu", "data": None}
+    later |= {"final_learning_rate": 0.0, "learn_bias": True, "bias_init": 0.0}
     left_out = {name for name, default in later.items() if getattr(config, name) == default}
     assert list(data) == sorted(set(FIELDS) - left_out)
 
@@ -203,6 +209,14 @@ KEY_FULL = "90c02231895895b40427"
         ({"dtype": "float64"}, {"dtype": np.float64}),
         ({"dtype": "float32"}, {"dtype": np.dtype("f4")}),
         ({"weight_decay": 0.0}, {"weight_decay": -0.0}),
+        ({"bias_init": 0.0}, {"bias_init": -0.0}),
+        ({"bias_init": 0.0}, {}),
+        ({"bias_init": -1.0}, {"bias_init": np.int8(-1)}),
+        ({"n": 2, "bias_init": (0.0, -0.5)}, {"n": 2, "bias_init": np.array([-0.0, -0.5], "f4")}),
+        ({"n": 2, "bias_init": (0.0, -0.5)}, {"n": 2, "bias_init": Tensor([0.0, -0.5])}),
+        ({"learn_bias": False}, {"learn_bias": np.bool_(False)}),
+        ({"final_learning_rate": 0.0}, {"final_learning_rate": -0.0}),
+        ({"final_learning_rate": 0.0}, {}),
         ({"sparsity": 0.0}, {"sparsity": -0.0}),
         ({"betas": (0.0, 0.5)}, {"betas": (-0.0, 0.5)}),
         ({"n": 2, "importance": (0.0, 1.0)}, {"n": 2, "importance": (-0.0, 1.0)}),
@@ -264,17 +278,20 @@ NUMBERS = {
     "sparsity": (0.0, True, 1.0),
     "importance": (0.0, False, math.inf),
     "learning_rate": (0.0, False, math.inf),
+    "final_learning_rate": (0.0, True, math.inf),
     "warmup": (0.0, True, 1.0),
     "momentum": (0.0, True, 1.0),
     "eps": (0.0, False, math.inf),
     "weight_decay": (0.0, True, math.inf),
 }
 CHOICES = ("schedule", "optimizer", "loss_reduction", "init", "activation", "dtype")
-FLAGS = ("normalize", "decay_bias")
+FLAGS = ("normalize", "decay_bias", "learn_bias")
 
 
 def others(name: str) -> dict[str, Any]:
     """What a field needs so that only its own value can be wrong."""
+    if name == "final_learning_rate":
+        return {"learning_rate": 1e300}
     return {"T": math.inf} if name == "batch_size" else {}
 
 
@@ -425,6 +442,64 @@ def test_arrays_of_importances_that_are_refused(error, value, shown):
     assert shown in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "error, value, shown",
+    [
+        (ValueError, [1.0, 2.0], "(3,)"),
+        (ValueError, np.ones((3, 1)), "(3, 1)"),
+        (ValueError, [1.0, math.nan, 1.0], "nan"),
+        (ValueError, [1.0, -math.inf, 1.0], "-inf"),
+        (ValueError, math.inf, "inf"),
+        (TypeError, [1.0, "x", 1.0], "'x'"),
+        (TypeError, np.array([1.0, 1j, 1.0]), "complex"),
+        (TypeError, [True, False, True], "True"),
+        (TypeError, True, "True"),
+        (TypeError, None, "None"),
+        (TypeError, "zeros", "'zeros'"),
+        (TypeError, {0: 1.0}, "{0: 1.0}"),
+    ],
+)
+def test_initial_biases_that_are_refused(error, value, shown):
+    with pytest.raises(error, match="bias_init") as caught:
+        TrainConfig(n=3, bias_init=value)
+    assert shown in str(caught.value)
+
+
+@pytest.mark.parametrize("init", ["polygon", (np.zeros((2, 3)), np.zeros(3))])
+@pytest.mark.parametrize("bias", [-0.5, [0.0, 0.0, 1.0]])
+def test_initial_biases_beside_a_start_that_has_some_are_refused(init, bias):
+    fields = {"n": 3, "T": 2, "init": init, "bias_init": bias}
+    with pytest.raises(ValueError, match=r"bias_init must be 0\.0 .*init = .*got \(?-?0"):
+        TrainConfig(**fields)
+    right = TrainConfig(**{**fields, "bias_init": 0.0})
+    wrong = TrainConfig(n=3, bias_init=bias).bias_init
+    with pytest.raises(ValueError, match="bias_init must be"):
+        TrainConfig.from_checked({**right.to_dict(), "bias_init": wrong})
+
+
+def test_initial_biases_that_fit_are_taken_unchecked():
+    config = TrainConfig(n=3, bias_init=[0.0, -1.0, 2.0])
+    for values in (config.to_dict(), {**config.to_dict(), "bias_init": (0.0, -1.0, 2.0)}):
+        again = TrainConfig.from_checked(values)
+        assert again == config and again.key() == config.key()
+    with pytest.raises(ValueError, match=r"bias_init must have shape \(4,\)"):
+        TrainConfig.from_checked({**config.to_dict(), "n": 4})
+    assert config.biases().tolist() == [0.0, -1.0, 2.0]
+    assert config.replace(bias_init=-0.5).biases().tolist() == [-0.5] * 3
+
+
+@given(rate=st.floats(1e-6, 1), share=st.floats(1.001, 10))
+def test_a_schedule_does_not_rise(rate, share):
+    assert TrainConfig(learning_rate=rate, final_learning_rate=rate).final_learning_rate == rate
+    text = f"final_learning_rate must not be larger than learning_rate = {rate}, got {rate * share}"
+    with pytest.raises(ValueError, match=re.escape(text)):
+        TrainConfig(learning_rate=rate, final_learning_rate=rate * share)
+    with pytest.raises(ValueError, match=re.escape(text)):
+        TrainConfig.from_checked(
+            {**TrainConfig().to_dict(), "learning_rate": rate, "final_learning_rate": rate * share}
+        )
+
+
 def test_importances_that_overflow():
     with pytest.raises(ValueError, match=r"importance.*2\.0.*n = 2000"):
         TrainConfig(n=2000, importance=2.0)
@@ -442,10 +517,12 @@ def test_importances_that_overflow():
         ("init", (np.full((2, 3), 1e300), np.zeros(3)), "1e+300"),
         ("init", (np.zeros((2, 3)), np.array([0, -3.5e38, 0])), "3.5e+38"),
         ("eps", 1e39, "1e+39"),
+        ("bias_init", -1e39, "1e+39"),
+        ("bias_init", [0.0, -1e39, 2.0], "1e+39"),
     ],
 )
 def test_numbers_that_the_dtype_cannot_hold(name, value, shown):
-    text = rf"{name} must.* 3\.40282e\+38 for float32, got {re.escape(shown)}$"
+    text = rf"{name} must.* 3\.40282e\+38.* for float32, got {re.escape(shown)}$"
     fields = {"n": 3, "m": 2, name: value}
     with pytest.raises(ValueError, match=text):
         TrainConfig(**fields)
@@ -559,7 +636,7 @@ def test_steps_of_history_and_snapshots(steps, record, snapshots):
 @given(configs())
 def test_memory_grows_with_what_is_held(config):
     assume(config.data is None)  # which have their own n, and no more rows
-    config = config.replace(importance=1.0)
+    config = config.replace(importance=1.0, bias_init=0.0)
     most = {"batch_size": 2**48} if config.T == math.inf else {"T": 2**48}
     for other in (config.replace(n=config.n + 1000), config.replace(**most)):
         assert other.memory() >= config.memory()
@@ -589,6 +666,13 @@ FIT = TrainConfig(n=6, T=5, sparsity=0.5)
         {"init": Weights(np.zeros((2, 6)), np.zeros(6))},
         {"init": Weights(np.zeros((2, 5)), np.zeros(5))},
         {"init": Weights(np.full((2, 6), 1e39), np.zeros(6))},
+        {"bias_init": -0.5},
+        {"bias_init": (0.5,) * 5},
+        {"bias_init": (-1e39,) * 6},
+        {"bias_init": (-1e39,) * 6, "dtype": "float64"},
+        {"bias_init": -0.5, "init": "polygon"},
+        {"final_learning_rate": 0.1},
+        {"final_learning_rate": 0.1, "learning_rate": 0.1},
         {"eps": 1e-40},
         {"eps": 1e-40, "dtype": "float64"},
     ],

@@ -35,6 +35,10 @@ KINDS = {
     "m=2, linear": {"m": 2, "activation": "linear"},
     "m=3, repeats": {"m": 3, "repeats": {0: 5, 50: 2}, "steps": 20_000},
     "m=2, polygon": {"m": 2, "init": "polygon", "steps": 20_000},
+    "m=2, b fixed": {
+        **{"m": 2, "learn_bias": False, "bias_init": -0.05, "final_learning_rate": 5e-4},
+        **{"steps": 20_000},
+    },
     "m=1, tiny": {"m": 1, "n": 7, "T": 3, "sparsity": 0.6, "steps": 300_000},
 }
 

@@ -65,6 +65,10 @@ FAULTS = {
         'self.optimizer.first = [state["first_W"].copy(), state["first_b"].copy()]', "pass",
         "run/test_checkpoint.py",
     ),
+    "a fixed b is trained": Fault(
+        MODEL, "if p.ndim == 1 and not c.learn_bias:", "if p.ndim == 3:",
+        "backends/test_optimizer.py",
+    ),
     "the seed of the weights is that of the data": Fault(
         f"{PYTHON}/config/train_config.py",
         "return self.seed if self.init_seed is None else self.init_seed", "return self.seed",
@@ -111,6 +115,9 @@ FAULTS = {
     "the core warms up from 0": Fault(
         OPTIMIZER, "(step + 1) as f64 / warmup as f64", "step as f64 / warmup as f64",
         "backends/test_optimizer.py",
+    ),
+    "the core decays to nothing": Fault(
+        OPTIMIZER, "self.final_rate + fall * 0.5", "fall * 0.5", "backends/test_optimizer.py"
     ),
     "a state of the core drops the first moment": Fault(
         OPTIMIZER, "self.first = laid_out(&memory.first);", "let _ = laid_out(&memory.first);",

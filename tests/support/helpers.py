@@ -51,6 +51,7 @@ def plain_gradient(
 
 def plain_rates(config: toysup.TrainConfig) -> Array:
     """Learning rates of all updates: linear warm-up, then half a cosine or a constant."""
+    lowest, fall = config.final_learning_rate, config.learning_rate - config.final_learning_rate
     warmup = round(config.warmup * config.steps)
     rates = []
     for step in range(config.steps):
@@ -60,7 +61,7 @@ def plain_rates(config: toysup.TrainConfig) -> Array:
             rates.append(config.learning_rate)
         else:
             angle = math.pi * (step - warmup) / (config.steps - warmup)
-            rates.append(config.learning_rate * (1 + math.cos(angle)) / 2)
+            rates.append(lowest + fall * (1 + math.cos(angle)) / 2)
     return np.array(rates)
 
 
@@ -105,12 +106,12 @@ def plain_train(config: toysup.TrainConfig, W: Array, flush: bool = True) -> tup
         config.n, int(config.T), config.sparsity, config.seed, normalize=config.normalize
     ).toarray()
     features = config.n if config.loss_reduction == "mean" else 1
-    b = np.zeros(config.n, W.dtype)
+    b = np.full(config.n, config.bias_init).astype(W.dtype)
     step = plain_optimizer(config, flush)
     for rate in plain_rates(config):
         _, dW, db = plain_gradient(W, b, x, config.importances(), features)
         W = step("W", W, dW.astype(W.dtype), float(rate))
-        b = step("b", b, db.astype(W.dtype), float(rate))
+        b = step("b", b, db.astype(W.dtype), float(rate)) if config.learn_bias else b
     return W, b
 
 

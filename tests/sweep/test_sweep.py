@@ -71,6 +71,7 @@ AXES: dict[str, list[Any]] = {
     "init_seed": [0, 1],
     "steps": [10, 20],
     "learning_rate": [0.01, 0.02],
+    "final_learning_rate": [0.0, 0.005],
     "warmup": [0.0, 0.5],
     "schedule": ["cosine", "constant"],
     "optimizer": ["adamw", "sgd"],
@@ -79,8 +80,10 @@ AXES: dict[str, list[Any]] = {
     "eps": [1e-8, 1e-3],
     "weight_decay": [0.0, 0.1],
     "decay_bias": [True, False],
+    "learn_bias": [True, False],
     "loss_reduction": ["mean", "sum"],
     "init": ["xavier_uniform", "xavier_normal"],
+    "bias_init": [0.0, -0.1],
     "batch_size": [3, 4],
     "dtype": ["float32", "float64"],
     "test_size": [0, 30],
@@ -301,6 +304,23 @@ def test_an_array_of_n_importances_is_one_value(backend):
     assert res.dims == ("importance",) and res.configs[0].importance == tuple(values.tolist())
 
 
+def test_initial_biases_are_one_value_or_an_axis_as_importances_are(backend):
+    array = np.linspace(-0.2, 0.1, 12)
+    one = sweep(SMALL, bias_init=array)
+    assert one.dims == () and one.run().config.bias_init == tuple(array.tolist())
+    assert run_bits(one.run()) == run_bits(train(SMALL, bias_init=array))
+    assert sweep(SMALL, bias_init=one.run().config.bias_init).configs == one.configs
+    res = sweep(SMALL, bias_init=[array, -0.1])
+    assert res.dataset.bias_init.values.tolist() == [0, 1]
+    assert res.run(bias_init=array).config.bias_init == tuple(array.tolist())
+    assert run_bits(res.run(bias_init=-0.1)) == run_bits(train(SMALL, bias_init=-0.1))
+    assert sweep(SMALL, bias_init=[0.0, -0.1]).coords == {"bias_init": [0.0, -0.1]}
+    with pytest.raises(ValueError, match=r"^bias_init is a list of 12 .*np\.full\(12, b\)"):
+        sweep(SMALL, bias_init=array.tolist())
+    with pytest.raises(ValueError, match=r"^bias_init is an array of 11 .* no value for n = 12"):
+        sweep(SMALL, bias_init=array[1:])
+
+
 def test_a_list_of_bases_is_an_axis_whatever_else_is():
     bases = [0.25, 0.5, 1.0]
     for way in (bases, tuple(bases), [Tensor(base) for base in bases], (r for r in bases)):
@@ -317,6 +337,11 @@ def test_a_list_of_bases_is_an_axis_whatever_else_is():
     [
         ({"optimizer": ["sgd", "adam"], "betas": [(0.5, 0.5), (0, 0)]}, "1 of 4 .*betas.*'sgd'"),
         ({"weight_decay": [0, 0.1], "decay_bias": [True, False]}, "1 of 4 .*decay_bias.* is 0"),
+        ({"learn_bias": [True, False], "decay_bias": [True, False]}, "1 of 4 .*decay_bias.*False"),
+        (
+            {"schedule": ["cosine", "constant"], "final_learning_rate": [0, 1e-4]},
+            "1 of 4 .*final_learning_rate.* 'constant'",
+        ),
         ({"steps": [0, 5], "learning_rate": [0.1, 0.2, 0.3]}, "2 of 6 .*learning_rate.* is 0"),
         ({"warmup": [0.3, 0.31, 0.5], "steps": 10}, "1 of 3 .*warmup counts in whole steps"),
     ],

@@ -78,6 +78,7 @@ def _job(
         "copies": config.copies(),
         "init": config.init if config.init == "xavier_normal" else "xavier_uniform",
         "given": _given(config, check),
+        "biases": config.biases(),
         "infinite": config.T == math.inf,
         "rows": _rows(config),
         "test_size": config.tested,

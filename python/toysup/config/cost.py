@@ -26,7 +26,7 @@ def step_cost(c: TrainConfig) -> float:
 
 def memory(c: TrainConfig) -> int:
     """Bytes that a run takes at most."""
-    needed = _states(c) + _importances(c) + _examples(c) + _hidden(c) + _lists(c)
+    needed = _states(c) + _per_feature(c) + _examples(c) + _hidden(c) + _lists(c)
     return int(needed) + (1 << 24)
 
 
@@ -43,11 +43,11 @@ def _states(c: TrainConfig) -> int:
     return states + 160 * min(c.record, c.steps + 1)
 
 
-def _importances(c: TrainConfig) -> int:
-    """Of importances as they are given, handed over, in the order of the kernels, and as text."""
-    if isinstance(c.importance, tuple):
-        return 192 * c.n
-    return 0 if c.importance == 1.0 else 64 * c.n
+def _per_feature(c: TrainConfig) -> int:
+    """Of numbers that each feature has: as they are given, handed over, in the kernels, as text."""
+    arrays = sum(isinstance(values, tuple) for values in (c.importance, c.bias_init))
+    base = isinstance(c.importance, float) and c.importance != 1.0
+    return c.n * (192 * arrays + 64 * base)
 
 
 def _examples(c: TrainConfig) -> float:

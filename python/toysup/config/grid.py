@@ -16,6 +16,7 @@ import numpy as np
 from toysup.config.arguments import refuse_beside_data
 from toysup.config.checks import as_int
 from toysup.config.data import DataRef, as_data
+from toysup.config.per_feature import PER_FEATURE, PerFeature
 from toysup.config.train_config import (
     FIELDS,
     MAX_EXAMPLES,
@@ -50,6 +51,14 @@ MAX_CELLS = 1_000_000
 # More values of an array than these are not written out.
 _MOST = 6
 
+# Of fields that hold a number for each feature: what one number for all of them is, and how an axis
+# of such numbers is written where it could be taken for one array.
+_KINDS = {"importance": "bases", "bias_init": "numbers for all features"}
+_ARRAYS = {
+    "importance": "[r ** np.arange({count}) for r in importance]",
+    "bias_init": "[np.full({count}, b) for b in bias_init]",
+}
+
 # Axes that come first, in this order; others follow as they were given.
 _FIRST = ("T", "m", "seed")
 
@@ -78,35 +87,37 @@ def is_axis(name: str, value: object, sizes: Collection[int] = ()) -> bool:
         return len(value) > 0 and not _is_int_pair(as_value(name, value[0]))
     if name == "data":  # one data set, or what a config refuses
         return False
-    if name == "importance":
-        return _is_axis_of_importances(value, sizes)
+    if name in PER_FEATURE:
+        return _is_axis_of_numbers(name, value, sizes)
     return name != "init" or not is_pair(value)
 
 
-def _is_axis_of_importances(value: Any, sizes: Collection[int]) -> bool:
+def _is_axis_of_numbers(name: str, value: Any, sizes: Collection[int]) -> bool:
     """An array of n numbers is one value; a list of arrays is an axis, and so is one of numbers."""
     count, is_array = len(value), isinstance(value, np.ndarray)
-    if count == 0 or (value.ndim > 1 if is_array else not all(map(_is_number, value))):
+    if isinstance(value, PerFeature):  # of a config
+        return False
+    if count == 0 or (value.ndim > 1 if is_array else not all(_is_number(name, v) for v in value)):
         return True
     if is_array and set(sizes) == {count}:
         return False
     if not is_array and count not in sizes:
         return True
-    n = f"n = {', '.join(map(str, sizes))}"
+    n, kind = f"n = {', '.join(map(str, sizes))}", _KINDS[name]
     if is_array:
         raise ValueError(
-            f"importance is an array of {count} numbers, which is no value for {n}: give its "
-            f"tolist() for an axis of {count} bases, or an array of n numbers for one value"
+            f"{name} is an array of {count} numbers, which is no value for {n}: give its "
+            f"tolist() for an axis of {count} {kind}, or an array of n numbers for one value"
         )
     raise ValueError(
-        f"importance is a list of {count} numbers for {n}, which may be one value or an axis of "
-        f"bases: give np.array(importance) for one value, or [r ** np.arange({count}) for r in "
-        f"importance] for an axis"
+        f"{name} is a list of {count} numbers for {n}, which may be one value or an axis of "
+        f"{kind}: give np.array({name}) for one value, or {_ARRAYS[name].format(count=count)} "
+        f"for an axis"
     )
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(as_value("importance", value), numbers.Real)
+def _is_number(name: str, value: object) -> bool:
+    return isinstance(as_value(name, value), numbers.Real)
 
 
 def _is_int_pair(value: object) -> bool:
@@ -173,7 +184,7 @@ def plain(value: Any) -> Any:
 
 def labels_of(name: str, values: Sequence[Any]) -> list[Any]:
     """Coordinates of an axis; numbers from 0 where its values are arrays."""
-    if name == "importance" and any(isinstance(value, tuple) for value in values):
+    if name in PER_FEATURE and any(isinstance(value, tuple) for value in values):
         return list(range(len(values)))
     return [as_label(value) for value in values]
 
@@ -483,7 +494,7 @@ def _canonical(name: str, given: Mapping[str, list[Any]], fixed: Mapping[str, An
     for value in given[name]:
         # n is tried with m = 1, and m with a large n: pairs of them are checked cell by cell.
         trial = {**fixed, **others, **({"m": 1} if name == "n" else {})}
-        usual = {"importance": 1.0, "init": "xavier_uniform"}
+        usual = {"importance": 1.0, "init": "xavier_uniform", "bias_init": 0.0}
         config = _cell({**trial, **usual}, {name: value})
         canonical = getattr(config, name)
         if canonical in values:

@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from toysup._floats import exact_floats
 from toysup.config import cost
-from toysup.config.checks import as_int, in_range
+from toysup.config.checks import as_float, as_int, in_range
 from toysup.config.data import DataRef, as_data
-from toysup.config.values import as_array, as_value
+from toysup.config.per_feature import PER_FEATURE, Biases, Importances, PerFeature
+from toysup.config.values import as_value
 from toysup.config.weights import Weights, as_weights
 from toysup.errors import nearest, short, unknown
 
@@ -68,30 +69,6 @@ def _as_examples(value: object) -> int | float:
     return as_int("T", value, 1, MAX_EXAMPLES)
 
 
-class Importances(tuple[float, ...]):
-    """Importances that have been checked: all configs of a sweep share them, and their JSON."""
-
-    @functools.cached_property
-    def text(self) -> str:
-        """They as JSON."""
-        return _json(list(self))
-
-    @functools.cached_property
-    def largest(self) -> float:
-        """The largest of them."""
-        return max(self)
-
-    @functools.cached_property
-    def _hash(self) -> int:
-        return super().__hash__()
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Importances, (tuple(self),)
-
-
 def _json(value: object) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
 
@@ -100,26 +77,14 @@ def _as_importance(value: object, n: int) -> float | tuple[float, ...]:
     """A base r > 0, or n importances >= 0 as a tuple (hashable)."""
     if isinstance(value, numbers.Real):
         return in_range("importance", value, 0.0, open_low=True)
-    if isinstance(value, Importances) and len(value) == n:
-        return value
-    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
-        kind = type(value).__name__
-        raise TypeError(
-            f"importance must be a number or an array of n numbers, got {short(value)} ({kind})"
-        )
-    try:
-        array = as_array("importance", value)
-    except ValueError as error:  # ragged
-        raise TypeError(f"importance must hold numbers, got {short(value)}") from error
-    if array.size and array.dtype.kind not in "fiu":
-        raise TypeError(f"importance must hold numbers, got {short(value)} ({array.dtype})")
-    array = array.astype(np.float64) + 0.0
-    if array.shape != (n,):
-        raise ValueError(f"importance must have shape ({n},) for n = {n}, got shape {array.shape}")
-    if not np.all(np.isfinite(array)) or np.any(array < 0):
-        bad = array[~(np.isfinite(array) & (array >= 0))][0]
-        raise ValueError(f"importance must be finite and not negative, got {bad}")
-    return Importances(array.tolist())
+    return Importances.of(value, n)
+
+
+def _as_bias(value: object, n: int) -> float | tuple[float, ...]:
+    """One number for all, or n numbers as a tuple."""
+    if isinstance(value, numbers.Real):
+        return as_float("bias_init", value)
+    return Biases.of(value, n)
 
 
 def _as_betas(value: object) -> tuple[float, float]:
@@ -219,10 +184,16 @@ class TrainConfig:
         Number of updates; 0 keeps the initial weights.
     learning_rate : float
         The largest learning rate.
+    final_learning_rate : float
+        Where the cosine ends, in [0, ``learning_rate``], as PyTorch's ``eta_min``. After the
+        warm-up the rate of update k of K is r + (``learning_rate`` - r) (1 + cos(pi k / K)) / 2
+        with r = ``final_learning_rate`` (Loshchilov and Hutter 2017, SGDR). A constant schedule
+        does not use it.
     warmup : float
         Share of the steps, in [0, 1), over which the learning rate rises linearly.
     schedule : {"cosine", "constant"}
-        What the learning rate does after the warm-up: half a cosine to 0, or nothing.
+        What the learning rate does after the warm-up: half a cosine down to
+        ``final_learning_rate``, or nothing.
     optimizer : {"adamw", "adam", "sgd"}
         As in PyTorch: AdamW decouples the weight decay from the gradient, Adam and SGD add it to
         the gradient.
@@ -236,23 +207,29 @@ class TrainConfig:
         Weight decay, >= 0.
     decay_bias : bool
         Whether b is decayed too.
+    learn_bias : bool
+        Whether b is trained. If not, it stays what it is at first: no gradient moves it, and no
+        weight decay.
     loss_reduction : {"mean", "sum"}
         Whether the squared error of an example is averaged over its n features, or summed, in the
         loss that is minimised. Reported losses are always sums over features and means over
         examples, as in the paper.
     init : {"xavier_uniform", "xavier_normal", "polygon"}, Run, or pair of arrays
-        Initial W (Glorot and Bengio 2010), with b = 0. "polygon" (m = 2 only) is the analytic
-        solution that stores the examples: hidden vectors are the corners of a regular T-gon, and
-        train loss is 0 if no two examples share a feature. From a :class:`Run`, or a pair (W, b) of
-        shapes (m, n) and (n,), a run starts with those weights, and the moments of its optimizer
-        with 0. A mapping with the keys W and b, such as a PyTorch module's ``state_dict``, does for
-        a pair.
+        Initial W (Glorot and Bengio 2010), with b = ``bias_init``. "polygon" (m = 2 only) is the
+        analytic solution that stores the examples: hidden vectors are the corners of a regular
+        T-gon, and train loss is 0 if no two examples share a feature. From a :class:`Run`, or a
+        pair (W, b) of shapes (m, n) and (n,), a run starts with those weights, and the moments of
+        its optimizer with 0. A mapping with the keys W and b, such as a PyTorch module's
+        ``state_dict``, does for a pair.
+    bias_init : float or array of shape (n,)
+        Initial b, one number for all features or one for each. It must be 0.0 where ``init`` has a
+        b of its own: "polygon", a Run, or a pair.
     batch_size : int or None
         Examples per step when T is infinite; None means 1,000. A finite T is always trained in
         full batches, and then it must be None.
     dtype : {"float32", "float64"}
-        Type of W, b and the optimizer's state, which must be able to hold ``importance``, ``init``
-        and ``eps``. Losses are evaluated in double precision.
+        Type of W, b and the optimizer's state, which must be able to hold ``importance``, ``init``,
+        ``bias_init`` and ``eps``. Losses are evaluated in double precision.
     test_size : int
         Number of fresh examples for ``test_loss``; 0 for none.
     record : int
@@ -279,6 +256,7 @@ class TrainConfig:
     init_seed: int | None = None
     steps: int = 50_000
     learning_rate: float = 1e-3
+    final_learning_rate: float = 0.0
     warmup: float = 0.05
     schedule: str = "cosine"
     optimizer: str = "adamw"
@@ -287,8 +265,10 @@ class TrainConfig:
     eps: float = 1e-8
     weight_decay: float = 1e-2
     decay_bias: bool = True
+    learn_bias: bool = True
     loss_reduction: str = "mean"
     init: str | Weights = "xavier_uniform"
+    bias_init: float | tuple[float, ...] = 0.0
     batch_size: int | None = None
     dtype: str = "float32"
     test_size: int = 100_000
@@ -313,6 +293,8 @@ class TrainConfig:
             "seed": as_int("seed", self.seed, 0, MAX_SEED),
             "steps": as_int("steps", self.steps, 0, 2**40),
             "learning_rate": in_range("learning_rate", self.learning_rate, 0, open_low=True),
+            "final_learning_rate": in_range("final_learning_rate", self.final_learning_rate, 0),
+            "bias_init": _as_bias(self.bias_init, n),
             "warmup": in_range("warmup", self.warmup, 0, 1),
             "betas": _as_betas(self.betas),
             "momentum": in_range("momentum", self.momentum, 0, 1),
@@ -330,7 +312,7 @@ class TrainConfig:
             values["batch_size"] = as_int("batch_size", self.batch_size, 1, MAX_EXAMPLES)
             if values["T"] != math.inf:
                 raise ValueError(needs_full_batches(self.T, self.batch_size))
-        for name in ("normalize", "decay_bias"):
+        for name in ("normalize", "decay_bias", "learn_bias"):
             flag = getattr(self, name)
             if not isinstance(flag, (bool, np.bool_)):
                 kind = type(flag).__name__
@@ -346,6 +328,7 @@ class TrainConfig:
         for name, value in values.items():
             object.__setattr__(self, name, value)
         self._check_data()
+        self._check_rates()
         self._check_init()
         self._check_dtype()
 
@@ -367,6 +350,14 @@ class TrainConfig:
             raise ValueError(
                 f"data must hold values of at most {_LARGEST[self.dtype]:g} for {self.dtype}, "
                 f"got {data.largest:g}"
+            )
+
+    def _check_rates(self) -> None:
+        """Refuse a schedule that would rise."""
+        if self.final_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"final_learning_rate must not be larger than learning_rate = "
+                f"{self.learning_rate}, got {self.final_learning_rate}"
             )
 
     def _check_dtype(self) -> None:
@@ -391,6 +382,11 @@ class TrainConfig:
             raise ValueError(
                 f"init must hold numbers of at most {largest:g} for {dtype}, got {init.largest:g}"
             )
+        if _size(self.bias_init) > largest:
+            raise ValueError(
+                f"bias_init must be at most {largest:g} in size for {dtype}, "
+                f"got {_size(self.bias_init):g}"
+            )
 
     def _check_init(self) -> None:
         """Refuse a start that does not fit the model."""
@@ -403,6 +399,11 @@ class TrainConfig:
             raise ValueError(f"init = 'polygon' is for m = 2, got m = {self.m}")
         if self.init == "polygon" and self.T == math.inf:
             raise ValueError("init = 'polygon' is for a finite T, got inf")
+        if self.bias_init != 0.0 and _has_bias(self.init):
+            raise ValueError(
+                f"bias_init must be 0.0 where init has a b of its own (init = {self.init!r}), "
+                f"got {short(self.bias_init)}"
+            )
 
     @classmethod
     def from_checked(cls, values: Mapping[str, Any]) -> TrainConfig:
@@ -415,9 +416,10 @@ class TrainConfig:
         TypeError, ValueError
             If they do not fit together.
         """
-        importance = values["importance"]
-        if isinstance(importance, tuple) and not isinstance(importance, Importances):
-            values = {**values, "importance": Importances(importance)}
+        for name, kind in PER_FEATURE.items():
+            value = values[name]
+            if isinstance(value, tuple) and not isinstance(value, kind):
+                values = {**values, name: kind(value)}
         if not _fit(values):
             return cls(**values)  # which says what is wrong
         config = object.__new__(cls)
@@ -458,29 +460,31 @@ class TrainConfig:
     def to_json(self) -> str:
         """The config as canonical JSON: the fields, sorted, an infinite T as ``"inf"``.
 
-        ``repeats``, ``activation`` and ``data``, which came later, are left out at their defaults,
-        so that a run that was stored before is still the same run.
+        Fields that came later, such as ``repeats``, are left out at their defaults, so that a run
+        that was stored before is still the same run.
 
         >>> TrainConfig.from_json(TrainConfig(T=math.inf).to_json()).T
         inf
         """
         text = _json(self._plain())
-        if isinstance(self.importance, Importances):  # there may be 100,000
-            text = text.replace('"importance":null', f'"importance":{self.importance.text}')
+        for name, value in self._per_feature().items():  # there may be 100,000
+            text = text.replace(f'"{name}":null', f'"{name}":{value.text}')
         return text
 
     def plain(self) -> dict[str, Any]:
         """The JSON values of :meth:`to_json`."""
         values = self._plain()
-        if isinstance(self.importance, tuple):
-            values["importance"] = list(self.importance)
+        values.update((name, list(value)) for name, value in self._per_feature().items())
         return values
 
+    def _per_feature(self) -> dict[str, PerFeature]:
+        """The fields that are given feature by feature."""
+        values = {name: getattr(self, name) for name in PER_FEATURE}
+        return {name: value for name, value in values.items() if isinstance(value, PerFeature)}
+
     def _plain(self) -> dict[str, Any]:
-        """The same without importances that are given one by one."""
-        values = self.to_dict()
-        if isinstance(self.importance, tuple):
-            values["importance"] = None
+        """The same without what is given feature by feature."""
+        values = {**self.to_dict(), **dict.fromkeys(self._per_feature())}
         for name, default in _LATER.items():
             if values[name] == default:
                 del values[name]
@@ -558,9 +562,13 @@ class TrainConfig:
             found["momentum"] = f"optimizer is {self.optimizer!r}"
         else:
             found |= dict.fromkeys(("betas", "eps"), "optimizer is 'sgd'")
+        if self.schedule == "constant":
+            found["final_learning_rate"] = "schedule is 'constant'"
         if self.weight_decay == 0:
             found["decay_bias"] = "weight_decay is 0"
-        if self.init == "polygon" or isinstance(self.init, Weights):
+        elif not self.learn_bias:
+            found["decay_bias"] = "learn_bias is False"
+        if _has_bias(self.init):
             found["init_seed"] = f"init is {self.init!r}"
         return found
 
@@ -580,6 +588,10 @@ class TrainConfig:
         factors[0] = 1.0
         with np.errstate(over="ignore", under="ignore"):
             return np.multiply.accumulate(factors)
+
+    def biases(self) -> npt.NDArray[np.float64]:
+        """The initial b, shape (n,), where ``init`` has none of its own."""
+        return np.full(self.n, self.bias_init, dtype=np.float64)
 
     def record_steps(self) -> npt.NDArray[np.int64]:
         """Steps of the history: about ``record`` of them, from 0 (the initial weights) to the last.
@@ -627,10 +639,20 @@ def log_steps(steps: int, count: int) -> npt.NDArray[np.int64]:
     return np.unique(grid)
 
 
+def _has_bias(init: str | Weights) -> bool:
+    """Whether a start gives b, too."""
+    return init == "polygon" or isinstance(init, Weights)
+
+
+def _size(bias: float | tuple[float, ...]) -> float:
+    """The largest absolute value of initial biases."""
+    return bias.largest if isinstance(bias, Biases) else abs(bias)  # type: ignore[arg-type]
+
+
 def _fit(values: Mapping[str, Any]) -> bool:
     """Whether values that are right one by one are certain to be a config."""
     n, m, T, importance = (values[name] for name in ("n", "m", "T", "importance"))
-    repeats, init, data = values["repeats"], values["init"], values["data"]
+    repeats, init, data, bias = (values[name] for name in ("repeats", "init", "data", "bias_init"))
     dtype, largest = values["dtype"], _LARGEST[values["dtype"]]
     if isinstance(init, Weights):
         fits = init.W.shape == (m, n) and init.largest <= largest
@@ -639,6 +661,9 @@ def _fit(values: Mapping[str, Any]) -> bool:
     return (
         fits
         and m <= n
+        and values["final_learning_rate"] <= values["learning_rate"]
+        and (bias == 0.0 or (not _has_bias(init) and _size(bias) <= largest))
+        and (isinstance(bias, float) or len(bias) == n)
         and (values["batch_size"] is None or T == math.inf)
         and (
             importance == 1.0
@@ -682,15 +707,18 @@ def of_data(name: str, value: object) -> str:
 
 # Fields that only updates make use of.
 OF_UPDATES = (
-    *("learning_rate", "warmup", "schedule", "optimizer", "betas", "momentum", "eps"),
-    *("weight_decay", "decay_bias", "loss_reduction"),
+    *("learning_rate", "final_learning_rate", "warmup", "schedule", "optimizer", "betas"),
+    *("momentum", "eps", "weight_decay", "decay_bias", "learn_bias", "loss_reduction"),
 )
 
 # Fields that are those of the data set, if there is one.
 OF_DATA = ("sparsity", "normalize")
 
 # Fields that configs did not have at first.
-_LATER = {"repeats": (), "activation": "relu", "data": None}
+_LATER = {
+    **{"repeats": (), "activation": "relu", "data": None},
+    **{"final_learning_rate": 0.0, "learn_bias": True, "bias_init": 0.0},
+}
 
 FIELDS: tuple[str, ...] = tuple(f.name for f in fields(TrainConfig) if f.init)
 TrainConfig.__init__ = _named(TrainConfig.__init__)  # type: ignore[method-assign]

@@ -99,9 +99,11 @@ pub struct PyJob<'py> {
     init_seed: u64,
     init: String,
     given: Option<(Vec<f64>, Vec<f64>)>,
+    biases: Vec<f64>,
     mean: bool,
     optimizer: String,
     learning_rate: f64,
+    final_learning_rate: f64,
     warmup_steps: u64,
     steps: u64,
     schedule: String,
@@ -110,6 +112,7 @@ pub struct PyJob<'py> {
     eps: f64,
     weight_decay: f64,
     decay_bias: bool,
+    learn_bias: bool,
     dtype: String,
     test_size: u64,
     history_test: u64,
@@ -187,6 +190,7 @@ impl PyJob<'_> {
         let optimizer = Settings {
             kind: choice("optimizer", &self.optimizer, &kinds)?,
             learning_rate: self.learning_rate,
+            final_rate: self.final_learning_rate,
             warmup_steps: self.warmup_steps,
             steps: self.steps,
             schedule: choice("schedule", &self.schedule, &schedules)?,
@@ -195,6 +199,7 @@ impl PyJob<'_> {
             eps: self.eps,
             weight_decay: self.weight_decay,
             decay_bias: self.decay_bias,
+            learn_bias: self.learn_bias,
         };
         let spec = Spec {
             n: self.n,
@@ -211,6 +216,7 @@ impl PyJob<'_> {
             init_seed: self.init_seed,
             init: choice("init", &self.init, &inits)?,
             given: self.given,
+            biases: self.biases,
             mean: self.mean,
             optimizer,
             test_size: self.test_size,

@@ -78,9 +78,11 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     warmup = config.warmup_steps
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
+    highest, lowest = config.learning_rate, config.final_learning_rate
     if config.schedule == "constant" or config.steps == warmup:
-        return config.learning_rate
-    return config.learning_rate * 0.5 * (1.0 + cospi((step - warmup) / (config.steps - warmup)))
+        return highest
+    share = cospi((step - warmup) / (config.steps - warmup))
+    return lowest + (highest - lowest) * 0.5 * (1.0 + share)
 
 
 class Optimizer:
@@ -102,6 +104,8 @@ class Optimizer:
         c, (beta1, beta2) = self.config, self.config.betas
         self.powers = [self.powers[0] * beta1, self.powers[1] * beta2]
         for i, (p, g) in enumerate(zip(self.parameters, gradients, strict=True)):
+            if p.ndim == 1 and not c.learn_bias:
+                continue
             decay = c.weight_decay if p.ndim == 2 or c.decay_bias else 0.0
             if c.optimizer == "adamw":
                 p *= 1.0 - rate * decay

@@ -47,7 +47,7 @@ class Run:
         if given is not None:
             return given.W.astype(dtype), given.b.astype(dtype)
         W = initial_weights(c.n, c.m, str(c.init), c.weight_seed, self._check)
-        return W.astype(dtype), np.zeros(c.n, dtype=dtype)
+        return W.astype(dtype), c.biases().astype(dtype)
 
     def state(self) -> dict[str, Array]:
         """Copies of all arrays that change; the rest follows from the config and the step."""

@@ -10,7 +10,7 @@ use crate::simd::vector::Real;
 /// What the learning rate does after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Schedule {
-    /// Half a cosine to 0.
+    /// Half a cosine to the final rate.
     Cosine,
     /// Nothing.
     Constant,
@@ -34,6 +34,8 @@ pub struct Settings {
     pub kind: Kind,
     /// Largest learning rate.
     pub learning_rate: f64,
+    /// Where the cosine ends.
+    pub final_rate: f64,
     /// Number of updates over which the rate rises linearly.
     pub warmup_steps: u64,
     /// Number of all updates.
@@ -50,6 +52,8 @@ pub struct Settings {
     pub weight_decay: f64,
     /// Whether b decays too.
     pub decay_bias: bool,
+    /// Whether b is trained; if not, it stays what it is.
+    pub learn_bias: bool,
 }
 
 impl Settings {
@@ -63,7 +67,8 @@ impl Settings {
             return self.learning_rate;
         }
         let progress = (step - warmup) as f64 / (steps - warmup) as f64;
-        self.learning_rate * 0.5 * (1.0 + cospi(progress))
+        let fall = self.learning_rate - self.final_rate;
+        self.final_rate + fall * 0.5 * (1.0 + cospi(progress))
     }
 }
 
@@ -155,6 +160,10 @@ impl<T: Real> Optimizer<T> {
         let total = params.data.len();
         let mut finite = true;
         for (range, decays) in [(0..weights, true), (weights..total, s.decay_bias)] {
+            if range.start == weights && !s.learn_bias {
+                sums[range].fill(0.0);
+                continue;
+            }
             let decay = if decays { s.weight_decay } else { 0.0 };
             let pass = Pass {
                 scale: T::from_f64(scale),
@@ -307,6 +316,7 @@ mod tests {
         Settings {
             kind,
             learning_rate: 0.1,
+            final_rate: 0.01,
             warmup_steps: 3,
             steps: 20,
             schedule: Schedule::Cosine,
@@ -315,6 +325,7 @@ mod tests {
             eps: 1e-3,
             weight_decay: 0.05,
             decay_bias: true,
+            learn_bias: true,
         }
     }
 
@@ -374,12 +385,37 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_rises_then_falls_to_nothing() {
+    fn biases_that_are_not_learned_stay_and_their_sums_are_cleared() {
+        for kind in [Kind::AdamW, Kind::Adam, Kind::Sgd] {
+            let s = Settings {
+                learn_bias: false,
+                ..settings(kind)
+            };
+            let (w, b) = ([0.5; 10], [0.25, -0.5, 0.0, 1.0, 2.0]);
+            let mut p = Params::from_values(5, 2, w, &b, None);
+            let mut optimizer = Optimizer::new(s, &p);
+            for _ in 0..3 {
+                let mut sums = Params::from_values(5, 2, [1.0; 10], &[1.0; 5], None).data;
+                optimizer.update(Isa::Portable, &mut p, &mut sums, 1.0);
+                assert!(sums.iter().all(|&g| g == 0.0));
+            }
+            let (found_w, found_b) = p.values(None);
+            assert!(found_b == b && found_w.iter().all(|&w| w < 0.5), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_rate_rises_then_falls_to_the_final_one() {
         let mut s = settings(Kind::Sgd);
         let rates = [0, 1, 2, 3].map(|step| s.rate(step));
         for (rate, want) in rates.into_iter().zip([0.1 / 3.0, 0.2 / 3.0, 0.1, 0.1]) {
             assert!((rate - want).abs() < 1e-15);
         }
+        assert!(
+            (3..20).all(|step| s.rate(step + 1) < s.rate(step))
+                && (s.rate(20) - 0.01).abs() < 1e-15
+        );
+        s.final_rate = 0.0;
         assert!((3..20).all(|step| s.rate(step + 1) < s.rate(step)) && s.rate(20) < 1e-15);
         s.schedule = Schedule::Constant;
         assert_eq!(s.rate(19), 0.1);

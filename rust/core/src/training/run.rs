@@ -84,6 +84,8 @@ pub struct Spec {
     pub init: Init,
     /// W, row-major, and b to begin with in place of those of `init`.
     pub given: Option<(Vec<f64>, Vec<f64>)>,
+    /// b to begin with, unless `given` has it.
+    pub biases: Vec<f64>,
     /// Whether the minimised loss is a mean over features (else a sum).
     pub mean: bool,
     /// Optimizer, schedule and number of steps.
@@ -149,12 +151,11 @@ impl Spec {
                 b.len()
             ));
         }
-        if self.importance.len() != self.n {
-            return refuse(format!(
-                "importance must have n = {} values, got {}",
-                self.n,
-                self.importance.len()
-            ));
+        for (name, values) in [("importance", &self.importance), ("biases", &self.biases)] {
+            if values.len() != self.n {
+                let (n, count) = (self.n, values.len());
+                return refuse(format!("{name} must have n = {n} values, got {count}"));
+            }
         }
         if self.batch > MOST_EXAMPLES as u64 {
             return refuse(format!(
@@ -688,13 +689,14 @@ fn parameters<T: Real>(
     {
         return Params::from_values(n, m, w.iter().copied(), b, Some(rank));
     }
+    let narrow = |b: &[f64]| memory::collect(n, b.iter().map(|&b| T::from_f64(b)));
     if let Some((w, b)) = &spec.given {
-        let b: Vec<T> = memory::collect(n, b.iter().map(|&b| T::from_f64(b)));
-        return Params::from_values(n, m, w.iter().map(|&w| T::from_f64(w)), &b, Some(rank));
+        let w = w.iter().map(|&w| T::from_f64(w));
+        return Params::from_values(n, m, w, &narrow(b), Some(rank));
     }
     let w = initial_weights(n, m, spec.init, spec.init_seed).map(T::from_f64);
     let w = w.take_while(|_| check(cancel).is_ok());
-    Params::from_values(n, m, w, &memory::zeros(n), Some(rank))
+    Params::from_values(n, m, w, &narrow(&spec.biases), Some(rank))
 }
 
 /// The examples of update `step`.
