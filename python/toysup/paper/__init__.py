@@ -28,6 +28,7 @@ from toysup.paper.questions.branches import BRANCHES
 from toysup.paper.questions.circles import CIRCLES
 from toysup.paper.questions.middle import MIDDLE
 from toysup.paper.questions.repeats import REPEATS
+from toysup.paper.toy.k_gons import K_GONS
 from toysup.paper.toy.toy_dimensions import TOY_DIMENSIONS
 from toysup.paper.toy.toy_features import TOY_FEATURES
 from toysup.paper.toy.toy_phase import TOY_PHASE
@@ -48,7 +49,7 @@ _PRESETS = (
     *(FIGURE1, FIGURE2, FIGURE3, FIGURE4, FIGURE5),
     *(WEIGHT_DECAY, EPOCHS, REDUCTION, GENERALIZATION, REPEATS, CIRCLES, BRANCHES),
     *(CONTROLS, MIDDLE),
-    *(TOY_FEATURES, TOY_DIMENSIONS, TOY_PHASE),
+    *(TOY_FEATURES, TOY_DIMENSIONS, TOY_PHASE, K_GONS),
 )
 _REGISTRY = {preset.name: preset for preset in _PRESETS}
 _ALIASES = {"heatmap": "figure5"}
