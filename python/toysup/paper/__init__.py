@@ -27,6 +27,7 @@ from toysup.paper.questions import branches as branches
 from toysup.paper.questions.branches import BRANCHES
 from toysup.paper.questions.capacity import CAPACITY
 from toysup.paper.questions.circles import CIRCLES
+from toysup.paper.questions.memorization import MEMORIZATION
 from toysup.paper.questions.middle import MIDDLE
 from toysup.paper.questions.repeats import REPEATS
 from toysup.paper.toy.k_gons import K_GONS
@@ -49,7 +50,7 @@ __all__ = [
 _PRESETS = (
     *(FIGURE1, FIGURE2, FIGURE3, FIGURE4, FIGURE5),
     *(WEIGHT_DECAY, EPOCHS, REDUCTION, GENERALIZATION, REPEATS, CIRCLES, BRANCHES),
-    *(CONTROLS, MIDDLE, CAPACITY),
+    *(CONTROLS, MIDDLE, CAPACITY, MEMORIZATION),
     *(TOY_FEATURES, TOY_DIMENSIONS, TOY_PHASE, K_GONS),
 )
 _REGISTRY = {preset.name: preset for preset in _PRESETS}

@@ -34,7 +34,7 @@ import numpy.typing as npt
 
 from toysup._backends.reference.model import Optimizer, learning_rate
 from toysup._run.model import Model
-from toysup._run.train import Run
+from toysup._run.run import Run
 from toysup._sweep.table import Cell, Table
 from toysup.config import TrainConfig
 from toysup.config.train_config import log_steps

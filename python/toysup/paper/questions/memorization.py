@@ -1,0 +1,457 @@
+"""Memorization scores: which of the measures know what a model would not know without an example.
+
+Asked: Feldman and Zhang (2020) define how much a training remembers an example by leaving it out,
+
+    mem(t) = E[loss of t | t left out] - E[loss of t | t in the training set],
+
+over many trainings on random halves of the data. Is that what the measures of one run tell: the
+dimensionality of an example, its gain, and what :func:`toysup.regime.classify` calls it? And are
+examples either remembered or not, or is it a matter of degree, as T passes the ridge of test loss?
+
+Trained: first the usual runs at several T, for their test loss. Then, for each T, a data set of 2 T
+examples of the stream, many times on a random half of it, each time with another initial W.
+
+Measured: the score of each example, with its standard error; how well the scores from the odd runs
+agree with those from the even ones (rank correlation), which is about the most that a measure can
+reach. Then some runs are asked: over the training examples of one, the rank correlation of each
+measure with the score by the runs that are not asked, and the AUC for telling the upper half of the
+scores; and the same for the mean of a measure over the runs that had the example. Five controls
+need no training: both dimensionalities, the length of the hidden vector and the loss of the example
+before the first update, and its number of non-zeros.
+
+Whether the histogram of scores has two humps is asked in two ways. Sarle's coefficient,
+(skewness^2 + 1) / kurtosis, is 5/9 for a uniform distribution and 1 for two points; its interval,
+95 %, is over drawn examples. A skewed histogram of one hump passes 5/9, too, so Silverman's test
+(1981) is made as well: how often examples that are drawn from the narrowest smoothed histogram with
+one hump have more than one at that width. Below 0.05 there are two humps or more; the second may be
+a few outliers, so the share of examples in the smaller of two is given beside it.
+
+Expected: all of few examples are remembered, and none of many. In between the gain should tell
+best, since it is made of the loss itself; the dimensionality only where it does more than in the
+untrained model.
+
+Part "memorization" holds the first runs, and each further part those on halves of 2 T examples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from toysup import metrics, regime
+from toysup._run.run import Run
+from toysup._run.train import train
+from toysup._stream.batch import SparseBatch, take
+from toysup._stream.dataset import Dataset, find
+from toysup._stream.rows import order
+from toysup._sweep.result import SweepResult
+from toysup._sweep.table import Cell, Table
+from toysup.config import TrainConfig
+from toysup.data import sample
+from toysup.paper import _recipe, _runs
+from toysup.paper._preset import Preset, Results
+from toysup.paper._recipe import STAND_IN
+
+__all__ = ["MEMORIZATION", "Scores", "auc", "bimodality", "rank_correlation", "scores"]
+
+PART = "memorization"
+# Trainings on halves, at each T.
+HALVES = {"small": 100, "paper": 500}
+# Runs that are asked what they remember.
+_ASKED = 20
+# A score above this counts as remembered (Feldman and Zhang's threshold).
+REMEMBERED = 0.25
+_DRAWS = 500
+# Bins of a smoothed histogram.
+_BINS = 400
+
+# The distance that the weights can move, steps times learning rate, is that of the usual stand-in.
+SMALL = {
+    **STAND_IN,
+    "steps": 2_500,
+    "learning_rate": 2e-2,
+    "m": 2,
+    "T": (10, 30, 100, 300, 1_000),
+    "seed": range(3),
+    "test_size": 20_000,
+    "record": 1,
+}
+PAPER = {"m": 2, "T": (10, 30, 100, 300, 1_000), "seed": range(4), "record": 1}
+
+# What a measure of one run is called, and whether a large value says that an example is remembered.
+MEASURES = {
+    "dimensionality": "dimensionality D",
+    "maximal": "maximal dimensionality D*",
+    "gain": "gain of the example",
+    "loss": "−train loss of the example",
+    "stored": "stored by itself or in a cluster",
+    "length": "length of the hidden vector",
+    "untrained_dimensionality": "D, untrained",
+    "untrained_maximal": "D*, untrained",
+    "untrained_length": "length, untrained",
+    "untrained_loss": "−loss, untrained",
+    "nonzeros": "number of non-zeros",
+}
+CONTROLS = tuple(name for name in MEASURES if name.startswith("untrained") or name == "nonzeros")
+
+Floats = npt.NDArray[np.float64]
+
+
+def pool(config: TrainConfig) -> Dataset:
+    """The first 2 T examples of the stream of seed 0 that are not empty."""
+    T = int(config.T)
+    more = sample(config.n, 2 * T + 100, config.sparsity, 0, normalize=config.normalize)
+    filled = np.flatnonzero(np.diff(more.indptr) > 0)[: 2 * T]
+    return Dataset(take(more, filled), normalize=config.normalize, name=f"{2 * T} examples")
+
+
+def then(results: Results, scale: str) -> Mapping[str, Mapping[str, Any]]:
+    """The sweeps on random halves, one for each T."""
+    made = {}
+    for config in results[PART].configs:
+        given = config.to_dict()
+        for name in ("n", "sparsity", "normalize"):
+            del given[name]  # the data set has them
+        if config.seed == results[PART].configs[0].seed:
+            part = {**given, "data": pool(config), "seed": range(HALVES[scale])}
+            made[f"{PART}-{config.T}"] = part
+    return made
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How much each of 2 T examples is remembered.
+
+    Attributes
+    ----------
+    T : int
+        Examples of a half.
+    inside : bool array of shape (runs, 2 T)
+        Which examples each run was trained on.
+    losses : array of shape (runs, 2 T)
+        Loss of every example in every run.
+    score, error : arrays of shape (2 T,)
+        mem(t), and its standard error. NaN for an example that fewer than two runs left out or had.
+    reliability : float
+        The rank correlation of the scores by the even runs with those by the odd ones.
+    measures : dict of str to array of shape (2, asked)
+        By measure, the rank correlation and the AUC in each run that was asked.
+    means : dict of str to float
+        By measure, the rank correlation of its mean over the runs that were asked.
+    labels : dict of str to pair of float
+        By class of :func:`toysup.regime.classify`, its share of the training examples of the runs
+        that were asked, and the mean score of those.
+    train_loss, test_loss, usual : float
+        Means over the runs: of the examples in the half, of those out of it, and the test loss of
+        the usual runs of that T.
+    """
+
+    T: int
+    inside: npt.NDArray[np.bool_]
+    losses: Floats
+    score: Floats
+    error: Floats
+    reliability: float
+    measures: dict[str, Floats]
+    means: dict[str, float]
+    labels: dict[str, tuple[float, float]]
+    train_loss: float
+    test_loss: float
+    usual: float
+
+    @property
+    def known(self) -> Floats:
+        """The scores that are numbers."""
+        return _runs.finite(self.score)
+
+
+def score_of(inside: npt.NDArray[np.bool_], losses: Floats) -> tuple[Floats, Floats]:
+    """mem(t) of each example, and its standard error."""
+    means, errors = [], []
+    for which in (~inside, inside):
+        count = which.sum(axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = np.where(which, losses, 0.0).sum(axis=0) / count
+            square = np.where(which, (losses - mean) ** 2, 0.0).sum(axis=0) / (count - 1)
+            means.append(np.where(count > 1, mean, np.nan))
+            errors.append(np.where(count > 1, square / count, np.nan))
+    return means[0] - means[1], np.sqrt(errors[0] + errors[1])
+
+
+def ranks(values: npt.ArrayLike) -> Floats:
+    """Ranks from 1, equal values sharing the mean of theirs."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    shared: Floats = (last - (count - 1) / 2)[place]
+    return shared
+
+
+def rank_correlation(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    """Spearman's coefficient; NaN if either has one value only."""
+    a, b = ranks(x) - np.mean(ranks(x)), ranks(y) - np.mean(ranks(y))
+    size = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / size if size > 0 else math.nan
+
+
+def auc(x: npt.ArrayLike, positive: npt.NDArray[np.bool_]) -> float:
+    """How often a positive has the larger x of a pair, ties counting half; NaN without either."""
+    many = int(positive.sum())
+    if many == 0 or many == positive.size:
+        return math.nan
+    total = float(ranks(x)[positive].sum()) - many * (many + 1) / 2
+    return total / (many * (positive.size - many))
+
+
+def bimodality(values: Floats) -> tuple[float, float, float]:
+    """Sarle's coefficient, and its interval of 95 % over drawn values."""
+    rng = np.random.Generator(np.random.Philox(0))
+    drawn = [_sarle(values[rng.integers(values.size, size=values.size)]) for _ in range(_DRAWS)]
+    low, high = np.nanquantile(drawn, (0.025, 0.975))
+    return _sarle(values), float(low), float(high)
+
+
+def _sarle(values: Floats) -> float:
+    """(skewness^2 + 1) / kurtosis, from 0 to 1; NaN of equal values."""
+    rest = values - values.mean()
+    variance = float(np.mean(rest**2))
+    if variance == 0.0:
+        return math.nan
+    skewness = float(np.mean(rest**3)) / variance**1.5
+    return float((skewness**2 + 1) * variance**2 / np.mean(rest**4))
+
+
+def one_hump(values: Floats) -> tuple[float, float]:
+    """Silverman's test of one hump, and the share of the values in the smaller of two.
+
+    Its p is the share of draws from one hump, as wide as it must be, that have more.
+    """
+    size = float(values.std())
+    if size == 0.0:
+        return math.nan, math.nan
+    low, high = 0.0, 4 * size
+    for _ in range(12):
+        width = (low + high) / 2
+        low, high = (width, high) if len(_valleys(values, width)) else (low, width)
+    rng = np.random.Generator(np.random.Philox(0))
+    more = 0
+    for _ in range(_DRAWS):
+        drawn = values[rng.integers(values.size, size=values.size)]
+        noise = high * rng.standard_normal(values.size)
+        # Drawn and smoothed, with the variance of the values.
+        smooth = drawn.mean() + (drawn - drawn.mean() + noise) / math.sqrt(1 + (high / size) ** 2)
+        more += len(_valleys(smooth, high)) > 0
+    valleys = _valleys(values, low) if low > 0 else np.empty(0)
+    beyond = [float(np.mean(values > valley)) for valley in valleys]
+    return more / _DRAWS, max((min(share, 1 - share) for share in beyond), default=0.0)
+
+
+def _valleys(values: Floats, width: float) -> Floats:
+    """Where the histogram, smoothed by a normal distribution of that width, rises again."""
+    ends = (float(values.min() - 3 * width), float(values.max() + 3 * width))
+    counts, edges = np.histogram(values, _BINS, ends)
+    at = (edges[:-1] + edges[1:]) / 2
+    density = np.exp(-0.5 * ((at[:, None] - at) / width) ** 2) @ counts
+    # Far from all values it is 0 but for rounding, which is no valley.
+    rises = np.diff(density) > 1e-9 * density.max()
+    falls = np.diff(density) < -1e-9 * density.max()
+    lowest = np.flatnonzero(rises & (np.cumsum(falls) > 0))
+    first = lowest[np.diff(lowest, prepend=-2) > 1] if lowest.size else lowest
+    valleys: Floats = at[first]
+    return valleys
+
+
+def scores(result: SweepResult, usual: float) -> Scores:
+    """The scores of the examples that a sweep was trained on halves of."""
+    runs = _runs.finished(result)
+    data = find(runs[0].config.data)  # type: ignore[arg-type]
+    rows = [order(run.config.seed, len(data))[: int(run.config.T)] for run in runs]
+    inside = np.zeros((len(runs), len(data)), dtype=np.bool_)
+    for which, own in zip(inside, rows, strict=True):
+        which[own] = True
+    losses = np.array([regime.example_loss(run, data.X) for run in runs])
+    score, error = score_of(inside, losses)
+    even, odd = (score_of(inside[i::2], losses[i::2])[0] for i in (0, 1))
+    asked = min(_ASKED, len(runs) // 2)
+    truth, _ = score_of(inside[asked:], losses[asked:])
+    told = {name: np.full((asked, len(data)), np.nan) for name in MEASURES}
+    labels: dict[str, list[Floats]] = {name: [] for name in regime.CLASSES}
+    for i, (run, own) in enumerate(zip(runs[:asked], rows, strict=False)):
+        label = regime.classify(run, fresh=1, retrieve=1).label
+        for name, values in measures_of(run, take(data.X, own), label).items():
+            told[name][i, own] = values
+        for name, some in labels.items():
+            some.append(truth[own][label == name])
+    flat = {name: np.concatenate(some) for name, some in labels.items()}
+    return Scores(
+        T=int(runs[0].config.T),
+        inside=inside,
+        losses=losses,
+        score=score,
+        error=error,
+        reliability=_agreement(even, odd)[0],
+        measures={
+            name: np.array([_agreement(one, truth) for one in values]).T
+            for name, values in told.items()
+        },
+        means={name: _agreement(_mean_known(values), truth)[0] for name, values in told.items()},
+        labels={
+            name: (len(some) / (asked * len(rows[0])), _runs.mean(some))
+            for name, some in flat.items()
+        },
+        train_loss=_runs.mean(losses[inside]),
+        test_loss=_runs.mean(losses[~inside]),
+        usual=usual,
+    )
+
+
+def _mean_known(values: Floats) -> Floats:
+    """The mean of each column's numbers; NaN where there is none."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        mean: Floats = np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)
+    return mean
+
+
+def measures_of(run: Run, X: SparseBatch, label: npt.NDArray[np.str_]) -> dict[str, Floats]:
+    """The measures of the training examples X of a run, the larger the more remembered."""
+    start = train(run.config, steps=0, warmup=0.0, test_size=0, progress=False)
+    hidden = run.hidden(X)
+    return {
+        "dimensionality": metrics.dimensionality(hidden),
+        "maximal": metrics.maximal_dimensionality(hidden),
+        "gain": regime.example_gain(run, X),
+        "loss": -regime.example_loss(run, X),
+        "stored": np.isin(label, ("single", "partial", "cluster")).astype(np.float64),
+        "length": np.linalg.norm(hidden, axis=1),
+        "untrained_dimensionality": metrics.dimensionality(start.hidden(X)),
+        "untrained_maximal": metrics.maximal_dimensionality(start.hidden(X)),
+        "untrained_length": np.linalg.norm(start.hidden(X), axis=1),
+        "untrained_loss": -regime.example_loss(start, X),
+        "nonzeros": np.diff(X.indptr).astype(np.float64),
+    }
+
+
+def _agreement(found: Floats, truth: Floats) -> tuple[float, float]:
+    """The rank correlation and the AUC for the upper half, where both are known."""
+    known = np.isfinite(found) & np.isfinite(truth)
+    x, y = found[known], truth[known]
+    if y.size < 2:
+        return math.nan, math.nan
+    return rank_correlation(x, y), auc(x, y > np.median(y))
+
+
+Measured = tuple[SweepResult, list[Scores]]
+
+
+def measure(results: Results) -> Measured:
+    """The scores of each T that has three finished runs or more."""
+    first = results[PART]
+    usual: dict[float, list[float]] = {}
+    for run in _runs.finished(first):
+        usual.setdefault(run.config.T, []).append(run.test_loss)
+    found = []
+    for name, result in results.items():
+        if name != PART and len(_runs.finished(result)) > 2:
+            found.append(scores(result, _runs.mean(usual.get(result.configs[0].T, []))))
+    return first, found
+
+
+def tables(measured: Measured, scale: str) -> list[Table]:
+    """The scores of each T, how well measures tell them, the labels, and every example."""
+    result, found = measured
+    rows: list[tuple[Cell, ...]] = []
+    for one in found:
+        runs, examples = one.inside.shape
+        low, median, high = np.quantile(one.known, (0.1, 0.5, 0.9))
+        rows.append(
+            (
+                *(one.T, examples, runs, one.train_loss, one.test_loss, one.usual),
+                *(float(low), float(median), float(high)),
+                *(float(np.mean(one.known > REMEMBERED)), float(np.nanmedian(one.error))),
+                *(one.reliability, *bimodality(one.known), *one_hump(one.known)),
+            )
+        )
+    columns = ["T", "examples", "runs", "loss_in", "loss_out", "test_loss"]
+    columns += ["score_10%", "median", "score_90%", "remembered", "error", "reliability"]
+    columns += ["bimodality", "low", "high", "p", "beyond"]
+    heading = (
+        f"Memorization scores of 2 T examples by trainings on random halves at the {scale} scale:\n"
+        f"{_recipe.recipe(result)}. Remembered: scores above {REMEMBERED}; error: the median "
+        "standard error of a score;\nreliability: rank correlation of scores by even and by odd "
+        "runs. Bimodality (Sarle) is 0.556 for a uniform distribution,\nwith a 95 % interval; p: of "
+        "one hump, by Silverman's test; beyond: the share of scores in the smaller of two."
+    )
+    short = dict.fromkeys(columns[6:], ".3f")
+    told: list[tuple[Cell, ...]] = [
+        (one.T, name, *(f(x) for x in values for f in (_runs.mean, _runs.spread)), one.means[name])
+        for one in found
+        for name, values in one.measures.items()
+    ]
+    names = ["T", "measure", "correlation", "correlation_sd", "auc", "auc_sd"]
+    names.append("of_mean")
+    how = (
+        f"How well a measure of one run tells the scores of its training examples, in {_ASKED} "
+        "runs at most, by the other\nruns: rank correlation, and AUC for the upper half of the "
+        "scores, with standard deviations over the runs.\nOf mean: rank correlation of the mean of "
+        "the measure over those runs."
+    )
+    classes: list[tuple[Cell, ...]] = [
+        (one.T, name, *pair) for one in found for name, pair in one.labels.items()
+    ]
+    about = "Shares of the classes of regime.classify in the same runs, and their mean scores."
+    return [
+        Table(PART, columns, rows, heading, short),
+        Table(f"{PART}-measures", names, told, how, dict.fromkeys(names, ".3f")),
+        Table(f"{PART}-classes", ["T", "class", "share", "score"], classes, about),
+    ]
+
+
+def drawings(measured: Measured, scale: str) -> Iterator[tuple[str, Any]]:
+    """Histograms of the scores, and how well the measures tell them."""
+    from toysup.paper.questions.memorization_drawing import memorization
+
+    _, found = measured
+    if found:
+        shapes = [(*bimodality(one.known), one_hump(one.known)[0]) for one in found]
+        yield PART, memorization(found, MEASURES, CONTROLS, shapes)
+
+
+def see(measured: Measured, scale: str) -> str:
+    """Which measure tells best at each T, beside the best control."""
+    _, found = measured
+    if not found:
+        return _runs.NOTHING
+    parts = []
+    for one in found:
+        correlation = {name: _runs.mean(values[0]) for name, values in one.measures.items()}
+        trained = [name for name in correlation if name not in CONTROLS]
+        best, control = _best(correlation, trained), _best(correlation, CONTROLS)
+        parts.append(f"{np.median(one.known):.2f} at T = {one.T:,} ({best}; {control})")
+    return (
+        f"In {PART}.png: the median score, and the rank correlation with it of the best measure of "
+        f"one run and of the best control, is {', '.join(parts)}."
+    )
+
+
+def _best(correlation: Mapping[str, float], names: Sequence[str]) -> str:
+    """The one of these with the largest correlation of either sign."""
+    known = [name for name in names if math.isfinite(correlation[name])]
+    name = max(known, key=lambda name: abs(correlation[name]), default="")
+    return f"{name.replace('_', ' ')} {correlation[name]:.2f}" if name else "none"
+
+
+MEMORIZATION = Preset(
+    name=PART,
+    title="memorization scores by leaving examples out, beside the measures of one run",
+    scales={"small": {PART: SMALL}, "paper": {PART: PAPER}},
+    measure=measure,
+    make_tables=tables,
+    draw=drawings,
+    tell=see,
+    then=then,
+)
