@@ -11,6 +11,7 @@ _INSTALLED_BY = {
     **dict.fromkeys(("netCDF4", "pyarrow", "zarr"), "'toysup[export]'"),
     "bokeh": "'toysup[explore]'",
     "PIL": "pillow",
+    "sklearn": "'toysup[digits]'",
 }
 
 

@@ -27,6 +27,7 @@ from toysup.paper.questions import branches as branches
 from toysup.paper.questions.branches import BRANCHES
 from toysup.paper.questions.capacity import CAPACITY
 from toysup.paper.questions.circles import CIRCLES
+from toysup.paper.questions.digits import DIGITS
 from toysup.paper.questions.memorization import MEMORIZATION
 from toysup.paper.questions.middle import MIDDLE
 from toysup.paper.questions.repeats import REPEATS
@@ -50,7 +51,7 @@ __all__ = [
 _PRESETS = (
     *(FIGURE1, FIGURE2, FIGURE3, FIGURE4, FIGURE5),
     *(WEIGHT_DECAY, EPOCHS, REDUCTION, GENERALIZATION, REPEATS, CIRCLES, BRANCHES),
-    *(CONTROLS, MIDDLE, CAPACITY, MEMORIZATION),
+    *(CONTROLS, MIDDLE, CAPACITY, MEMORIZATION, DIGITS),
     *(TOY_FEATURES, TOY_DIMENSIONS, TOY_PHASE, K_GONS),
 )
 _REGISTRY = {preset.name: preset for preset in _PRESETS}

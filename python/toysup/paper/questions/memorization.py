@@ -383,7 +383,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
         f"Memorization scores of 2 T examples by trainings on random halves at the {scale} scale:\n"
         f"{_recipe.recipe(result)}. Remembered: scores above {REMEMBERED}; error: the median "
         "standard error of a score;\nreliability: rank correlation of scores by even and by odd "
-        "runs. Bimodality (Sarle) is 0.556 for a uniform distribution,\nwith a 95 % interval; p: of "
+        "runs. Bimodality (Sarle) is 0.556 for a uniform one,\nwith a 95 % interval; p: of "
         "one hump, by Silverman's test; beyond: the share of scores in the smaller of two."
     )
     short = dict.fromkeys(columns[6:], ".3f")
