@@ -215,10 +215,10 @@ def tables(found: list[Network], scale: str) -> list[Table]:
         "label the network says; kept: of those with a changed label."
     )
     about = (
-        "D* of the examples, means over the networks. 5%, 50% and highest: these of the sorted "
-        "values, over\nrank / T; correlation: rank correlation with D* of the trained network; AUC: "
-        "for changed labels,\nwith its standard deviation over the networks; that of the loss uses "
-        "the label."
+        "D* of the examples, means over the networks. 5%, 50% and highest: of the sorted values, "
+        "over rank / T;\ncorrelation: rank correlation with D* of the trained network; AUC: for "
+        "changed labels, with its standard\ndeviation over the networks; that of the loss uses the "
+        "label."
     )
     columns = ["hidden", "source", "rank/T", "5%", "50%", "highest", "correlation", "auc", "auc_sd"]
     formats = dict.fromkeys(("5%", "50%", "highest"), ".2f")
