@@ -3,5 +3,6 @@
 pub(crate) mod budgets;
 pub(crate) mod by_feature;
 pub(crate) mod by_group;
+pub(crate) mod pairs;
 pub(crate) mod rows;
 pub(crate) mod tile;
