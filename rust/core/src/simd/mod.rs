@@ -5,4 +5,8 @@ pub(crate) mod dispatch;
 pub(crate) mod isa;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
+pub(crate) mod portable;
+mod real;
 pub(crate) mod vector;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod x86;

@@ -1,0 +1,479 @@
+//! The vectors for x86-64: AVX-512, and AVX2 with two registers each.
+
+#![allow(clippy::missing_safety_doc)]
+
+use std::arch::x86_64::*;
+
+use crate::simd::vector::Vector;
+
+/// 16 `f32` in one register.
+#[derive(Clone, Copy)]
+pub struct Avx512F32(__m512);
+/// 8 `f64` in one register.
+#[derive(Clone, Copy)]
+pub struct Avx512F64(__m512d);
+/// 16 `f32` in two registers.
+#[derive(Clone, Copy)]
+pub struct Avx2F32(__m256, __m256);
+/// 8 `f64` in two registers.
+#[derive(Clone, Copy)]
+pub struct Avx2F64(__m256d, __m256d);
+
+/// The operations that look the same on every register type.
+macro_rules! common {
+    ($name:ident, $t:ty, $lanes:literal, $registers:literal, ($($part:tt),+),
+     $zero:ident, $set1:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident, $fnma:ident,
+     $sqrt:ident, $max:ident) => {
+        type Scalar = $t;
+        const LANES: usize = $lanes;
+        const REGISTERS: usize = $registers;
+        #[inline(always)]
+        unsafe fn zero() -> Self {
+            // SAFETY: as the trait demands; so for all below.
+            unsafe { $name($({ let _ = $part; $zero() }),+) }
+        }
+        #[inline(always)]
+        unsafe fn splat(x: $t) -> Self {
+            // SAFETY: as the trait demands.
+            unsafe { $name($({ let _ = $part; $set1(x) }),+) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, b: Self) -> Self {
+            // SAFETY: as the trait demands.
+            unsafe { $name($($add(self.$part, b.$part)),+) }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, b: Self) -> Self {
+            // SAFETY: as the trait demands.
+            unsafe { $name($($sub(self.$part, b.$part)),+) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, b: Self) -> Self {
+            // SAFETY: as the trait demands.
+            unsafe { $name($($mul(self.$part, b.$part)),+) }
+        }
+        #[inline(always)]
+        unsafe fn div(self, b: Self) -> Self {
+            // SAFETY: as the trait demands.
+            unsafe { $name($($div(self.$part, b.$part)),+) }
+        }
+        #[inline(always)]
+        unsafe fn fma(self, a: Self, b: Self) -> Self {
+            // SAFETY: as the trait demands.
+            unsafe { $name($($fma(self.$part, a.$part, b.$part)),+) }
+        }
+        #[inline(always)]
+        unsafe fn fnma(self, a: Self, b: Self) -> Self {
+            // SAFETY: as the trait demands.
+            unsafe { $name($($fnma(self.$part, a.$part, b.$part)),+) }
+        }
+        #[inline(always)]
+        unsafe fn sqrt(self) -> Self {
+            // SAFETY: as the trait demands.
+            unsafe { $name($($sqrt(self.$part)),+) }
+        }
+        #[inline(always)]
+        unsafe fn relu(self) -> Self {
+            // The second operand is the result when the first is NaN.
+            // SAFETY: as the trait demands.
+            unsafe { $name($($max(self.$part, $zero())),+) }
+        }
+    };
+}
+
+/// Sum of 8 `f32`.
+#[inline(always)]
+unsafe fn sum8(v: __m256) -> f32 {
+    // SAFETY: as the trait demands.
+    unsafe {
+        let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+    }
+}
+
+/// Sum of 4 `f64`.
+#[inline(always)]
+unsafe fn sum4(v: __m256d) -> f64 {
+    // SAFETY: as the trait demands.
+    unsafe {
+        let two = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd::<1>(v));
+        _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
+    }
+}
+
+/// Partial sums of 4 vectors, 4 each: lanes i, i + 4, i + 8 and i + 12 as [`Vector::sum`] adds
+/// them.
+#[inline(always)]
+unsafe fn four(a: __m512, b: __m512, c: __m512, d: __m512) -> __m512 {
+    // SAFETY: as the trait demands.
+    unsafe {
+        let ab = _mm512_add_ps(
+            _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b),
+            _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b),
+        );
+        let cd = _mm512_add_ps(
+            _mm512_shuffle_f32x4::<0b01_00_01_00>(c, d),
+            _mm512_shuffle_f32x4::<0b11_10_11_10>(c, d),
+        );
+        _mm512_add_ps(
+            _mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd),
+            _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd),
+        )
+    }
+}
+
+/// In each quarter: the 2 partial sums of `a`'s 4, then those of `b`'s.
+#[inline(always)]
+unsafe fn pairs_of_two(a: __m512, b: __m512) -> __m512 {
+    // SAFETY: as the trait demands.
+    unsafe {
+        let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
+        _mm512_add_ps(
+            _mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)),
+        )
+    }
+}
+
+/// In each quarter: the sums of `a`'s two pairs, then those of `b`'s.
+#[inline(always)]
+unsafe fn pairs(a: __m512, b: __m512) -> __m512 {
+    // SAFETY: as the trait demands.
+    unsafe {
+        _mm512_add_ps(
+            _mm512_shuffle_ps::<0b10_00_10_00>(a, b),
+            _mm512_shuffle_ps::<0b11_01_11_01>(a, b),
+        )
+    }
+}
+
+/// Denormals of a register set to 0.
+#[inline(always)]
+unsafe fn flush_ps(v: __m256) -> __m256 {
+    // SAFETY: as the trait demands.
+    unsafe {
+        let size = _mm256_andnot_ps(_mm256_set1_ps(-0.0), v);
+        let tiny = _mm256_set1_ps(f32::MIN_POSITIVE);
+        _mm256_and_ps(v, _mm256_cmp_ps::<_CMP_NLT_UQ>(size, tiny))
+    }
+}
+
+/// Denormals of a register set to 0.
+#[inline(always)]
+unsafe fn flush_pd(v: __m256d) -> __m256d {
+    // SAFETY: as the trait demands.
+    unsafe {
+        let size = _mm256_andnot_pd(_mm256_set1_pd(-0.0), v);
+        let tiny = _mm256_set1_pd(f64::MIN_POSITIVE);
+        _mm256_and_pd(v, _mm256_cmp_pd::<_CMP_NLT_UQ>(size, tiny))
+    }
+}
+
+// SAFETY: operations of the instruction set; pointers as the trait demands.
+unsafe impl Vector for Avx512F32 {
+    #[inline(always)]
+    unsafe fn any(self) -> bool {
+        // SAFETY: as the trait demands.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(self.0, _mm512_setzero_ps()) != 0 }
+    }
+    #[inline(always)]
+    unsafe fn positive(self) -> u32 {
+        // SAFETY: as the trait demands.
+        unsafe {
+            u32::from(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(
+                self.0,
+                _mm512_setzero_ps(),
+            ))
+        }
+    }
+    #[inline(always)]
+    unsafe fn gather(p: *const f32, indices: *const u32) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let indices = _mm512_loadu_si512(indices.cast());
+            Avx512F32(_mm512_i32gather_ps::<4>(indices, p))
+        }
+    }
+    #[inline(always)]
+    unsafe fn sums(vectors: *const Self) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let v = std::slice::from_raw_parts(vectors, 16);
+            let a = four(v[0].0, v[4].0, v[8].0, v[12].0);
+            let b = four(v[1].0, v[5].0, v[9].0, v[13].0);
+            let c = four(v[2].0, v[6].0, v[10].0, v[14].0);
+            let d = four(v[3].0, v[7].0, v[11].0, v[15].0);
+            Avx512F32(pairs(pairs_of_two(a, b), pairs_of_two(c, d)))
+        }
+    }
+    common!(
+        Avx512F32,
+        f32,
+        16,
+        32,
+        (0),
+        _mm512_setzero_ps,
+        _mm512_set1_ps,
+        _mm512_add_ps,
+        _mm512_sub_ps,
+        _mm512_mul_ps,
+        _mm512_div_ps,
+        _mm512_fmadd_ps,
+        _mm512_fnmadd_ps,
+        _mm512_sqrt_ps,
+        _mm512_max_ps
+    );
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe { Avx512F32(_mm512_loadu_ps(p)) }
+    }
+    #[inline(always)]
+    unsafe fn load_f64(p: *const f64) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let low = _mm512_cvtpd_ps(_mm512_loadu_pd(p));
+            let high = _mm512_cvtpd_ps(_mm512_loadu_pd(p.add(8)));
+            Avx512F32(_mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        // SAFETY: as the trait demands.
+        unsafe { _mm512_storeu_ps(p, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn flush(self) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let keep = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(
+                _mm512_abs_ps(self.0),
+                _mm512_set1_ps(f32::MIN_POSITIVE),
+            );
+            Avx512F32(_mm512_maskz_mov_ps(keep, self.0))
+        }
+    }
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let high = _mm512_extractf32x8_ps::<1>(self.0);
+            sum8(_mm256_add_ps(_mm512_castps512_ps256(self.0), high))
+        }
+    }
+}
+
+// SAFETY: operations of the instruction set; pointers as the trait demands.
+unsafe impl Vector for Avx512F64 {
+    #[inline(always)]
+    unsafe fn any(self) -> bool {
+        // SAFETY: as the trait demands.
+        unsafe { _mm512_cmp_pd_mask::<_CMP_NEQ_UQ>(self.0, _mm512_setzero_pd()) != 0 }
+    }
+    #[inline(always)]
+    unsafe fn positive(self) -> u32 {
+        // SAFETY: as the trait demands.
+        unsafe {
+            u32::from(_mm512_cmp_pd_mask::<_CMP_NLE_UQ>(
+                self.0,
+                _mm512_setzero_pd(),
+            ))
+        }
+    }
+    common!(
+        Avx512F64,
+        f64,
+        8,
+        32,
+        (0),
+        _mm512_setzero_pd,
+        _mm512_set1_pd,
+        _mm512_add_pd,
+        _mm512_sub_pd,
+        _mm512_mul_pd,
+        _mm512_div_pd,
+        _mm512_fmadd_pd,
+        _mm512_fnmadd_pd,
+        _mm512_sqrt_pd,
+        _mm512_max_pd
+    );
+    #[inline(always)]
+    unsafe fn load(p: *const f64) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe { Avx512F64(_mm512_loadu_pd(p)) }
+    }
+    #[inline(always)]
+    unsafe fn load_f64(p: *const f64) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe { Self::load(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f64) {
+        // SAFETY: as the trait demands.
+        unsafe { _mm512_storeu_pd(p, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn flush(self) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let keep = _mm512_cmp_pd_mask::<_CMP_NLT_UQ>(
+                _mm512_abs_pd(self.0),
+                _mm512_set1_pd(f64::MIN_POSITIVE),
+            );
+            Avx512F64(_mm512_maskz_mov_pd(keep, self.0))
+        }
+    }
+    #[inline(always)]
+    unsafe fn sum(self) -> f64 {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let high = _mm512_extractf64x4_pd::<1>(self.0);
+            sum4(_mm256_add_pd(_mm512_castpd512_pd256(self.0), high))
+        }
+    }
+}
+
+// SAFETY: operations of the instruction set; pointers as the trait demands.
+unsafe impl Vector for Avx2F32 {
+    #[inline(always)]
+    unsafe fn any(self) -> bool {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let zero = _mm256_setzero_ps();
+            let low = _mm256_cmp_ps::<_CMP_NEQ_UQ>(self.0, zero);
+            let high = _mm256_cmp_ps::<_CMP_NEQ_UQ>(self.1, zero);
+            _mm256_movemask_ps(_mm256_or_ps(low, high)) != 0
+        }
+    }
+    #[inline(always)]
+    unsafe fn positive(self) -> u32 {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let zero = _mm256_setzero_ps();
+            let low = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(self.0, zero));
+            let high = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(self.1, zero));
+            (low | high << 8) as u32
+        }
+    }
+    common!(
+        Avx2F32,
+        f32,
+        16,
+        8,
+        (0, 1),
+        _mm256_setzero_ps,
+        _mm256_set1_ps,
+        _mm256_add_ps,
+        _mm256_sub_ps,
+        _mm256_mul_ps,
+        _mm256_div_ps,
+        _mm256_fmadd_ps,
+        _mm256_fnmadd_ps,
+        _mm256_sqrt_ps,
+        _mm256_max_ps
+    );
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe { Avx2F32(_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))) }
+    }
+    #[inline(always)]
+    unsafe fn load_f64(p: *const f64) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let a = _mm256_cvtpd_ps(_mm256_loadu_pd(p));
+            let b = _mm256_cvtpd_ps(_mm256_loadu_pd(p.add(4)));
+            let c = _mm256_cvtpd_ps(_mm256_loadu_pd(p.add(8)));
+            let d = _mm256_cvtpd_ps(_mm256_loadu_pd(p.add(12)));
+            Avx2F32(_mm256_set_m128(b, a), _mm256_set_m128(d, c))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        // SAFETY: as the trait demands.
+        unsafe {
+            _mm256_storeu_ps(p, self.0);
+            _mm256_storeu_ps(p.add(8), self.1);
+        }
+    }
+    #[inline(always)]
+    unsafe fn flush(self) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe { Avx2F32(flush_ps(self.0), flush_ps(self.1)) }
+    }
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        // SAFETY: as the trait demands.
+        unsafe { sum8(_mm256_add_ps(self.0, self.1)) }
+    }
+}
+
+// SAFETY: operations of the instruction set; pointers as the trait demands.
+unsafe impl Vector for Avx2F64 {
+    #[inline(always)]
+    unsafe fn any(self) -> bool {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let zero = _mm256_setzero_pd();
+            let low = _mm256_cmp_pd::<_CMP_NEQ_UQ>(self.0, zero);
+            let high = _mm256_cmp_pd::<_CMP_NEQ_UQ>(self.1, zero);
+            _mm256_movemask_pd(_mm256_or_pd(low, high)) != 0
+        }
+    }
+    #[inline(always)]
+    unsafe fn positive(self) -> u32 {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let zero = _mm256_setzero_pd();
+            let low = _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_NLE_UQ>(self.0, zero));
+            let high = _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_NLE_UQ>(self.1, zero));
+            (low | high << 4) as u32
+        }
+    }
+    common!(
+        Avx2F64,
+        f64,
+        8,
+        8,
+        (0, 1),
+        _mm256_setzero_pd,
+        _mm256_set1_pd,
+        _mm256_add_pd,
+        _mm256_sub_pd,
+        _mm256_mul_pd,
+        _mm256_div_pd,
+        _mm256_fmadd_pd,
+        _mm256_fnmadd_pd,
+        _mm256_sqrt_pd,
+        _mm256_max_pd
+    );
+    #[inline(always)]
+    unsafe fn load(p: *const f64) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe { Avx2F64(_mm256_loadu_pd(p), _mm256_loadu_pd(p.add(4))) }
+    }
+    #[inline(always)]
+    unsafe fn load_f64(p: *const f64) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe { Self::load(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f64) {
+        // SAFETY: as the trait demands.
+        unsafe {
+            _mm256_storeu_pd(p, self.0);
+            _mm256_storeu_pd(p.add(4), self.1);
+        }
+    }
+    #[inline(always)]
+    unsafe fn flush(self) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe { Avx2F64(flush_pd(self.0), flush_pd(self.1)) }
+    }
+    #[inline(always)]
+    unsafe fn sum(self) -> f64 {
+        // SAFETY: as the trait demands.
+        unsafe { sum4(_mm256_add_pd(self.0, self.1)) }
+    }
+}
