@@ -1,7 +1,9 @@
 //! The speed of the kernels at each m, as multiply-adds per nanosecond and per cycle.
 //!
-//! `cargo bench -p toysup-core --features doors` prints a table for the instruction set in use (`TOYSUP_ISA` forces
-//! one), on one thread, in single precision.
+//! `cargo bench -p toysup-core --features doors` prints tables for the instruction set in use (`TOYSUP_ISA` forces
+//! one), on one thread, in single precision; `-- gradients` and `-- pairs` print one of them.
+//!
+//! Gradients:
 //!
 //! A pair counts 3 m multiply-adds: z, and what it adds to both sums. The dense kernel visits all
 //! pairs; only the pairs with z > 0 count for the lists, which also go through what their skins hold.
@@ -12,18 +14,26 @@
 //! Cycles are those of a chain of dependent multiplications of integers, three each on the usual
 //! processors. The peak is two fused multiply-adds of whole vectors a cycle: a processor whose units
 //! are half as wide as its vectors (Zen 4) can reach half of it.
+//!
+//! Pairs: a walk through lists of random examples of one tile, over the length of the lists, in nanoseconds
+//! a pair. What a list costs by itself is in it.
 
 use std::hint::black_box;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use toysup_core::{Activation, Choice, Csr, Isa, Kernel, Params, Stream, gradients, philox, role};
+use toysup_core::{
+    Activation, Choice, Csr, Isa, Kernel, Params, Stream, Walk, gradients, philox, role, walk,
+};
 
 const N: usize = 10_240;
 const EXAMPLES: u64 = 1024;
 /// Examples of the time that is subtracted.
 const FEW: u64 = EXAMPLES / 16;
 const SIZES: [usize; 8] = [1, 2, 3, 4, 8, 16, 64, 256];
+/// Lengths of lists, and m, of the table of pairs.
+const LENGTHS: [usize; 7] = [2, 5, 8, 16, 32, 128, 512];
+const WIDTHS: [usize; 7] = [7, 8, 16, 32, 64, 128, 256];
 /// Seconds that a sequence shall take.
 const SECONDS: f64 = 0.1;
 /// Numbers that the parameters of a sequence may hold.
@@ -37,6 +47,44 @@ fn main() {
     let isa = Isa::current().expect("an instruction set of this processor");
     let clock = clock();
     println!("instruction set {}, {clock:.2} GHz, one thread", isa.name());
+    let wanted = |name: &str| {
+        let mut names = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
+        let first = names.next();
+        first.is_none_or(|first| first == name || names.any(|other| other == name))
+    };
+    if wanted("gradients") {
+        gradient_table(isa, clock);
+    }
+    if wanted("pairs") {
+        pair_table(isa, clock);
+    }
+}
+
+/// Nanoseconds a pair of lists, by m and the length of the lists.
+fn pair_table(isa: Isa, clock: f64) {
+    println!("\npairs of lists, 1,024 features, 4,096 examples: ns a pair (cycles a pair)");
+    print!("   m");
+    LENGTHS.iter().for_each(|length| print!("{length:>14}"));
+    println!();
+    for m in WIDTHS {
+        print!("{m:4}");
+        for entries in LENGTHS {
+            let shape = Walk {
+                n: 1024,
+                m,
+                count: 4096,
+                entries,
+            };
+            let pairs = (shape.n * entries) as f64;
+            let ns = 1e9 * walk::<f32>(isa, shape, (2e7 / pairs / m as f64) as usize + 5) / pairs;
+            print!("{:>14}", format!("{ns:.2} ({:.1})", ns * clock));
+        }
+        println!();
+    }
+}
+
+/// Multiply-adds of gradients.
+fn gradient_table(isa: Isa, clock: f64) {
     println!("T = {EXAMPLES}, n = {N}, S = 0.999, single precision\n");
     println!(
         "kernel    m    ms/gradient    pairs    ns/pair    madds/ns    madds/cycle    of peak"

@@ -28,6 +28,8 @@ pub use gradient::gradient::{Kernel, useful_threads};
 pub use gradient::kept::Kept;
 #[cfg(feature = "doors")]
 pub use inspect::trace::{Look, trace};
+#[cfg(feature = "doors")]
+pub use inspect::walk::{Walk, walk};
 pub use kernels::linear::Activation;
 pub use kernels::optimizer::{Kind, Memory, Schedule, Settings};
 pub use lists::budgets::Budgets;

@@ -1,3 +1,4 @@
 //! Trainings looked at from inside.
 
 pub(crate) mod trace;
+pub(crate) mod walk;

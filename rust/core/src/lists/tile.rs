@@ -218,6 +218,12 @@ impl<T: Real> Tile<T> {
         self.rows.size()
     }
 
+    /// The list of feature j becomes these examples.
+    #[cfg(feature = "doors")]
+    pub fn list(&mut self, j: usize, examples: &[u16]) {
+        self.rows.set(j, examples, 0);
+    }
+
     /// Bring the rows in an order that is fast to walk.
     pub fn sort(&mut self) {
         self.rows.sort();
