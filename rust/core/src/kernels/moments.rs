@@ -8,7 +8,7 @@
 //! ```
 
 use crate::memory;
-use crate::model::params::{Params, at};
+use crate::model::params::{Params, SMALL, at};
 use crate::simd::vector::{Real, Vector};
 
 /// Examples whose S1 and S2 run in T's precision.
@@ -85,12 +85,16 @@ impl<T: Real> Moments<T> {
                     self.examples::<4>(h);
                     self.each::<4>(p, importance, features, sums);
                 }
-                _ if self.length == self.m => {
+                5..=SMALL => {
                     self.examples::<0>(h);
                     self.each::<0>(p, importance, features, sums);
                 }
                 _ => {
-                    self.examples_wide::<V>(h);
+                    if self.length < V::LANES {
+                        self.examples_wide::<V::Half>(h);
+                    } else {
+                        self.examples_wide::<V>(h);
+                    }
                     self.each::<0>(p, importance, features, sums);
                 }
             }
@@ -204,7 +208,7 @@ impl<T: Real> Moments<T> {
         }
         let (m, length) = (self.m, self.length);
         assert!(h.len() == c.len() && h.len().is_multiple_of(length));
-        if length == m {
+        if m <= SMALL {
             for (h, c) in h.chunks_exact(m).zip(c.chunks_exact_mut(m)) {
                 for k in 0..m {
                     let mut sum = self.rounded[m * m + k];
@@ -216,6 +220,20 @@ impl<T: Real> Moments<T> {
             }
             return;
         }
+        // SAFETY: the caller's promise; rows of `length`, a multiple of whole vectors.
+        unsafe {
+            if length < V::LANES {
+                self.apply_wide::<V::Half>(h, c);
+            } else {
+                self.apply_wide::<V>(h, c);
+            }
+        }
+    }
+
+    /// The same for padded hidden vectors.
+    #[inline(always)]
+    unsafe fn apply_wide<V: Vector<Scalar = T>>(&self, h: &[T], c: &mut [T]) {
+        let (m, length) = (self.m, self.length);
         for (h, c) in h.chunks_exact(length).zip(c.chunks_exact_mut(length)) {
             for q in (0..length).step_by(V::LANES) {
                 // SAFETY: rows of `length`, a multiple of whole vectors.

@@ -14,7 +14,7 @@ use std::hint::select_unpredictable;
 use std::ops::Range;
 
 use crate::model::examples::{Columns, Examples, FEATURES};
-use crate::model::params::{Params, SMALL, TILE, at};
+use crate::model::params::{Params, TILE, at, row_length};
 use crate::simd::vector::{Real, Vector};
 
 /// Non-zeros of a feature whose sums run in T's precision.
@@ -65,7 +65,7 @@ pub unsafe fn encode<V: Vector>(
     c: &mut [V::Scalar],
 ) {
     assert!(h.len() >= range.len() * length && c.len() >= range.len() * length);
-    assert!(length >= p.m && (p.m <= SMALL || length.is_multiple_of(V::LANES)));
+    assert!(length == row_length::<V::Scalar>(p.m));
     let walk = Encode {
         p,
         x,
@@ -84,6 +84,7 @@ pub unsafe fn encode<V: Vector>(
             4 => walk.small::<4>(),
             5 => walk.small::<5>(),
             6 => walk.small::<6>(),
+            _ if length < V::LANES => walk.large::<V::Half>(),
             _ => walk.large::<V>(),
         }
     }
@@ -206,7 +207,7 @@ pub unsafe fn collect<V: Vector>(
     db: &mut [f64],
 ) {
     assert!(h.len() == c.len());
-    assert!(length >= p.m && (p.m <= SMALL || length.is_multiple_of(V::LANES)));
+    assert!(length == row_length::<V::Scalar>(p.m));
     let walk = Collect {
         p,
         x,
@@ -225,6 +226,7 @@ pub unsafe fn collect<V: Vector>(
             4 => walk.features::<V, 4>(dw, db),
             5 => walk.features::<V, 5>(dw, db),
             6 => walk.features::<V, 6>(dw, db),
+            _ if length < V::LANES => walk.features::<V::Half, 0>(dw, db),
             _ => walk.features::<V, 0>(dw, db),
         }
     }

@@ -326,23 +326,27 @@ impl<T: Real> Lists<T> {
         self.tiles.iter().map(Tile::counts).sum()
     }
 
-    /// Cycles of an entry, and of a vector of pairs looked at in making lists.
-    fn prices(&self) -> (f64, f64) {
-        let m = self.m as f64;
-        let lanes = T::Portable::LANES;
-        (11.0 + 4.0 * (self.length / lanes) as f64, 0.6 * m + 4.0)
+    /// Cycles of an entry, of a list that is not empty, and of a vector of pairs looked at in making lists,
+    /// as measured (`cargo bench -- pairs`).
+    fn prices(&self) -> (f64, f64, f64) {
+        let vectors = self.length.div_ceil(T::Portable::LANES) as f64;
+        (
+            7.0 * vectors,
+            30.0 + 20.0 * vectors,
+            0.6 * self.m as f64 + 4.0,
+        )
     }
 
     /// Every [`LOOK`] steps: set the life of lists; the cycles of a step, roughly.
     pub fn review(&mut self) -> f64 {
         self.tiles.iter_mut().for_each(Tile::sort);
         let counts = self.counts();
-        let (entry, vector) = self.prices();
+        let (entry, list, vector) = self.prices();
         self.life.review(counts, entry, vector);
         let m = self.m as f64;
         let pairs = (self.vectors * self.features.born.len()) as f64;
         counts.entries as f64 * entry
-            + counts.rows as f64 * (25.0 + 5.0 * m.min(16.0))
+            + counts.rows as f64 * list
             + counts.minus as f64 * (8.0 + 1.5 * m * m)
             + 2.0 * pairs * vector / self.life.steps
     }

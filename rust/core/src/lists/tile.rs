@@ -5,7 +5,7 @@
 
 use crate::kernels::moments::Moments;
 use crate::lists::by_feature::{BALANCE, Features, LOOK};
-use crate::lists::pairs::{BATCH, PairBuffer, Pairs};
+use crate::lists::pairs::Pairs;
 use crate::lists::rows::{LONGEST, Room, Rows};
 use crate::memory;
 use crate::model::params::Params;
@@ -114,7 +114,6 @@ pub struct Tile<T> {
     minus_changed: bool,
     moments: Moments<T>,
     scratch: Vec<u16>,
-    buffer: PairBuffer<T>,
     built: u64,
 }
 
@@ -186,7 +185,6 @@ impl<T: Real> Tile<T> {
             minus_changed: false,
             moments: Moments::new(m, length),
             scratch: memory::zeros(vectors * lanes + 32),
-            buffer: PairBuffer::new(count),
             built: 0,
         }
     }
@@ -527,62 +525,16 @@ impl<T: Real> Tile<T> {
             self.moments
                 .features::<V>(p, importance, &self.minus, h, sums);
             self.moments.apply::<V>(h, c);
-            if self.length == V::LANES {
-                self.pairs::<V, 1>(p, importance, h, c, sums);
-            } else {
-                self.pairs::<V, 0>(p, importance, h, c, sums);
-            }
-        }
-    }
-
-    /// A vector runs over k. Q is the number of vectors of a row, or 0 if that is not 1.
-    #[inline(always)]
-    unsafe fn pairs<V: Vector<Scalar = T>, const Q: usize>(
-        &mut self,
-        p: &Params<T>,
-        importance: &[f64],
-        h: &[T],
-        c: &mut [T],
-        sums: &mut [f64],
-    ) {
-        let pairs = Pairs {
-            m: self.m,
-            length: if Q == 0 { self.length } else { Q * V::LANES },
-            p,
-            importance,
-            any_minus: !self.minus.is_empty(),
-            h: h.as_ptr(),
-            c: c.as_mut_ptr(),
-        };
-        let buffer = &mut self.buffer;
-        let mut from = 0;
-        while from < self.rows.order().len() {
-            buffer.len = 0;
-            let mut to = from;
-            while to < self.rows.order().len() {
-                let j = self.rows.order()[to];
-                let row = self.rows.row(j as usize);
-                if buffer.len > 0 && buffer.len + row.len() > BATCH {
-                    break;
-                }
-                let sign = if self.is_minus[j as usize] { -1.0 } else { 1.0 };
-                // SAFETY: rows have slack behind them.
-                unsafe { buffer.push(j, row, T::from_f64(sign)) };
-                to += 1;
-            }
-            // SAFETY: entries are examples of the tile, rows whole vectors.
-            unsafe {
-                pairs.outputs::<V, Q>(buffer);
-                let mut at = 0;
-                for i in from..to {
-                    let j = self.rows.order()[i] as usize;
-                    let examples = self.rows.row(j);
-                    let y = buffer.y.get_unchecked(at..at + examples.len());
-                    pairs.spread::<V, Q>(j, examples, y, sums);
-                    at += examples.len();
-                }
-            }
-            from = to;
+            let pairs = Pairs {
+                p,
+                importance,
+                rows: &self.rows,
+                is_minus: &self.is_minus,
+                length: self.length,
+                h: h.as_ptr(),
+                c: c.as_mut_ptr(),
+            };
+            pairs.run::<V>(sums);
         }
     }
 }

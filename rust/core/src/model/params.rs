@@ -2,7 +2,7 @@
 
 use crate::memory;
 use crate::simd::aligned::Aligned;
-use crate::simd::vector::Real;
+use crate::simd::vector::{Real, Vector};
 
 /// The two parts of the parameters are padded with zeros to a multiple of this, so that elementwise
 /// passes need no remainder: a padded parameter has gradient 0 and stays 0. Where numbers are not finite
@@ -206,11 +206,14 @@ fn norm<T: Real>(values: &[T]) -> f64 {
     squares.sum::<f64>().sqrt()
 }
 
-/// Length of a hidden vector in memory: whole vectors of zeros behind it, unless m is small.
+/// Length of a hidden vector in memory: whole vectors, or one of half the length, of zeros behind it,
+/// unless m is small.
 pub fn row_length<T: Real>(m: usize) -> usize {
-    use crate::simd::vector::Vector;
+    let half = <T::Portable as Vector>::Half::LANES;
     if m <= SMALL {
         m
+    } else if m <= half {
+        half
     } else {
         m.next_multiple_of(T::Portable::LANES)
     }

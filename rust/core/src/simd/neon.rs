@@ -2,6 +2,7 @@
 
 use std::arch::aarch64::*;
 
+use crate::simd::portable::Portable;
 use crate::simd::vector::Vector;
 
 /// 16 `f32` in four registers.
@@ -38,6 +39,7 @@ macro_rules! neon {
      $sqrt:ident, $abs:ident, $greater:ident, $less:ident, $not_greater:ident, $and:ident,
      $clear:ident, $cast:ident, $back:ident) => {
         type Scalar = $t;
+        type Half = Portable<$t, 8>;
         const LANES: usize = $lanes;
         const REGISTERS: usize = 8;
         #[inline(always)]

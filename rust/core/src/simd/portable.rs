@@ -7,10 +7,11 @@ use crate::simd::vector::Vector;
 pub struct Portable<T, const N: usize>([T; N]);
 
 macro_rules! portable {
-    ($t:ty, $n:literal) => {
+    ($t:ty, $n:literal, $half:literal) => {
         // SAFETY: plain Rust; pointers as the trait demands.
         unsafe impl Vector for Portable<$t, $n> {
             type Scalar = $t;
+            type Half = Portable<$t, $half>;
             const LANES: usize = $n;
             const REGISTERS: usize = 8;
             #[inline(always)]
@@ -119,5 +120,6 @@ macro_rules! portable {
         }
     };
 }
-portable!(f32, 16);
-portable!(f64, 8);
+portable!(f32, 16, 8);
+portable!(f32, 8, 8);
+portable!(f64, 8, 8);

@@ -50,6 +50,8 @@ pub trait Real:
 pub unsafe trait Vector: Copy {
     /// The scalar.
     type Scalar: Real;
+    /// The vector for rows that are half as long, where that pays; else the same.
+    type Half: Vector<Scalar = Self::Scalar>;
     /// Number of lanes: 16 for `f32`, 8 for `f64`.
     const LANES: usize;
     /// How many vectors fit in the registers: sizes tiles, and never changes a result.
@@ -86,6 +88,17 @@ pub unsafe trait Vector: Copy {
     unsafe fn sum(self) -> Self::Scalar;
     /// Bit i is set unless lane i is 0 or less: also for NaN.
     unsafe fn positive(self) -> u32;
+    /// The first `count` lanes, and zeros; at most `LANES`.
+    #[inline(always)]
+    unsafe fn first(self, count: usize) -> Self {
+        let mut lanes = [Self::Scalar::default(); 16];
+        // SAFETY: at most 16 lanes.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            lanes[count..].fill(Self::Scalar::default());
+            Self::load(lanes.as_ptr())
+        }
+    }
     /// Whether any lane is not 0.
     unsafe fn any(self) -> bool;
     /// Lane i is the sum of the lanes of vector i: what [`Vector::sum`] gives, for `LANES` at once.
@@ -207,6 +220,9 @@ mod tests {
             let indices: Vec<u32> = (0..16).map(|i| (i * 7 + seed as u32) % 16).collect();
             let table: Vec<V::Scalar> = a.iter().chain(&b).copied().collect();
             let vectors = [
+                x.first(0),
+                x.first(seed as usize % V::LANES),
+                x.first(V::LANES),
                 V::zero(),
                 V::splat(a[3]),
                 V::load_f64(doubles.as_ptr()),
@@ -243,7 +259,11 @@ mod tests {
     crate::simd::dispatch::multiversion! {
         fn by_isa<V, T>(seed: u64, tiniest: T) -> Vec<u64> {
             // SAFETY: the instruction set of `V` is available here.
-            unsafe { results::<V>(seed, tiniest) }
+            unsafe {
+                let mut all = results::<V>(seed, tiniest);
+                all.extend(results::<V::Half>(seed, tiniest));
+                all
+            }
         }
     }
 

@@ -19,12 +19,28 @@ pub struct Avx2F32(__m256, __m256);
 #[derive(Clone, Copy)]
 pub struct Avx2F64(__m256d, __m256d);
 
+/// 8 `f32` in one register: with AVX-512, too, two of them cost no more than one of 16.
+#[derive(Clone, Copy)]
+pub struct HalfF32(__m256);
+
+/// Lanes that stay, then lanes that do not.
+static FIRST: [i32; 32] = {
+    let mut mask = [0; 32];
+    let mut i = 0;
+    while i < 16 {
+        mask[i] = -1;
+        i += 1;
+    }
+    mask
+};
+
 /// The operations that look the same on every register type.
 macro_rules! common {
-    ($name:ident, $t:ty, $lanes:literal, $registers:literal, ($($part:tt),+),
+    ($name:ident, $half:ident, $t:ty, $lanes:literal, $registers:literal, ($($part:tt),+),
      $zero:ident, $set1:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fma:ident, $fnma:ident,
      $sqrt:ident, $max:ident) => {
         type Scalar = $t;
+        type Half = $half;
         const LANES: usize = $lanes;
         const REGISTERS: usize = $registers;
         #[inline(always)]
@@ -148,6 +164,27 @@ unsafe fn pairs(a: __m512, b: __m512) -> __m512 {
     }
 }
 
+/// Halves of `a` added, then those of `b`: one shuffle across halves, and one that any unit does.
+#[inline(always)]
+unsafe fn halves(a: __m256, b: __m256) -> __m256 {
+    // SAFETY: as the trait demands.
+    unsafe {
+        let inner = _mm256_permute2f128_ps::<0x21>(a, b);
+        _mm256_add_ps(_mm256_blend_ps::<0xF0>(a, b), inner)
+    }
+}
+
+/// In each half: the 2 partial sums of `a`'s 4, then those of `b`'s.
+#[inline(always)]
+unsafe fn quarters(a: __m256, b: __m256) -> __m256 {
+    // SAFETY: as the trait demands.
+    unsafe {
+        let (a, b) = (_mm256_castps_pd(a), _mm256_castps_pd(b));
+        let low = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+        _mm256_add_ps(low, _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)))
+    }
+}
+
 /// Denormals of a register set to 0.
 #[inline(always)]
 unsafe fn flush_ps(v: __m256) -> __m256 {
@@ -172,6 +209,11 @@ unsafe fn flush_pd(v: __m256d) -> __m256d {
 
 // SAFETY: operations of the instruction set; pointers as the trait demands.
 unsafe impl Vector for Avx512F32 {
+    #[inline(always)]
+    unsafe fn first(self, count: usize) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe { Avx512F32(_mm512_maskz_mov_ps(((1u32 << count) - 1) as u16, self.0)) }
+    }
     #[inline(always)]
     unsafe fn any(self) -> bool {
         // SAFETY: as the trait demands.
@@ -209,6 +251,7 @@ unsafe impl Vector for Avx512F32 {
     }
     common!(
         Avx512F32,
+        HalfF32,
         f32,
         16,
         32,
@@ -267,6 +310,11 @@ unsafe impl Vector for Avx512F32 {
 // SAFETY: operations of the instruction set; pointers as the trait demands.
 unsafe impl Vector for Avx512F64 {
     #[inline(always)]
+    unsafe fn first(self, count: usize) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe { Avx512F64(_mm512_maskz_mov_pd(((1u32 << count) - 1) as u8, self.0)) }
+    }
+    #[inline(always)]
     unsafe fn any(self) -> bool {
         // SAFETY: as the trait demands.
         unsafe { _mm512_cmp_pd_mask::<_CMP_NEQ_UQ>(self.0, _mm512_setzero_pd()) != 0 }
@@ -282,6 +330,7 @@ unsafe impl Vector for Avx512F64 {
         }
     }
     common!(
+        Avx512F64,
         Avx512F64,
         f64,
         8,
@@ -337,6 +386,15 @@ unsafe impl Vector for Avx512F64 {
 // SAFETY: operations of the instruction set; pointers as the trait demands.
 unsafe impl Vector for Avx2F32 {
     #[inline(always)]
+    unsafe fn first(self, count: usize) -> Self {
+        // SAFETY: as the trait demands; a window of 16 into the 32 of the mask.
+        unsafe {
+            let mask = FIRST.as_ptr().add(16 - count).cast();
+            let low = _mm256_and_ps(self.0, _mm256_loadu_ps(mask));
+            Avx2F32(low, _mm256_and_ps(self.1, _mm256_loadu_ps(mask.add(8))))
+        }
+    }
+    #[inline(always)]
     unsafe fn any(self) -> bool {
         // SAFETY: as the trait demands.
         unsafe {
@@ -358,6 +416,7 @@ unsafe impl Vector for Avx2F32 {
     }
     common!(
         Avx2F32,
+        HalfF32,
         f32,
         16,
         8,
@@ -433,6 +492,7 @@ unsafe impl Vector for Avx2F64 {
     }
     common!(
         Avx2F64,
+        Avx2F64,
         f64,
         8,
         8,
@@ -475,5 +535,95 @@ unsafe impl Vector for Avx2F64 {
     unsafe fn sum(self) -> f64 {
         // SAFETY: as the trait demands.
         unsafe { sum4(_mm256_add_pd(self.0, self.1)) }
+    }
+}
+
+// SAFETY: operations of the instruction set; pointers as the trait demands.
+unsafe impl Vector for HalfF32 {
+    #[inline(always)]
+    unsafe fn first(self, count: usize) -> Self {
+        // SAFETY: as the trait demands; a window of 8 into the 32 of the mask.
+        unsafe {
+            let mask = FIRST.as_ptr().add(16 - count).cast();
+            HalfF32(_mm256_and_ps(self.0, _mm256_loadu_ps(mask)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn any(self) -> bool {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let unequal = _mm256_cmp_ps::<_CMP_NEQ_UQ>(self.0, _mm256_setzero_ps());
+            _mm256_movemask_ps(unequal) != 0
+        }
+    }
+    #[inline(always)]
+    unsafe fn positive(self) -> u32 {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let positive = _mm256_cmp_ps::<_CMP_NLE_UQ>(self.0, _mm256_setzero_ps());
+            _mm256_movemask_ps(positive) as u32
+        }
+    }
+    #[inline(always)]
+    unsafe fn sums(vectors: *const Self) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let v = std::slice::from_raw_parts(vectors, 8);
+            let ae = halves(v[0].0, v[4].0);
+            let bf = halves(v[1].0, v[5].0);
+            let cg = halves(v[2].0, v[6].0);
+            let dh = halves(v[3].0, v[7].0);
+            let (abef, cdgh) = (quarters(ae, bf), quarters(cg, dh));
+            let even = _mm256_shuffle_ps::<0b10_00_10_00>(abef, cdgh);
+            let odd = _mm256_shuffle_ps::<0b11_01_11_01>(abef, cdgh);
+            HalfF32(_mm256_add_ps(even, odd))
+        }
+    }
+    common!(
+        HalfF32,
+        HalfF32,
+        f32,
+        8,
+        8,
+        (0),
+        _mm256_setzero_ps,
+        _mm256_set1_ps,
+        _mm256_add_ps,
+        _mm256_sub_ps,
+        _mm256_mul_ps,
+        _mm256_div_ps,
+        _mm256_fmadd_ps,
+        _mm256_fnmadd_ps,
+        _mm256_sqrt_ps,
+        _mm256_max_ps
+    );
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe { HalfF32(_mm256_loadu_ps(p)) }
+    }
+    #[inline(always)]
+    unsafe fn load_f64(p: *const f64) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let a = _mm256_cvtpd_ps(_mm256_loadu_pd(p));
+            let b = _mm256_cvtpd_ps(_mm256_loadu_pd(p.add(4)));
+            HalfF32(_mm256_set_m128(b, a))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        // SAFETY: as the trait demands.
+        unsafe { _mm256_storeu_ps(p, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn flush(self) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe { HalfF32(flush_ps(self.0)) }
+    }
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        // SAFETY: as the trait demands.
+        unsafe { sum8(self.0) }
     }
 }
