@@ -13,6 +13,7 @@ __all__ = [
     "__version__",
     "available_isas",
     "check",
+    "epoch_order",
     "gradients",
     "isa",
     "loss_and_grad",
@@ -27,6 +28,7 @@ __version__: str
 
 def available_isas() -> list[str]: ...
 def check(job: Mapping[str, Any]) -> None: ...
+def epoch_order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]: ...
 def gradients(
     w: npt.NDArray[np.floating[Any]],
     b: npt.NDArray[np.floating[Any]],

@@ -367,7 +367,7 @@ def test_loss_curves_agree_in_doubles(native, reference, optimizer, seed):
 
 
 @pytest.mark.parametrize("m", [2, 5])
-@pytest.mark.parametrize("fields", [{}, {"T": math.inf, "batch_size": 15}])
+@pytest.mark.parametrize("fields", [{}, {"T": math.inf, "batch_size": 15}, {"batch_size": 4}])
 def test_loss_curves_agree_loosely_in_singles(native, reference, m, fields):
     config = {"steps": 400, "dtype": "float32", "eps": 1e-6, "n": 60, "sparsity": 0.9}
     config |= {"m": m, "T": 15, "learning_rate": 0.005, "test_size": 200, **fields}

@@ -94,7 +94,7 @@ def configs(draw: Callable[[Any], Any]) -> TrainConfig:
         loss_reduction=draw(st.sampled_from(["mean", "sum"])),
         init=draw(st.sampled_from(inits)),
         bias_init=bias,
-        batch_size=draw(st.none() | st.integers(1, 2**48)) if T == math.inf else None,
+        batch_size=draw(st.none() | st.integers(1, 2**48)),
         dtype=draw(st.sampled_from(["float32", "float64"])),
         test_size=draw(st.integers(0, 2**48)),
         record=draw(st.integers(1, 1_000_000)),
@@ -539,10 +539,13 @@ def test_m_is_not_larger_than_n(n, more):
 
 
 @given(T=st.integers(1, 2**48), batch=st.integers(1, 2**48))
-def test_a_batch_size_needs_infinite_T(T, batch):
-    assert TrainConfig(T=math.inf, batch_size=batch).batch == batch
-    with pytest.raises(ValueError, match=rf"batch_size.*T = {T}.*got {batch}"):
-        TrainConfig(T=T, batch_size=batch)
+def test_a_batch_is_a_part_of_a_finite_training_set(T, batch):
+    fresh = TrainConfig(T=math.inf, batch_size=batch)
+    assert fresh.batch == fresh.examples == batch and not fresh.in_batches
+    part = TrainConfig(T=T, batch_size=batch)
+    assert (part.batch, part.examples, part.in_batches) == (min(T, batch), T, batch < T)
+    assert TrainConfig(T=T).batch == T and not TrainConfig(T=T).in_batches
+    assert part.step_cost() <= TrainConfig(T=T).step_cost()
 
 
 @pytest.mark.parametrize(
@@ -599,8 +602,10 @@ def test_json_that_is_refused(text, word):
 @given(configs())
 def test_what_follows_from_the_fields(config):
     copies = sum(R - 1 for _, R in config.repeats)
-    expected = {True: config.batch_size or 1000, False: config.T + copies}[config.T == math.inf]
-    assert config.batch == expected and type(config.batch) is int
+    expected = config.batch_size or 1000 if config.T == math.inf else int(config.T) + copies
+    assert config.examples == expected and type(config.examples) is int
+    assert config.batch == min(config.batch_size or expected, expected)
+    assert type(config.batch) is int
     assert config.weight_seed == (config.seed if config.init_seed is None else config.init_seed)
     assert 0 <= config.warmup_steps <= config.steps
     assert abs(config.warmup_steps - config.warmup * config.steps) <= 0.5 + 1e-9 * config.steps

@@ -31,6 +31,7 @@ KINDS = {
     "m=9, adam, sum": {"m": 9, "optimizer": "adam", "loss_reduction": "sum", "steps": 15_000},
     "m=16": {"m": 16, "n": 400, "sparsity": 0.98, "steps": 9000},
     "m=3, T infinite": {"m": 3, "T": math.inf, "batch_size": 30},
+    "m=3, in batches": {"m": 3, "batch_size": 7, "repeats": {2: 4}},
     "m=2, double": {"m": 2, "dtype": "float64"},
     "m=2, linear": {"m": 2, "activation": "linear"},
     "m=3, repeats": {"m": 3, "repeats": {0: 5, 50: 2}, "steps": 20_000},
@@ -166,6 +167,7 @@ def test_states_do_not_depend_on_threads(native, threads):
 @given(
     m=st.integers(1, 4),
     T=st.sampled_from([3, 20, math.inf]),
+    batch_size=st.sampled_from([None, 7]),
     optimizer=st.sampled_from(["adamw", "adam", "sgd"]),
     steps=st.integers(0, 60),
     counts=st.tuples(st.integers(1, 20), st.integers(0, 9)),
@@ -173,10 +175,18 @@ def test_states_do_not_depend_on_threads(native, threads):
     at=st.floats(0, 1),
 )
 def test_any_run_of_the_reference_can_be_resumed_anywhere(
-    reference, m, T, optimizer, steps, counts, seed, at
+    reference, m, T, batch_size, optimizer, steps, counts, seed, at
 ):
     config = TrainConfig(
-        **{"n": 30, "m": m, "T": T, "optimizer": optimizer, "steps": steps, "seed": seed},
+        **{
+            "n": 30,
+            "m": m,
+            "T": T,
+            "batch_size": batch_size,
+            "optimizer": optimizer,
+            "steps": steps,
+            "seed": seed,
+        },
         **{"sparsity": 0.8, "record": counts[0], "snapshots": counts[1], "test_size": 20},
     )
     whole, _ = until(reference, config, None, math.inf)

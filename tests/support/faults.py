@@ -60,6 +60,10 @@ FAULTS = {
         f"{REFERENCE}/run.py", "self._sample(step * c.batch, (step + 1)",
         "self._sample((step + 1) * c.batch, (step + 2)", "run/test_training_bits.py",
     ),
+    "a batch is divided by batch_size": Fault(
+        f"{REFERENCE}/run.py", "scale = 1.0 / ((len(X[0]) - 1) * features)",
+        "scale = 1.0 / (c.batch * features)", "run/test_batches.py",
+    ),
     "a state drops the first moment": Fault(
         f"{REFERENCE}/run.py",
         'self.optimizer.first = [state["first_W"].copy(), state["first_b"].copy()]', "pass",
@@ -122,6 +126,10 @@ FAULTS = {
     "a state of the core drops the first moment": Fault(
         OPTIMIZER, "self.first = laid_out(&memory.first);", "let _ = laid_out(&memory.first);",
         "run/test_checkpoint.py",
+    ),
+    "the core drops the end of an epoch": Fault(
+        f"{CORE}/training/run.rs", "spec.examples.div_ceil(spec.batch)",
+        "(spec.examples / spec.batch)", "run/test_batches.py",
     ),
     "the stream starts one example later": Fault(
         STREAM, "for t in start..stop {", "for t in start + 1..stop + 1 {", "stream/test_stream.py"

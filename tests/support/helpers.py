@@ -102,17 +102,32 @@ def plain_optimizer(
 
 def plain_train(config: toysup.TrainConfig, W: Array, flush: bool = True) -> tuple[Array, Array]:
     """W and b after all updates on a finite training set, from this initial W."""
-    x = toysup.data.sample(
+    examples = toysup.data.sample(
         config.n, int(config.T), config.sparsity, config.seed, normalize=config.normalize
     ).toarray()
     features = config.n if config.loss_reduction == "mean" else 1
     b = np.full(config.n, config.bias_init).astype(W.dtype)
     step = plain_optimizer(config, flush)
-    for rate in plain_rates(config):
+    examples = np.concatenate([examples, examples[config.copies()]])
+    batches = plain_batches(config, len(examples))
+    for rate, rows in zip(plain_rates(config), batches, strict=False):
+        x = examples if config.batch_size is None else examples[rows]
         _, dW, db = plain_gradient(W, b, x, config.importances(), features)
         W = step("W", W, dW.astype(W.dtype), float(rate))
         b = step("b", b, db.astype(W.dtype), float(rate)) if config.learn_bias else b
     return W, b
+
+
+def plain_batches(config: toysup.TrainConfig, count: int) -> Iterator[list[int]]:
+    """The examples of each update: every epoch sorts their numbers by words of its own."""
+    size = config.batch_size or count
+    for epoch in itertools.count():
+        philox = np.random.Philox(
+            key=config.seed + (10 << 64), counter=((epoch << 64) - 1) % 2**256
+        )
+        words = philox.random_raw(count).tolist()
+        order = sorted(range(count), key=words.__getitem__)
+        yield from (order[low : low + size] for low in range(0, count, size))
 
 
 def initial(config: toysup.TrainConfig) -> Array:

@@ -98,7 +98,7 @@ def test_the_table_has_every_field():
 
 @pytest.mark.parametrize("name", AXES)
 def test_any_field_is_an_axis_if_given_as_a_sequence(backend, name):
-    needs = {"batch_size": {"T": math.inf}, "momentum": {"optimizer": "sgd"}}.get(name, {})
+    needs = {"optimizer": "sgd"} if name == "momentum" else {}
     config = SMALL.replace(**needs)
     res = sweep(config, **{name: AXES[name]})
     assert res.dims == (name,) and res.coords == {name: AXES[name]} and len(res) == 2
@@ -277,12 +277,11 @@ def test_a_batch_size_counts_where_T_is_infinite(backend, T):
     assert all(run_bits(res.run(T=math.inf)) == run_bits(fresh) for res in ways)
 
 
-def test_a_batch_size_is_refused_as_by_train_where_no_T_is_infinite():
-    for use in (train, sweep):
-        with pytest.raises(ValueError, match=r"batch_size must be None .*T = 5\).*got 3"):
-            use(SMALL, T=5, batch_size=3)
-        with pytest.raises(ValueError, match=r"batch_size must be None .*T = 5\).*got 3"):
-            use(SMALL.replace(T=math.inf, batch_size=3), T=5)
+@pytest.mark.parametrize("config", [SMALL, SMALL.replace(T=math.inf, batch_size=3)])
+def test_where_no_T_is_infinite_a_batch_size_is_that_of_batches(backend, config):
+    res = sweep(config, T=[5, 6], batch_size=3)
+    assert [(c.T, c.batch_size, c.in_batches) for c in res.configs] == [(5, 3, True), (6, 3, True)]
+    assert run_bits(res.run(T=5)) == run_bits(train(config, T=5, batch_size=3))
 
 
 def test_stores_with_batch_sizes_as_an_axis_beside_finite_T_are_still_read():

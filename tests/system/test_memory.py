@@ -290,6 +290,8 @@ RUNS = {
     "snapshots": dict(T=50, m=4, n=10_000, steps=60, snapshots=60, dtype="float64"),
     "non-zeros": dict(T=4000, m=2, n=500, steps=3, sparsity=0.0),
     "fresh examples": dict(T="inf", batch_size=5000, m=2, n=500, steps=3, sparsity=0.2),
+    "batches": dict(T=100_000, batch_size=2000, m=2, n=200, steps=3, sparsity=0.8),
+    "batches of few": dict(T=1_000_000, batch_size=10, m=1, n=20, steps=3, sparsity=0.95),
     "importances": dict(T=1, m=1, n=200_000, steps=2, sparsity=0.99999, importance=[0.5]),
     "rows": dict(rows=30_000, T=15_000, m=2, n=2000, steps=3, sparsity=0.98, test_size=10_000),
     "drawn rows": dict(rows=30_000, T="inf", batch_size=5000, m=2, n=2000, steps=3, sparsity=0.98),

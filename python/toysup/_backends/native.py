@@ -75,6 +75,7 @@ def _job(
     return {
         **config.to_dict(),
         "batch": config.batch,
+        "examples": config.examples,
         "copies": config.copies(),
         "init": config.init if config.init == "xavier_normal" else "xavier_uniform",
         "given": _given(config, check),

@@ -15,34 +15,18 @@ import numpy as np
 
 from toysup._stream.batch import repeated, taken
 from toysup._stream.dataset import find
-from toysup._stream.stream import I64, ROLES, U64, multiply, philox
+from toysup._stream.order import shuffled, words
+from toysup._stream.stream import I64, ROLES, multiply
 from toysup._typing import CSR
 from toysup.config import TrainConfig
 
 __all__ = ["batch_rows", "draws", "order", "test_rows", "train_rows"]
 
-# Blocks of words that are made at one time.
-_BLOCKS = 1 << 16
-
-
-def _words(key: tuple[int, int], start: int, count: int, attempt: int = 0) -> U64:
-    """Words ``start`` to ``start + count``, of blocks that belong to this attempt."""
-    words = np.empty(count, dtype=np.uint64)
-    done, block = 0, start // 4
-    while done < count:
-        more = min(_BLOCKS, (count - done) // 4 + 2)
-        blocks = np.arange(block, block + more, dtype=np.uint64)
-        some = philox(key, blocks, np.full_like(blocks, attempt), 0).ravel()
-        some = some[start + done - 4 * block :][: count - done]
-        words[done : done + len(some)] = some
-        done, block = done + len(some), block + len(blocks)
-    return words
-
 
 @functools.lru_cache(maxsize=4)  # the runs of a sweep have few seeds
 def order(seed: int, rows: int) -> I64:
     """All rows by number, in the order of that seed; not to be written to."""
-    found = np.argsort(_words((seed, ROLES["order"]), 0, rows), kind="stable").astype(np.int64)
+    found = shuffled((seed, ROLES["order"]), rows)
     found.flags.writeable = False
     return found
 
@@ -54,11 +38,11 @@ def draws(seed: int, rows: int, start: int, count: int, role: str = "draws") -> 
     for that of the next attempt, which makes rows exactly uniform.
     """
     key, threshold = (seed, ROLES[role]), np.uint64((2**64 - rows) % rows)
-    row, low = multiply(rows, _words(key, start, count))
+    row, low = multiply(rows, words(key, start, count))
     attempt = 0
     while len(bad := np.flatnonzero(low < threshold)):
         attempt += 1
-        again = [_words(key, start + int(i), 1, attempt) for i in bad]
+        again = [words(key, start + int(i), 1, attempt) for i in bad]
         row[bad], low[bad] = multiply(rows, np.concatenate(again))
     return row.astype(np.int64)
 
@@ -73,7 +57,7 @@ def train_rows(config: TrainConfig) -> CSR:
 
 
 def batch_rows(config: TrainConfig, step: int) -> CSR:
-    """The examples of a step: the training set, or those that are drawn of an infinite one."""
+    """The whole training set, or the examples of a step if it is infinite."""
     assert config.data is not None
     if config.T != math.inf:
         return repeated(train_rows(config), config.copies())

@@ -30,7 +30,7 @@ F64 = npt.NDArray[Any]  # of float64
 I64 = npt.NDArray[np.int64]
 
 ROLES = {"train": 1, "test": 2, "init": 3, "order": 4, "draws": 5}
-ROLES |= {"correlated": 6, "anticorrelated": 7, "hierarchical": 8, "one": 9}
+ROLES |= {"correlated": 6, "anticorrelated": 7, "hierarchical": 8, "one": 9, "epoch": 10}
 
 _MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
 _WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)

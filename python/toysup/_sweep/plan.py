@@ -192,8 +192,9 @@ class _Need(NamedTuple):
 def _shape(config: TrainConfig) -> tuple[Any, ...]:
     """What the needs of a run follow from."""
     return (
-        *(config.n, config.m, config.T, config.batch, config.sparsity, config.dtype),
-        *(config.steps, config.record, config.snapshots, config.test_size),
+        *(config.n, config.m, config.T, config.batch, config.examples),
+        *(config.sparsity, config.dtype, config.steps, config.record, config.snapshots),
+        config.test_size,
     )
 
 

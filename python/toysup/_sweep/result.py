@@ -391,7 +391,7 @@ class SweepResult:
                 raise ValueError(f"{name} has a value twice in {short(value)}")
             axes[name] = [axes[name][i] for i in found]
             labels[name] = [labels[name][i] for i in found]
-        grid = Grid(axes, fixed)
+        grid = self._grid.part(axes, fixed)
         spots = [p if isinstance(p, list) else [p] for p in places.values()]
         source = dict(zip(grid.indices(), itertools.product(*spots), strict=True))
         return self._part(grid, source, {}, labels)
@@ -417,7 +417,8 @@ class SweepResult:
         if axis not in self.dims:
             raise ValueError(unknown("axis", axis, self.dims))
         at = self.dims.index(axis)
-        grid = Grid({k: v for k, v in self._grid.axes.items() if k != axis}, self._grid.fixed)
+        axes = {k: v for k, v in self._grid.axes.items() if k != axis}
+        grid = self._grid.part(axes, self._grid.fixed)
         source: dict[Index, Index] = {}
         for index in grid.indices():
             line = [(*index[:at], i, *index[at:]) for i in range(len(self._grid.axes[axis]))]

@@ -91,9 +91,10 @@ def sweep(
     **fields
         Fields of :class:`TrainConfig`, or sequences of their values: lists, ranges, arrays of any
         library, generators. A pair is one value of ``betas`` and of ``init``, and so is an array
-        of n importances; lists of these are axes. One batch size may be given where some T are
-        infinite, and counts for these. ``data`` is one data set for all runs. The store keeps it,
-        once, and workers of an executor are sent it when they do not have it.
+        of n importances; lists of these are axes. Where some T are finite and some infinite, a
+        batch size counts for the infinite ones, and the finite ones are trained in full batches.
+        ``data`` is one data set for all runs. The store keeps it, once, and workers of an executor
+        are sent it when they do not have it.
 
     Returns
     -------

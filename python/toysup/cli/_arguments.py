@@ -53,7 +53,7 @@ _HELP = {
     "loss_reduction": "what is minimised: errors averaged over features (mean) or summed (sum)",
     "init": "initial weights: xavier_uniform, xavier_normal, polygon (m = 2), or the .npz of a run",
     "bias_init": "initial b of all features",
-    "batch_size": "examples in a step when T is inf; none is 1,000",
+    "batch_size": "examples in a step; none is all of them, and 1,000 when T is inf",
     "dtype": "of weights and optimizer: float32 or float64",
     "test_size": "number of fresh examples for the test loss; 0 for none",
     "record": "number of points of the history, at log-spaced steps",

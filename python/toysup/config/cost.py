@@ -51,16 +51,18 @@ def _per_feature(c: TrainConfig) -> int:
 
 
 def _examples(c: TrainConfig) -> float:
-    """Of the training examples by example and by feature, and the parts of the test set.
+    """Of the examples of a step by example and by feature, and the parts of the test set.
 
-    With those of the next step when T is infinite, and what is drawn at one time.
+    With those of the next step where it has others, the whole training set where a step has a part
+    of it, the order of that, and what is drawn at one time.
     """
-    fresh = 16 if c.T == math.inf else 0
+    fresh = 16 if c.T == math.inf or c.in_batches else 0
     nonzeros = _nonzeros(c) * (48 + 4 * np.dtype(c.dtype).itemsize + fresh)
+    nonzeros += 32 * _of_all(c) + 64 * c.examples if c.in_batches else 0
     if c.data is not None:
         return nonzeros + _rows(c, c.data)
     nonzeros += (min(c.test_size, 2048) + min(c.test_size, 4096)) * _density(c) * 16
-    drawn = min(max(c.batch, c.test_size) * c.n, 1 << 22)
+    drawn = min(max(c.examples, c.test_size) * c.n, 1 << 22)
     return nonzeros + 48 * drawn * (1 - c.sparsity)
 
 
@@ -75,7 +77,7 @@ def _lists(c: TrainConfig) -> float:
     There are as many as the core allows, or fewer: up to half of all pairs or, for small m, all
     groups of 64 bytes of features.
     """
-    pairs = 0.0 if c.T == math.inf else float(c.n) * c.batch
+    pairs = 0.0 if c.T == math.inf or c.in_batches else float(c.n) * c.batch
     entries = max(1 << 26, 8 * (_nonzeros(c) + (c.n + c.batch) * (c.m + 1)))
     most = 4 * entries + pairs / 128  # in growing; and a bit for each group of 16 features
     return min(most, pairs * (np.dtype(c.dtype).itemsize / 16 if c.m <= 6 else 1.5))
@@ -85,9 +87,18 @@ def _nonzeros(c: TrainConfig) -> float:
     """Non-zeros of the examples of a step, and one more of each."""
     if c.data is None:
         return c.batch * _density(c)
-    if c.T == math.inf:
-        return _chosen(c.data, c.data.nonzeros / c.data.rows, c.batch) + c.batch
-    return _held(c, c.data) + (c.batch - int(c.T)) * c.data.longest + c.batch
+    if c.T != math.inf and not c.in_batches:
+        return _of_all(c)
+    copies = 0 if c.T == math.inf else min(c.batch, c.examples - int(c.T))
+    chosen = _chosen(c.data, c.data.nonzeros / c.data.rows, c.batch)
+    return chosen + copies * c.data.longest + c.batch
+
+
+def _of_all(c: TrainConfig) -> float:
+    """The same of a whole finite training set."""
+    if c.data is None:
+        return c.examples * _density(c)
+    return _held(c, c.data) + (c.examples - int(c.T)) * c.data.longest + c.examples
 
 
 def _chosen(data: DataRef, mean: float, rows: int) -> float:

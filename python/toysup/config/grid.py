@@ -23,7 +23,6 @@ from toysup.config.train_config import (
     OF_DATA,
     OF_UPDATES,
     TrainConfig,
-    needs_full_batches,
 )
 from toysup.config.values import as_value
 from toysup.config.weights import Weights, as_weights, is_pair
@@ -254,10 +253,14 @@ def _held(name: str, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Grid:
-    """Axes with their values, and the fields that all cells share."""
+    """Axes with their values, and the fields that all cells share.
+
+    With ``full_batches`` the batch size is for infinite T alone, as it is in a grid that has both.
+    """
 
     axes: dict[str, list[Any]]
     fixed: dict[str, Any]
+    full_batches: bool = False
 
     @classmethod
     def make(cls, config: TrainConfig | None, changes: Mapping[str, Any]) -> Grid:
@@ -290,14 +293,13 @@ class Grid:
         return grid
 
     def _refuse_batch_size(self) -> None:
-        """As a config does, but for one batch size where some T are infinite."""
+        """Refuse batch sizes as an axis that would be none for finite T."""
         axis = self.axes.get("batch_size")
-        T = self._values("T")
-        finite = [value for value in T if value != math.inf]
-        if axis and finite:
-            raise ValueError(needs_full_batches(finite[0], axis))
-        if not axis and self.fixed["batch_size"] is not None and len(finite) == len(T):
-            raise ValueError(needs_full_batches(finite[0], self.fixed["batch_size"]))
+        if axis and self.full_batches:
+            raise ValueError(
+                f"batch_size must not be an axis where T is finite and infinite, as it counts for "
+                f"infinite T alone there, got {short(axis)}: sweep over the finite T apart"
+            )
 
     def _refuse_idle_axis(self) -> None:
         """Refuse an axis along which the runs are all the same."""
@@ -323,7 +325,7 @@ class Grid:
 
         Empty if there is no axis that could be so.
         """
-        if not self.axes.keys() & {"init_seed", *OF_UPDATES}:
+        if not self.axes.keys() & {"init_seed", "batch_size", *OF_UPDATES}:
             return {}
 
         def place(name: str, i: int, config: TrainConfig, idle: Collection[str]) -> int:
@@ -356,9 +358,11 @@ class Grid:
             If there is none, or a cell of it is no config.
         """
         fixed, axes = {}, {}
+        both = len({c.T == math.inf for c in configs}) > 1
+        if both and any(c.T != math.inf and c.batch_size is not None for c in configs):
+            raise ValueError(_APART)
         for name in FIELDS:
-            # A batch size counts where T is infinite.
-            told = [c for c in configs if name != "batch_size" or c.T == math.inf]
+            told = [c for c in configs if name != "batch_size" or not both or c.T == math.inf]
             values = list(dict.fromkeys(getattr(c, name) for c in told)) or [None]
             fixed[name] = values[0]
             if len(values) > 1:
@@ -379,18 +383,23 @@ class Grid:
         batch_size = fixed.get("batch_size")
         if batch_size is not None:
             batch_size = as_int("batch_size", batch_size, 1, MAX_EXAMPLES)
-        corner = _cell(fixed, {name: given[name][0] for name in order})
-        axes = {name: _canonical(name, given, fixed) for name in order}
+        full = len({_is_infinite(T) for T in given.get("T", ())}) > 1
+        corner = _cell(fixed, {name: given[name][0] for name in order}, full)
+        axes = {name: _canonical(name, given, fixed, full) for name in order}
         fixed = {k: v for k, v in corner.to_dict().items() if k not in axes}
         if "batch_size" not in axes:
-            fixed["batch_size"] = batch_size  # for the cells with infinite T
-        grid = cls(axes, fixed)
+            fixed["batch_size"] = batch_size  # also if it is not for the corner
+        grid = cls(axes, fixed, full)
         grid.configs()  # every cell is checked before any is trained
         return grid
 
     def corner(self) -> Grid:
         """The grid with the first value of every axis alone."""
-        return Grid({name: values[:1] for name, values in self.axes.items()}, self.fixed)
+        return self.part({name: values[:1] for name, values in self.axes.items()}, self.fixed)
+
+    def part(self, axes: dict[str, list[Any]], fixed: dict[str, Any]) -> Grid:
+        """Some of the cells, whose configs stay what they are."""
+        return Grid(axes, fixed, self.full_batches)
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -413,7 +422,7 @@ class Grid:
     def config(self, index: Index) -> TrainConfig:
         """The config of a cell."""
         fields = {**self.fixed, **self.values(index)}
-        if fields["T"] != math.inf:
+        if self.full_batches and fields["T"] != math.inf:
             fields["batch_size"] = None
         return TrainConfig.from_checked(fields)
 
@@ -445,8 +454,10 @@ class Grid:
         """
         changes: dict[str, Any] = {}
         for name in ("data", *FIELDS):  # other data would have another n, too
-            mine, theirs = self._values(name), other._values(name)
-            both = list(dict.fromkeys([*mine, *theirs])) or [None]
+            if name == "batch_size":
+                both = self._batch_sizes_with(other)
+            else:
+                both = list(dict.fromkeys([*self._values(name), *other._values(name)]))
             is_axis = name in self.axes or name in other.axes
             if not is_axis and len(both) > 1:
                 raise ValueError(
@@ -463,39 +474,64 @@ class Grid:
 
     def holds(self, other: Grid) -> bool:
         """Whether this has every axis and every value of the other one."""
+        pairs = [(self._values(name), other._values(name)) for name in FIELDS]
+        pairs += zip(self._batch_sizes(), other._batch_sizes(), strict=True)
+        of_T = FIELDS.index("batch_size")  # compared by the kinds of T
         return other.axes.keys() <= self.axes.keys() and all(
-            set(other._values(name)) <= set(self._values(name)) for name in FIELDS
+            set(theirs) <= set(mine) for i, (mine, theirs) in enumerate(pairs) if i != of_T
         )
 
     def _values(self, name: str) -> list[Any]:
         if name in self.axes:
             return self.axes[name]
-        value = self.fixed[name]
-        # No batch size says nothing where no T is infinite.
-        nothing = name == "batch_size" and value is None and math.inf not in self._values("T")
-        return [] if nothing else [value]
+        return [self.fixed[name]]
+
+    def _batch_sizes(self) -> tuple[list[Any], list[Any]]:
+        """The batch sizes of the cells with finite and of those with infinite T."""
+        infinite = {T == math.inf for T in self._values("T")}
+        values = self._values("batch_size")
+        finite = [None] if self.full_batches else values
+        return finite if False in infinite else [], values if True in infinite else []
+
+    def _batch_sizes_with(self, other: Grid) -> list[Any]:
+        """The batch sizes of a grid that holds both."""
+        pairs = zip(self._batch_sizes(), other._batch_sizes(), strict=True)
+        finite, infinite = (list(dict.fromkeys([*mine, *theirs])) for mine, theirs in pairs)
+        if infinite and finite not in ([], [None]):
+            raise ValueError(_APART)
+        return infinite or finite
 
 
-def _cell(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> TrainConfig:
-    """The config of a cell; a batch size counts only where T is infinite."""
+# Said where a grid would have infinite T, and finite T in batches.
+_APART = "finite T in batches and infinite T do not make one sweep: give each a store of its own"
+
+
+def _is_infinite(T: object) -> bool:
+    """Whether this is an infinite T, if it is a T at all."""
+    return isinstance(T, (int, float, np.number)) and bool(T == math.inf)
+
+
+def _cell(fixed: Mapping[str, Any], values: Mapping[str, Any], full: bool) -> TrainConfig:
+    """The config of a cell; with ``full`` a batch size counts only where T is infinite."""
     fields = {**fixed, **values}
-    T = fields.get("T", 1)
-    if isinstance(T, (int, float, np.number)) and T != math.inf:
+    if full and not _is_infinite(fields.get("T")):
         fields.pop("batch_size", None)
     return TrainConfig.from_fields(fields)
 
 
-def _canonical(name: str, given: Mapping[str, list[Any]], fixed: Mapping[str, Any]) -> list[Any]:
+def _canonical(
+    name: str, given: Mapping[str, list[Any]], fixed: Mapping[str, Any], full: bool
+) -> list[Any]:
     """The values of an axis as a config holds them, each once."""
     others = {k: v[0] for k, v in given.items() if k != name}
-    if name == "batch_size":
+    if name == "batch_size" and full:
         others["T"] = math.inf
     values: dict[Any, None] = {}
     for value in given[name]:
         # n is tried with m = 1, and m with a large n: pairs of them are checked cell by cell.
         trial = {**fixed, **others, **({"m": 1} if name == "n" else {})}
         usual = {"importance": 1.0, "init": "xavier_uniform", "bias_init": 0.0}
-        config = _cell({**trial, **usual}, {name: value})
+        config = _cell({**trial, **usual}, {name: value}, full)
         canonical = getattr(config, name)
         if canonical in values:
             raise ValueError(f"{name} has the value {short(canonical)} twice")

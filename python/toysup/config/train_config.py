@@ -111,14 +111,6 @@ def _as_init(value: object) -> str | Weights:
     return _as_choice("init", value)
 
 
-def needs_full_batches(T: object, batch_size: object) -> str:
-    """The message for a batch size, or an axis of them, with a finite T."""
-    return (
-        f"batch_size must be None when T is finite (T = {T}): a finite training set is trained in "
-        f"full batches, got {short(batch_size)}"
-    )
-
-
 def _as_repeats(value: object, T: int | float) -> tuple[tuple[int, int], ...]:
     """Pairs (t, R) with R > 1, sorted by t."""
     pairs = list(value.items()) if isinstance(value, Mapping) else value
@@ -155,7 +147,8 @@ class TrainConfig:
         Number of hidden dimensions, 1 <= m <= n.
     T : int or math.inf
         Number of training examples: the first T of the stream. With ``math.inf`` every step takes
-        the next ``batch_size`` examples of the stream, and none is ever seen twice. With ``data``
+        the next ``batch_size`` examples of the stream, and none is ever seen twice. A finite
+        training set is seen whole in every step, or in batches; see ``batch_size``. With ``data``
         see there.
     repeats : pairs of (int, int), or dict
         ``{t: R}`` or ``((t, R), ...)``: example t of the stream occurs R times in the training set
@@ -225,8 +218,11 @@ class TrainConfig:
         Initial b, one number for all features or one for each. It must be 0.0 where ``init`` has a
         b of its own: "polygon", a Run, or a pair.
     batch_size : int or None
-        Examples per step when T is infinite; None means 1,000. A finite T is always trained in
-        full batches, and then it must be None.
+        Examples per step. None means all of a finite training set, or 1,000 when T is infinite.
+        A finite training set (further copies included) that is larger is trained in epochs: each
+        takes all examples once, in an order of its own, which ``seed`` and the number of the epoch
+        decide. The last batch of an epoch has what is left. The loss of a step is the mean over the
+        examples of its batch, however many; reported train losses are over the whole training set.
     dtype : {"float32", "float64"}
         Type of W, b and the optimizer's state, which must be able to hold ``importance``, ``init``,
         ``bias_init`` and ``eps``. Losses are evaluated in double precision.
@@ -310,8 +306,6 @@ class TrainConfig:
             values["init_seed"] = as_int("init_seed", self.init_seed, 0, MAX_SEED)
         if self.batch_size is not None:
             values["batch_size"] = as_int("batch_size", self.batch_size, 1, MAX_EXAMPLES)
-            if values["T"] != math.inf:
-                raise ValueError(needs_full_batches(self.T, self.batch_size))
         for name in ("normalize", "decay_bias", "learn_bias"):
             flag = getattr(self, name)
             if not isinstance(flag, (bool, np.bool_)):
@@ -529,11 +523,21 @@ class TrainConfig:
         return self._key
 
     @property
-    def batch(self) -> int:
-        """Examples per step: T and further copies, or, when T is infinite, ``batch_size``."""
+    def examples(self) -> int:
+        """Examples of the training set: T and further copies; those of a step if T is infinite."""
         if self.T == math.inf:
             return DEFAULT_BATCH if self.batch_size is None else self.batch_size
         return int(self.T) + sum(R - 1 for _, R in self.repeats)
+
+    @property
+    def batch(self) -> int:
+        """Examples per step; the last step of an epoch may have fewer."""
+        return self.examples if self.batch_size is None else min(self.batch_size, self.examples)
+
+    @property
+    def in_batches(self) -> bool:
+        """Whether each step takes a part of a finite training set."""
+        return self.T != math.inf and self.batch < self.examples
 
     @property
     def tested(self) -> int:
@@ -562,6 +566,11 @@ class TrainConfig:
             found["momentum"] = f"optimizer is {self.optimizer!r}"
         else:
             found |= dict.fromkeys(("betas", "eps"), "optimizer is 'sgd'")
+        if self.T != math.inf and self.batch_size is not None:
+            if self.steps == 0:
+                found["batch_size"] = "steps is 0"
+            elif not self.in_batches:
+                found["batch_size"] = f"it is at least the {self.examples} training examples"
         if self.schedule == "constant":
             found["final_learning_rate"] = "schedule is 'constant'"
         if self.weight_decay == 0:
@@ -664,7 +673,6 @@ def _fit(values: Mapping[str, Any]) -> bool:
         and values["final_learning_rate"] <= values["learning_rate"]
         and (bias == 0.0 or (not _has_bias(init) and _size(bias) <= largest))
         and (isinstance(bias, float) or len(bias) == n)
-        and (values["batch_size"] is None or T == math.inf)
         and (
             importance == 1.0
             or (

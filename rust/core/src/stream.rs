@@ -17,6 +17,8 @@ pub mod role {
     pub const INIT: u64 = 3;
     /// Rows of a data set, drawn with replacement.
     pub const DRAWS: u64 = 5;
+    /// The order of the examples in an epoch.
+    pub const EPOCH: u64 = 10;
 }
 
 /// One block of Philox4x64-10 (Salmon et al. 2011).
@@ -103,21 +105,21 @@ impl Csr {
     }
 
     /// The rows of these numbers.
-    pub fn take(&self, rows: impl IntoIterator<Item = usize>) -> Csr {
-        let mut csr = Csr {
-            indptr: vec![0],
-            ..Csr::default()
+    pub fn take(&self, rows: &[u32]) -> Csr {
+        let range = |t: u32| self.indptr[t as usize]..self.indptr[t as usize + 1];
+        let entries = rows.iter().map(|&t| range(t).len()).sum();
+        let mut taken = Csr {
+            indptr: memory::with_capacity(rows.len() + 1),
+            indices: memory::with_capacity(entries),
+            values: memory::with_capacity(entries),
         };
-        for t in rows {
-            let row = self.indptr[t]..self.indptr[t + 1];
-            memory::reserve(&mut csr.indices, row.len());
-            memory::reserve(&mut csr.values, row.len());
-            memory::reserve(&mut csr.indptr, 1);
-            csr.indices.extend_from_slice(&self.indices[row.clone()]);
-            csr.values.extend_from_slice(&self.values[row]);
-            csr.indptr.push(csr.indices.len());
+        taken.indptr.push(0);
+        for &t in rows {
+            taken.indices.extend_from_slice(&self.indices[range(t)]);
+            taken.values.extend_from_slice(&self.values[range(t)]);
+            taken.indptr.push(taken.indices.len());
         }
-        csr
+        taken
     }
 
     /// Refuse rows that do not fit together, or features that are not below `n`.
@@ -323,6 +325,25 @@ fn binomial_table(n: usize, sparsity: f64) -> (usize, Vec<f64>) {
     (k0, table)
 }
 
+/// The numbers below `count` in the order of an epoch: sorted by words, number i by word i.
+///
+/// # Errors
+/// [`Error::Cancelled`] when `cancel` was set meanwhile.
+pub fn epoch_order(seed: u64, epoch: u64, count: usize, cancel: &AtomicBool) -> Result<Vec<u32>> {
+    let mut sorted: Vec<(u64, u32)> = memory::with_capacity(count);
+    let mut block = [0; 4];
+    for i in 0..count as u32 {
+        if i.is_multiple_of(4) {
+            block = philox([seed, role::EPOCH], [u64::from(i / 4), epoch, 0, 0]);
+        }
+        sorted.push((block[i as usize % 4], i));
+    }
+    check(cancel)?;
+    sorted.sort_unstable();
+    check(cancel)?;
+    Ok(memory::collect(count, sorted.into_iter().map(|(_, i)| i)))
+}
+
 /// How the initial W is drawn (Glorot and Bengio 2010).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Init {
@@ -386,6 +407,34 @@ mod tests {
                 1872813356198600374
             ]
         );
+    }
+
+    #[test]
+    fn the_order_of_an_epoch_is_known() {
+        let never = AtomicBool::new(false);
+        let order = |epoch| epoch_order(5, epoch, 10, &never).unwrap();
+        assert_eq!(order(0), [6, 1, 4, 3, 2, 0, 8, 7, 5, 9]);
+        assert_eq!(order(1), [8, 9, 4, 5, 0, 6, 1, 2, 3, 7]);
+        assert_eq!(epoch_order(5, 0, 1, &never).unwrap(), [0]);
+        assert!(epoch_order(5, 0, 10, &AtomicBool::new(true)).is_err());
+    }
+
+    #[test]
+    fn rows_are_taken_in_any_order() {
+        let never = AtomicBool::new(false);
+        let whole = Stream::new(9, 0.5, 2, role::TRAIN, true)
+            .sample(0, 6, &never)
+            .unwrap();
+        let part = whole.take(&[4, 0, 4]);
+        for (i, t) in [4, 0, 4].into_iter().enumerate() {
+            let (ours, theirs) = (
+                part.indptr[i]..part.indptr[i + 1],
+                whole.indptr[t]..whole.indptr[t + 1],
+            );
+            assert_eq!(part.indices[ours.clone()], whole.indices[theirs.clone()]);
+            assert_eq!(part.values[ours], whole.values[theirs]);
+        }
+        assert!(part.check(9).is_ok() && whole.take(&[]).rows() == 0);
     }
 
     #[test]

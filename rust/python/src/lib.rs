@@ -58,6 +58,21 @@ mod _native {
         toysup_core::philox(key, counter)
     }
 
+    /// The numbers below `count` in the order of an epoch.
+    #[pyfunction]
+    fn epoch_order(
+        py: Python<'_>,
+        seed: u64,
+        epoch: u64,
+        count: usize,
+    ) -> PyResult<Bound<'_, PyArray1<i64>>> {
+        let order = detached(py, |cancel| {
+            toysup_core::epoch_order(seed, epoch, count, cancel)
+        })?;
+        let order = order.into_iter().map(i64::from).collect();
+        Ok(PyArray1::from_vec(py, order))
+    }
+
     /// Examples `start .. stop` of a stream as compressed rows.
     #[pyfunction]
     #[allow(clippy::too_many_arguments)]

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from toysup._backends.protocol import HISTORY, HISTORY_TEST, RawRun, State
 from toysup._backends.reference.model import Optimizer, gradient, learning_rate, loss
 from toysup._stream.batch import joined, repeated, taken
+from toysup._stream.order import batch_places, epoch_order
 from toysup._stream.rows import batch_rows, test_rows
 from toysup._stream.start import Stopped, drawn, given_start
 from toysup._stream.stream import initial_weights, sample
@@ -30,6 +32,7 @@ class Run:
         self.linear = config.activation == "linear"
         self.importance = config.importances()
         self.train_set: CSR | None = None
+        self.order: tuple[int, npt.NDArray[np.int64]] | None = None  # of an epoch
         if config.T != math.inf:
             self.train_set = self._examples(0)
         self.W, self.b = self._start()
@@ -86,13 +89,19 @@ class Run:
         return joined(drawn(self.config, start, stop, role, sample, self._check))
 
     def batch(self, step: int) -> CSR:
-        """The examples of an update: all of them, or fresh ones when T is infinite."""
-        if self.train_set is not None:
+        """The examples of an update: all of them, a part, or fresh ones when T is infinite."""
+        c = self.config
+        if self.train_set is None:
+            return self._examples(step)
+        if not c.in_batches:
             return self.train_set
-        return self._examples(step)
+        epoch, places = batch_places(c, step)
+        if self.order is None or self.order[0] != epoch:
+            self.order = epoch, epoch_order(c.seed, epoch, c.examples, self._check)
+        return taken(self.train_set, self.order[1][places])
 
     def _examples(self, step: int) -> CSR:
-        """The examples of an update, drawn or taken from the data set."""
+        """The whole training set, or the examples of an update if it is infinite."""
         c = self.config
         if c.data is not None:
             return batch_rows(c, step)
@@ -115,7 +124,7 @@ class Run:
         if not np.all(np.isfinite(norms)):
             self.history.append((math.nan, math.nan, *norms, math.nan))
             return False
-        train = self._loss(self.batch(step))
+        train = self._loss(self.batch(step) if self.train_set is None else self.train_set)
         test = math.nan
         if self.config.tested:
             test = self._loss(self.test_set)
@@ -136,7 +145,7 @@ class Run:
     def train(self, progress: Callable[[int], None]) -> str:
         """Run all updates that are left; returns the status."""
         c = self.config
-        scale = 1.0 / (c.batch * (c.n if c.loss_reduction == "mean" else 1))
+        features = c.n if c.loss_reduction == "mean" else 1
         records, snapshots = c.record_steps().tolist(), c.snapshot_steps().tolist()
         for step in range(self.step, c.steps + 1):
             progress(step)
@@ -147,6 +156,7 @@ class Run:
                 self.snapshots.append((self.W.copy(), self.b.copy()))
             if step < c.steps:
                 X = self.batch(step)
+                scale = 1.0 / ((len(X[0]) - 1) * features)
                 parameters = (self.W, self.b)
                 grads = gradient(*parameters, X, self.importance, scale, self.linear, self.stop)
                 self.optimizer.step(learning_rate(c, step), grads)

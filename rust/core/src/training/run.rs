@@ -17,7 +17,7 @@ use crate::model::params::Params;
 use crate::simd::isa::Isa;
 use crate::simd::vector::Real;
 use crate::stream::{
-    Csr, Init, MOST_EXAMPLES, MOST_FEATURES, Stream, draws, initial_weights, role,
+    Csr, Init, MOST_EXAMPLES, MOST_FEATURES, Stream, draws, epoch_order, initial_weights, role,
 };
 use crate::training::state::{State, Trial};
 
@@ -62,8 +62,10 @@ pub struct Spec {
     pub m: usize,
     /// What follows W^T W x + b.
     pub activation: Activation,
-    /// Examples of an update: the whole training set, or fresh ones when `infinite`.
+    /// Examples of an update; the last one of an epoch has what is left.
     pub batch: u64,
+    /// Examples of the training set, or of an update when `infinite`.
+    pub examples: u64,
     /// Further copies of the first examples, which end the training set: the number of each.
     pub copies: Vec<u64>,
     /// Whether every update takes the next `batch` examples of the stream.
@@ -101,9 +103,19 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Examples of an update that are taken from the stream.
+    /// Examples of the training set that are taken from the stream.
     fn distinct(&self) -> u64 {
-        self.batch - self.copies.len() as u64
+        self.examples - self.copies.len() as u64
+    }
+
+    /// Whether every update takes a part of a finite training set.
+    fn in_batches(&self) -> bool {
+        !self.infinite && self.batch < self.examples
+    }
+
+    /// Whether every update has other examples.
+    pub fn is_varied(&self) -> bool {
+        self.infinite || self.in_batches()
     }
 
     /// The first example of an update.
@@ -129,10 +141,16 @@ impl Spec {
         if self.batch == 0 {
             return refuse("the number of examples must be positive, got 0".into());
         }
+        if self.batch > self.examples || self.infinite && self.batch < self.examples {
+            return refuse(format!(
+                "an update cannot take {} of {} examples",
+                self.batch, self.examples
+            ));
+        }
         if !(0.0..1.0).contains(&self.sparsity) {
             return refuse(format!("sparsity must be in [0, 1), got {}", self.sparsity));
         }
-        let distinct = self.batch.saturating_sub(self.copies.len() as u64);
+        let distinct = self.examples.saturating_sub(self.copies.len() as u64);
         if let Some(t) = self
             .copies
             .iter()
@@ -157,11 +175,8 @@ impl Spec {
                 return refuse(format!("{name} must have n = {n} values, got {count}"));
             }
         }
-        if self.batch > MOST_EXAMPLES as u64 {
-            return refuse(format!(
-                "at most 2^32 - 1 examples a step, got {}",
-                self.batch
-            ));
+        if self.examples > MOST_EXAMPLES as u64 {
+            return refuse(format!("at most 2^32 - 1 examples, got {}", self.examples));
         }
         if let Some(rows) = &self.rows {
             rows.check(self)?;
@@ -181,7 +196,7 @@ impl Spec {
 pub struct Point {
     /// Number of updates so far.
     pub step: u64,
-    /// Loss on the examples of the next update.
+    /// Loss on the training set, or on the examples of the next update if it is infinite.
     pub train_loss: f64,
     /// Loss on the first test examples; NaN if there are none.
     pub test_loss: f64,
@@ -249,6 +264,28 @@ struct Batch<T> {
     examples: Examples<T>,
 }
 
+/// A finite training set of which every update takes a part: all of it once in each epoch.
+struct Epochs {
+    set: Arc<Csr>,
+    /// The number of an epoch, and its order.
+    order: (u64, Vec<u32>),
+}
+
+impl Epochs {
+    /// The examples of update `step`.
+    fn batch(&mut self, spec: &Spec, step: u64, cancel: &AtomicBool) -> Result<Arc<Csr>> {
+        let batches = spec.examples.div_ceil(spec.batch);
+        let epoch = step / batches;
+        let count = spec.examples as usize;
+        if self.order.1.is_empty() || self.order.0 != epoch {
+            self.order = (epoch, epoch_order(spec.seed, epoch, count, cancel)?);
+        }
+        let first = ((step % batches) * spec.batch) as usize;
+        let last = count.min(first + spec.batch as usize);
+        Ok(Arc::new(self.set.take(&self.order.1[first..last])))
+    }
+}
+
 /// What else changes from step to step.
 struct Course<T> {
     batch: Batch<T>,
@@ -274,6 +311,8 @@ struct Run<'a, T> {
     rank: Vec<u32>,
     /// Of the features in their own order; empty when all are 1.
     importance: Vec<f64>,
+    /// If updates take parts of a finite training set.
+    epochs: Option<Epochs>,
     history_test: Csr,
     history: Vec<Point>,
     snapshots: Vec<Arc<Snapshot<T>>>,
@@ -352,12 +391,19 @@ impl<'a, T: Real> Run<'a, T> {
         let stream = |role| Stream::new(spec.n, spec.sparsity, spec.seed, role, spec.normalize);
         let (train, test) = (stream(role::TRAIN), stream(role::TEST));
         let step = state.map_or(0, |state| state.step);
-        let csr = examples(&train, spec, step, cancel)?;
+        let mut csr = examples(&train, spec, step, cancel)?;
         let rank = match state {
             Some(state) => memory::copy(&state.rank),
             None => often_first(&csr, spec.n),
         };
+        let mut epochs = None;
+        if spec.in_batches() {
+            let order = (0, Vec::new());
+            let kept = epochs.insert(Epochs { set: csr, order });
+            csr = kept.batch(spec, step, cancel)?;
+        }
         let run = Run {
+            epochs,
             history_test: tests(
                 &test,
                 spec,
@@ -373,8 +419,8 @@ impl<'a, T: Real> Run<'a, T> {
             earlier: state.map_or(0.0, |state| state.seconds),
             spec,
             choice: Choice {
-                // Lists are for examples that come again.
-                kernel: if spec.infinite {
+                // Lists are for the same examples in every step.
+                kernel: if spec.is_varied() {
                     Kernel::Dense
                 } else {
                     choice.kernel
@@ -506,7 +552,7 @@ impl<'a, T: Real> Run<'a, T> {
             .peekable();
         for step in course.step..=spec.optimizer.steps {
             self.offer(course, keep);
-            if records.next_if_eq(&&step).is_some() && !self.measure(step, &course.batch.csr)? {
+            if records.next_if_eq(&&step).is_some() && !self.measure(step, &course.batch)? {
                 return Ok(true);
             }
             if shots.next_if_eq(&&step).is_some() {
@@ -567,7 +613,6 @@ impl<'a, T: Real> Run<'a, T> {
     fn update(&mut self, course: &mut Course<T>, watch: Watch<'_, T>) -> Result<()> {
         let spec = self.spec;
         let features = if spec.mean { spec.n as f64 } else { 1.0 };
-        let scale = 2.0 / (spec.batch as f64 * features);
         let (isa, cancel, params) = (self.choice.isa, self.cancel, &mut self.params);
         let Course {
             batch,
@@ -578,6 +623,7 @@ impl<'a, T: Real> Run<'a, T> {
             ..
         } = course;
         let (x, to) = (&batch.examples, *step + 1);
+        let scale = 2.0 / (x.count as f64 * features);
         let mut update = || {
             gradient.compute(params, x, optimizer.rate(), cancel)?;
             watch(gradient, params, x);
@@ -587,10 +633,18 @@ impl<'a, T: Real> Run<'a, T> {
             *restart = gradient.restart();
             Ok(())
         };
-        if !spec.infinite {
+        if !spec.is_varied() {
             return update();
         }
-        let next = || sample_batch(&self.train, spec, &self.rank, to, cancel);
+        let (train, epochs, rank) = (&self.train, &mut self.epochs, &self.rank);
+        let next = || {
+            let csr = match epochs {
+                Some(epochs) => epochs.batch(spec, to, cancel)?,
+                None => examples(train, spec, to, cancel)?,
+            };
+            let examples = Examples::new(&csr, spec.n, Some(rank));
+            Ok(Batch { csr, examples })
+        };
         let (done, next) = rayon::join(update, next);
         done?;
         *batch = next?;
@@ -613,7 +667,7 @@ impl<'a, T: Real> Run<'a, T> {
     }
 
     /// Append a point of the history; false if something is not finite.
-    fn measure(&mut self, step: u64, batch: &Csr) -> Result<bool> {
+    fn measure(&mut self, step: u64, batch: &Batch<T>) -> Result<bool> {
         let params = self.params.to::<f64>(Some(&self.rank));
         check(self.cancel)?;
         let mut point = Point {
@@ -625,7 +679,11 @@ impl<'a, T: Real> Run<'a, T> {
             max_feature_dimensionality: f64::NAN,
         };
         if point.w_norm.is_finite() && point.b_norm.is_finite() {
-            point.train_loss = self.loss(&params, batch)?;
+            let known = self
+                .epochs
+                .as_ref()
+                .map_or(&batch.csr, |epochs| &epochs.set);
+            point.train_loss = self.loss(&params, known)?;
             if self.history_test.rows() > 0 {
                 point.test_loss = self.loss(&params, &self.history_test)?;
             }
@@ -699,7 +757,7 @@ fn parameters<T: Real>(
     Params::from_values(n, m, w, &narrow(&spec.biases), Some(rank))
 }
 
-/// The examples of update `step`.
+/// The whole training set, or the examples of update `step` if it is infinite.
 fn examples(stream: &Stream, spec: &Spec, step: u64, cancel: &AtomicBool) -> Result<Arc<Csr>> {
     let start = spec.start(step);
     let stop = start + spec.distinct();
@@ -707,7 +765,8 @@ fn examples(stream: &Stream, spec: &Spec, step: u64, cancel: &AtomicBool) -> Res
         None => Arc::new(stream.sample(start, stop, cancel)?),
         Some(Rows { train, .. }) if spec.infinite => {
             let drawn = draws(spec.seed, train.rows() as u64, start, stop);
-            Arc::new(train.take(drawn.map(|t| t as usize)))
+            let count = (stop - start) as usize;
+            Arc::new(train.take(&memory::collect(count, drawn.map(|t| t as u32))))
         }
         Some(Rows { train, .. }) => Arc::clone(train),
     };
@@ -721,21 +780,11 @@ fn examples(stream: &Stream, spec: &Spec, step: u64, cancel: &AtomicBool) -> Res
 fn tests(stream: &Stream, spec: &Spec, low: u64, high: u64, cancel: &AtomicBool) -> Result<Csr> {
     match &spec.rows {
         None => stream.sample(low, high, cancel),
-        Some(Rows { test, .. }) => Ok(test.take(low as usize..high as usize)),
+        Some(Rows { test, .. }) => {
+            let count = (high - low) as usize;
+            Ok(test.take(&memory::collect(count, low as u32..high as u32)))
+        }
     }
-}
-
-/// The examples of update `step` of an endless training set.
-fn sample_batch<T: Real>(
-    stream: &Stream,
-    spec: &Spec,
-    rank: &[u32],
-    step: u64,
-    cancel: &AtomicBool,
-) -> Result<Batch<T>> {
-    let csr = examples(stream, spec, step, cancel)?;
-    let examples = Examples::new(&csr, spec.n, Some(rank));
-    Ok(Batch { csr, examples })
 }
 
 /// New places of the features: the more examples have it, the earlier.

@@ -64,7 +64,7 @@ impl Spec {
 
     /// Whether lists can be in use.
     fn has_lists(&self) -> bool {
-        !self.infinite && self.activation == Activation::Relu
+        !self.is_varied() && self.activation == Activation::Relu
     }
 }
 
@@ -186,6 +186,7 @@ mod tests {
             m,
             activation: Activation::Relu,
             batch: 300,
+            examples: 300,
             copies: Vec::new(),
             infinite: false,
             rows: None,
@@ -293,9 +294,15 @@ mod tests {
             assert!(lists.count() > 2 && trial.count() > 2);
         }
         let mut spec = spec(3, Kind::AdamW, 0.001, 0.0);
-        (spec.infinite, spec.batch) = (true, 30);
+        (spec.infinite, spec.batch, spec.examples) = (true, 30, 30);
         states(&spec);
         spec.rows = Some(rows(&spec, 100));
+        states(&spec);
+        // Eleven batches an epoch, the last of which has fewer examples.
+        (spec.infinite, spec.batch, spec.examples) = (false, 30, 310);
+        spec.rows = None;
+        states(&spec);
+        spec.rows = Some(rows(&spec, 310));
         states(&spec);
     }
 
@@ -316,7 +323,8 @@ mod tests {
         let mut spec = spec(2, Kind::AdamW, 0.0005, -0.02);
         for copies in [vec![], vec![0, 0, 7]] {
             spec.rows = None;
-            (spec.batch, spec.copies) = (300 + copies.len() as u64, copies);
+            spec.batch = 300 + copies.len() as u64;
+            (spec.examples, spec.copies) = (spec.batch, copies);
             let drawn = numbers(&run(&spec, None, false, u64::MAX).0.unwrap());
             spec.rows = Some(rows(&spec, 300));
             assert_eq!(
