@@ -51,7 +51,13 @@ def loss_and_grad(
 def panic_for_test() -> None: ...
 def philox(key: Sequence[int], counter: Sequence[int]) -> list[int]: ...
 def sample(
-    n: int, start: int, stop: int, sparsity: float, seed: int, role: int, normalize: bool
+    n: int,
+    start: int,
+    stop: int,
+    sparsity: float | Sequence[float],
+    seed: int,
+    role: int,
+    normalize: bool,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float64]]: ...
 def trace(
     job: Mapping[str, Any], every: int, check: bool, kernel: str | None, threads: int

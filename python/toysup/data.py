@@ -15,12 +15,15 @@ from toysup._backends.choose import backend
 from toysup._files.paths import as_path
 from toysup._stream.batch import SparseBatch
 from toysup._stream.dataset import Dataset
+from toysup._stream.frequencies import power_law_densities
 from toysup._stream.rows import draws
 from toysup._stream.stream import ROLES, uniform
 from toysup._system.extras import need
 from toysup._system.memory import refuse_memory
 from toysup.config.checks import as_float, as_int, as_share
-from toysup.config.train_config import MAX_EXAMPLES, MAX_FEATURES, MAX_SEED
+from toysup.config.per_feature import Sparsities
+from toysup.config.train_config import MAX_EXAMPLES, MAX_FEATURES, MAX_SEED, as_sparsity
+from toysup.config.values import as_value
 from toysup.errors import short, unknown
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
     "hierarchical",
     "load",
     "one_at_a_time",
+    "power_law",
     "sample",
 ]
 
@@ -41,7 +45,7 @@ _MAX_CHILDREN = 1000
 def sample(
     n: int,
     T: int,
-    sparsity: float,
+    sparsity: float | npt.ArrayLike,
     seed: int,
     start: int = 0,
     normalize: bool = True,
@@ -49,9 +53,10 @@ def sample(
 ) -> SparseBatch:
     """Examples ``start`` to ``start + T`` of a stream.
 
-    Every feature of an example is non-zero with probability 1 - S, independently, and then uniform
-    on (0, 1]; with ``normalize`` the example is scaled to unit Euclidean norm. Example t depends on
-    (seed, role, t) alone, and both backends give the same bits.
+    Every feature of an example is non-zero with probability 1 - S, or 1 - S_i if features differ,
+    independently of all others, and then uniform on (0, 1]; with ``normalize`` the example is
+    scaled to unit Euclidean norm. Example t depends on (seed, role, t) alone, and both backends
+    give the same bits. Time is O(non-zeros).
 
     Parameters
     ----------
@@ -59,8 +64,12 @@ def sample(
         Number of features.
     T : int
         Number of examples.
-    sparsity : float
-        S, in [0, 1).
+    sparsity : float or array of shape (n,)
+        S, in [0, 1), or S_i of every feature, in [0, 1]. Of the S_i, candidates are drawn for all
+        features whose 1 - S_i is between the same powers of 1/2, as many as a binomial distribution
+        has it, in double precision; each is accepted by a comparison of integers, with a
+        probability that is right to 2^-64. An array of equal numbers does not give the examples
+        that one such number gives.
     seed : int
         The dataset seed.
     start : int
@@ -83,22 +92,61 @@ def sample(
     """
     n = as_int("n", n, 1, MAX_FEATURES)
     T = as_int("T", T, 0, MAX_EXAMPLES)
-    sparsity = _as_sparsity(sparsity)
+    S = as_sparsity(as_value("sparsity", sparsity), n)
+    density = S.density if isinstance(S, Sparsities) else 1 - S
     seed = as_int("seed", seed, 0, MAX_SEED)
     start = as_int("start", start, 0, MAX_EXAMPLES)
     if not isinstance(normalize, (bool, np.bool_)):
         raise TypeError(f"normalize must be True or False, got {short(normalize)}")
     if role not in ("train", "test"):
         raise ValueError(unknown("role", role, ("train", "test")))
-    refuse_memory(int(24 * T * (n * (1 - sparsity) + 1)), f"{T} examples of {n} features")
-    csr = backend().sample(n, start, start + T, sparsity, seed, ROLES[role], bool(normalize))
+    refuse_memory(int(24 * T * (n * density + 1)), f"{T} examples of {n} features")
+    csr = backend().sample(n, start, start + T, S, seed, ROLES[role], bool(normalize))
     return SparseBatch(*csr, n)
 
 
-def _as_sparsity(value: object, low: float = 0.0) -> float:
-    sparsity = as_float("sparsity", value)
-    if not low <= sparsity < 1:
-        raise ValueError(f"sparsity must be in [{low:g}, 1), got {sparsity}")
+def power_law(n: int, active: float, exponent: float) -> npt.NDArray[np.float64]:
+    r"""Sparsities of features whose frequencies fall as a power of their number, as words' do.
+
+    .. math:: S_i = 1 - \min(1, c\, i^{-a}), \quad i = 1, \dots, n, \qquad \sum_i (1 - S_i) = k
+
+    with a = ``exponent``, k = ``active`` and c as follows from k; a = 1 is Zipf's law. The bits are
+    the same on every platform. S_i is 1, and the feature never occurs, where 1 - S_i is less than
+    half of 2^-53.
+
+    Parameters
+    ----------
+    n : int
+        Number of features.
+    active : float
+        k, the expected number of non-zeros of an example, in (0, n].
+    exponent : float
+        a, not negative; with 0 all features are alike.
+
+    Returns
+    -------
+    array of shape (n,)
+        For ``sparsity``, in :class:`toysup.TrainConfig` and :func:`sample`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter and the value.
+
+    Examples
+    --------
+    >>> power_law(4, active=1.5, exponent=1.0).round(3)
+    array([0.28, 0.64, 0.76, 0.82])
+    """
+    n = as_int("n", n, 1, MAX_FEATURES)
+    active, exponent = as_float("active", active), as_float("exponent", exponent)
+    if not 0 < active <= n:
+        raise ValueError(f"active must be in (0, n] for n = {n}, got {active}")
+    if exponent < 0:
+        raise ValueError(f"exponent must not be negative, got {exponent}")
+    sparsity = 1.0 - power_law_densities(n, active, exponent)
+    if np.all(sparsity == 1.0):
+        raise ValueError(f"active is too small for any of n = {n} features to occur, got {active}")
     return sparsity
 
 
@@ -159,6 +207,14 @@ def _read(path: Path) -> Any:
 # ------------------------------------------------------------------------- data of simple structure
 
 
+def _one_sparsity(value: object, low: float = 0.0) -> float:
+    """One number for all features."""
+    sparsity = as_float("sparsity", value)
+    if not low <= sparsity < 1:
+        raise ValueError(f"sparsity must be in [{low:g}, 1), got {sparsity}")
+    return sparsity
+
+
 def correlated_pairs(n: int, rows: int, sparsity: float, seed: int = 0) -> Dataset:
     """Features in pairs (0, 1), (2, 3), ...: those of a pair are zero together or not at all.
 
@@ -193,7 +249,7 @@ def correlated_pairs(n: int, rows: int, sparsity: float, seed: int = 0) -> Datas
     >>> bool((present[:, ::2] == present[:, 1::2]).all())
     True
     """
-    drawn = _drawn(n, rows, _as_sparsity(sparsity), seed, 2, "correlated")
+    drawn = _drawn(n, rows, _one_sparsity(sparsity), seed, 2, "correlated")
     second = drawn.more(drawn.counts)
     features = np.stack([2 * drawn.groups, 2 * drawn.groups + 1], axis=1)
     values = np.stack([drawn.values, second], axis=1)
@@ -234,7 +290,7 @@ def anticorrelated_pairs(n: int, rows: int, sparsity: float, seed: int = 0) -> D
     >>> bool((present[:, ::2] & present[:, 1::2]).any())
     False
     """
-    sparsity = _as_sparsity(sparsity, 0.5)
+    sparsity = _one_sparsity(sparsity, 0.5)
     drawn = _drawn(n, rows, 2.0 * sparsity - 1.0, seed, 2, "anticorrelated")
     coins = drawn.more(drawn.counts)
     features = 2 * drawn.groups + (coins > 0.5)
@@ -284,7 +340,7 @@ def hierarchical(
     """
     children = as_int("children", children, 1, _MAX_CHILDREN)
     share = as_share("share", share)
-    drawn = _drawn(n, rows, _as_sparsity(sparsity), seed, 1 + children, "hierarchical")
+    drawn = _drawn(n, rows, _one_sparsity(sparsity), seed, 1 + children, "hierarchical")
     more = drawn.more(2 * children * drawn.counts)
     there, theirs = more.reshape(-1, 2, children).swapaxes(0, 1)
     values = np.concatenate([drawn.values[:, None], np.where(there <= share, theirs, 0.0)], axis=1)

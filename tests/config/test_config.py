@@ -21,7 +21,9 @@ from hypothesis import assume, given
 from helpers import Tensor
 from toysup import TrainConfig
 from toysup.config import FIELDS
+from toysup.config.per_feature import PER_FEATURE
 from toysup.config.weights import Weights
+from toysup.data import sample
 from toysup.errors import short
 
 POSITIVE = st.floats(1e-30, 1e30)
@@ -55,8 +57,11 @@ def configs(draw: Callable[[Any], Any]) -> TrainConfig:
     n = draw(st.integers(1, 30))
     T = draw(st.integers(1, 2**48) | st.just(math.inf))
     data = draw(st.none() | references(n))
+    # The first is below 1, so that one feature can occur.
+    sparsities = st.lists(st.floats(0, 1), min_size=n - 1, max_size=n - 1).map(lambda S: [0.5, *S])
     if data is None:
-        own = {"sparsity": draw(st.floats(0, 1, exclude_max=True)), "normalize": draw(BOOLEANS)}
+        sparsity = draw(st.floats(0, 1, exclude_max=True) | sparsities)
+        own = {"sparsity": sparsity, "normalize": draw(BOOLEANS)}
     else:
         own, T = {"data": data}, T if T == math.inf else min(T, data["rows"])
     arrays = st.lists(st.floats(0, 1e6), min_size=n, max_size=n)
@@ -218,6 +223,9 @@ KEY_FULL = "90c02231895895b40427"
         ({"final_learning_rate": 0.0}, {"final_learning_rate": -0.0}),
         ({"final_learning_rate": 0.0}, {}),
         ({"sparsity": 0.0}, {"sparsity": -0.0}),
+        ({"n": 2, "sparsity": (0.0, 1.0)}, {"n": 2, "sparsity": np.array([-0.0, 1])}),
+        ({"n": 2, "sparsity": (0.5, 0.25)}, {"n": 2, "sparsity": pd.Series([0.5, 0.25])}),
+        ({"n": 2, "sparsity": (0.5, 1.0)}, {"n": 2, "sparsity": Tensor([0.5, 1.0])}),
         ({"betas": (0.0, 0.5)}, {"betas": (-0.0, 0.5)}),
         ({"n": 2, "importance": (0.0, 1.0)}, {"n": 2, "importance": (-0.0, 1.0)}),
         ({"T": 5}, {"T": np.array(5)}),
@@ -358,7 +366,7 @@ def test_numbers_of_wrong_type(name, value):
     refused(TypeError, name, value)
 
 
-@pytest.mark.parametrize("name", [name for name in NUMBERS if name != "importance"])
+@pytest.mark.parametrize("name", [name for name in NUMBERS if name not in PER_FEATURE])
 @pytest.mark.parametrize("value", [[0.5], (0.5,)])
 def test_a_sequence_is_not_a_number(name, value):
     refused(TypeError, name, value)
@@ -463,6 +471,36 @@ def test_initial_biases_that_are_refused(error, value, shown):
     with pytest.raises(error, match="bias_init") as caught:
         TrainConfig(n=3, bias_init=value)
     assert shown in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error, value, shown",
+    [
+        (ValueError, [0.5, 0.5], "(2,)"),
+        (ValueError, np.full((3, 1), 0.5), "(3, 1)"),
+        (ValueError, [0.5, math.nan, 0.5], "nan"),
+        (ValueError, [0.5, 0.5, 1.5], "1.5"),
+        (ValueError, [-0.5, 0.5, 0.5], "-0.5"),
+        (ValueError, [1.0, 1.0, 1.0], "[1.0, 1.0, 1.0]"),
+        (TypeError, [0.5, "x", 0.5], "'x'"),
+        (TypeError, [True, False, True], "True"),
+        (TypeError, {0: 0.5}, "{0: 0.5}"),
+    ],
+)
+def test_arrays_of_sparsities_that_are_refused(error, value, shown):
+    for use in (lambda S: TrainConfig(n=3, sparsity=S), lambda S: sample(3, 2, S, 0)):
+        with pytest.raises(error, match="sparsity") as caught:
+            use(value)
+        assert shown in str(caught.value)
+
+
+def test_the_density_is_the_mean_of_all():
+    assert TrainConfig(sparsity=0.75).density == 0.25
+    assert TrainConfig(n=4, sparsity=[0.0, 1.0, 0.5, 0.5]).density == 0.5
+    # Those of another field are checked again.
+    importances = TrainConfig(n=2, m=1, importance=[0.5, 3.0]).importance
+    with pytest.raises(ValueError, match=r"sparsity must be in \[0, 1\], got 3\.0"):
+        TrainConfig(n=2, m=1, sparsity=importances)
 
 
 @pytest.mark.parametrize("init", ["polygon", (np.zeros((2, 3)), np.zeros(3))])
@@ -641,7 +679,7 @@ def test_steps_of_history_and_snapshots(steps, record, snapshots):
 @given(configs())
 def test_memory_grows_with_what_is_held(config):
     assume(config.data is None)  # which have their own n, and no more rows
-    config = config.replace(importance=1.0, bias_init=0.0)
+    config = config.replace(importance=1.0, bias_init=0.0, sparsity=0.5)
     most = {"batch_size": 2**48} if config.T == math.inf else {"T": 2**48}
     for other in (config.replace(n=config.n + 1000), config.replace(**most)):
         assert other.memory() >= config.memory()
@@ -671,6 +709,9 @@ FIT = TrainConfig(n=6, T=5, sparsity=0.5)
         {"init": Weights(np.zeros((2, 6)), np.zeros(6))},
         {"init": Weights(np.zeros((2, 5)), np.zeros(5))},
         {"init": Weights(np.full((2, 6), 1e39), np.zeros(6))},
+        {"sparsity": 0.5},
+        {"sparsity": (0.5,) * 6},
+        {"sparsity": (0.5,) * 5},
         {"bias_init": -0.5},
         {"bias_init": (0.5,) * 5},
         {"bias_init": (-1e39,) * 6},

@@ -15,6 +15,7 @@ from helpers import raw_bits
 from soak import soak
 from toysup import TrainConfig
 from toysup._backends.protocol import Backend, Options, State
+from toysup.data import power_law
 
 # Runs long enough for several states on the native backend even while lists are in use (every 2,048
 # steps), with every kind of them: groups of features (m <= 6), pairs (m > 6), none for infinite T.
@@ -34,6 +35,11 @@ KINDS = {
     "m=3, in batches": {"m": 3, "batch_size": 7, "repeats": {2: 4}},
     "m=2, double": {"m": 2, "dtype": "float64"},
     "m=2, linear": {"m": 2, "activation": "linear"},
+    "m=2, sparsities": {"m": 2, "sparsity": power_law(200, 6.0, 1.0), "steps": 20_000},
+    "m=3, T infinite, sparsities": {
+        **{"m": 3, "T": math.inf, "batch_size": 30, "steps": 10_000},
+        **{"sparsity": power_law(200, 6.0, 1.0)},
+    },
     "m=3, repeats": {"m": 3, "repeats": {0: 5, 50: 2}, "steps": 20_000},
     "m=2, polygon": {"m": 2, "init": "polygon", "steps": 20_000},
     "m=2, b fixed": {

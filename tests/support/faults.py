@@ -64,6 +64,10 @@ FAULTS = {
         f"{REFERENCE}/run.py", "scale = 1.0 / ((len(X[0]) - 1) * features)",
         "scale = 1.0 / (c.batch * features)", "run/test_batches.py",
     ),
+    "features of a class are alike": Fault(
+        f"{PYTHON}/_stream/stream.py", "accepted = drawn < chances[places]",
+        "accepted = drawn < chances.max()", "stream/test_frequencies.py",
+    ),
     "a state drops the first moment": Fault(
         f"{REFERENCE}/run.py",
         'self.optimizer.first = [state["first_W"].copy(), state["first_b"].copy()]', "pass",
@@ -122,6 +126,10 @@ FAULTS = {
     ),
     "the core decays to nothing": Fault(
         OPTIMIZER, "self.final_rate + fall * 0.5", "fall * 0.5", "backends/test_optimizer.py"
+    ),
+    "the core accepts every candidate": Fault(
+        STREAM, "if ((product >> 64) as u64) < class.chances[i as usize] {",
+        "if ((product >> 64) as u64) < class.largest {", "stream/test_frequencies.py",
     ),
     "a state of the core drops the first moment": Fault(
         OPTIMIZER, "self.first = laid_out(&memory.first);", "let _ = laid_out(&memory.first);",

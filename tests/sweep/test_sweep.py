@@ -22,6 +22,7 @@ from helpers import Tensor, bits, run_bits
 from toysup import RunFailedError, SweepResult, TrainConfig, sweep, train
 from toysup._backends.protocol import Failed
 from toysup.config.grid import Axis, Grid
+from toysup.data import power_law
 from toysup.plot._parts.source import open_cells
 
 SMALL = TrainConfig(n=12, m=2, T=6, sparsity=0.7, steps=20, learning_rate=0.01, test_size=30)
@@ -318,6 +319,24 @@ def test_initial_biases_are_one_value_or_an_axis_as_importances_are(backend):
         sweep(SMALL, bias_init=array.tolist())
     with pytest.raises(ValueError, match=r"^bias_init is an array of 11 .* no value for n = 12"):
         sweep(SMALL, bias_init=array[1:])
+
+
+def test_an_array_of_n_sparsities_is_one_value_and_a_list_is_an_axis(backend):
+    array = power_law(12, 4.0, 1.0)
+    one = sweep(SMALL, sparsity=array)
+    assert one.dims == () and one.run().config.sparsity == tuple(array.tolist())
+    assert run_bits(one.run()) == run_bits(train(SMALL, sparsity=array))
+    assert sweep(SMALL, sparsity=one.run().config.sparsity).configs == one.configs
+    res = sweep(SMALL, sparsity=[array, 0.5], seed=[0, 1])
+    assert res.dataset.sparsity.values.tolist() == [0, 1]
+    assert run_bits(res.run(sparsity=array, seed=1)) == run_bits(
+        train(SMALL, sparsity=array, seed=1)
+    )
+    assert res.sel(sparsity=0.5).configs == sweep(SMALL, sparsity=0.5, seed=[0, 1]).configs
+    # As it was before sparsities could be arrays.
+    values = [k / 13 for k in range(12)]
+    assert sweep(SMALL, sparsity=values).coords == {"sparsity": values}
+    assert sweep(SMALL, sparsity=np.array(values[1:])).coords == {"sparsity": values[1:]}
 
 
 def test_a_list_of_bases_is_an_axis_whatever_else_is():

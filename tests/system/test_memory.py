@@ -277,7 +277,7 @@ if rows:
     fields["data"] = toysup.data.Dataset(X, normalize=False)
     open("/proc/self/clear_refs", "w").write("5")  # what making it took does not count
 before = peak()
-fields |= {k: v * fields["n"] for k, v in fields.items() if k == "importance"}
+fields |= {k: v * fields["n"] for k, v in fields.items() if isinstance(v, list)}
 config = toysup.TrainConfig(**{**fields, "T": float(fields["T"])})
 toysup.train(config, progress=False, n_jobs=1)
 print(json.dumps([peak() - before, config.memory()]))
@@ -293,6 +293,8 @@ RUNS = {
     "batches": dict(T=100_000, batch_size=2000, m=2, n=200, steps=3, sparsity=0.8),
     "batches of few": dict(T=1_000_000, batch_size=10, m=1, n=20, steps=3, sparsity=0.95),
     "importances": dict(T=1, m=1, n=200_000, steps=2, sparsity=0.99999, importance=[0.5]),
+    "sparsities": dict(T=100, m=1, n=200_000, steps=2, sparsity=[0.9999]),
+    "sparsities of many": dict(T=4000, m=2, n=500, steps=3, sparsity=[0.1]),
     "rows": dict(rows=30_000, T=15_000, m=2, n=2000, steps=3, sparsity=0.98, test_size=10_000),
     "drawn rows": dict(rows=30_000, T="inf", batch_size=5000, m=2, n=2000, steps=3, sparsity=0.98),
     "test examples": dict(T=5, m=2, n=2000, steps=3, sparsity=0.0, test_size=4096),

@@ -95,7 +95,14 @@ class Backend(Protocol):
         """The instruction set in use, e.g. "avx512"."""
 
     def sample(
-        self, n: int, start: int, stop: int, sparsity: float, seed: int, role: int, normalize: bool
+        self,
+        n: int,
+        start: int,
+        stop: int,
+        sparsity: float | tuple[float, ...],
+        seed: int,
+        role: int,
+        normalize: bool,
     ) -> CSR:
         """Examples start to stop of a stream."""
 

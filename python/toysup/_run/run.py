@@ -236,8 +236,9 @@ class Run:
 
         Features have values as in the run's examples. In one of K non-zeros, scaled to length 1,
         the mean of a value's square is 1 / K; uniform ones reach to s = sqrt(3 / K) for that, or to
-        1. With a certain feature there are K = 1 + (n - 1) (1 - S) on average. Those of a data set
-        that was not scaled reach to its largest absolute value.
+        1. With a certain feature there are K = 1 + (n - 1) (1 - S) on average, with the mean of S
+        where features differ in it. Those of a data set that was not scaled reach to its largest
+        absolute value.
 
         Parameters
         ----------
@@ -247,7 +248,7 @@ class Run:
         c = self.config
         size = 1.0 if c.data is None else c.data.largest
         if c.normalize:
-            size = min(1.0, math.sqrt(3 / (1 + (c.n - 1) * (1 - c.sparsity))))
+            size = min(1.0, math.sqrt(3 / (1 + (c.n - 1) * c.density)))
         return metrics.represented(
             self.W.T, self.b, size=size, activation=c.activation, threshold=threshold
         )

@@ -7,6 +7,10 @@ One infinite stream of examples belongs to each (seed, role). Example t is a fun
 * substream 0: word 0 gives the number K of non-zeros, the words after it candidate positions;
 * substream 1: word i gives the value of the i-th non-zero in ascending order of position.
 
+Where features differ in their sparsity, those of which 1 - S is in [2^-k, 2^(1-k)) are a class. Its
+substream 2 + 2k gives candidates as substream 0 does, as if all had the largest probability of the
+class, and word i of 3 + 2k accepts the i-th of them by the ratio of its own and the largest.
+
 Only integer arithmetic and IEEE + - * / sqrt are used, in a fixed order, so the bits are the same
 on every platform. Time and memory are O(non-zeros), in chunks of a fixed budget.
 """
@@ -15,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -90,15 +94,17 @@ def binomial_table(n: int, sparsity: float) -> tuple[int, F64]:
     return mode - len(down), cumulative / cumulative[-1]
 
 
-def _counts(key: tuple[int, int], t: U64, n: int, sparsity: float) -> I64:
+def _counts(key: tuple[int, int], t: U64, table: tuple[int, F64], substream: int = 0) -> I64:
     """Number of non-zeros of each example, by inversion of the binomial distribution."""
-    k0, cumulative = binomial_table(n, sparsity)
-    u = (philox(key, np.zeros_like(t), t, 0)[:, 0] >> np.uint64(11)) * 2.0**-53
+    k0, cumulative = table
+    u = (philox(key, np.zeros_like(t), t, substream)[:, 0] >> np.uint64(11)) * 2.0**-53
     found = np.searchsorted(cumulative, u, side="right")
     return k0 + np.minimum(found, len(cumulative) - 1).astype(np.int64)
 
 
-def _positions(key: tuple[int, int], t: U64, counts: I64, n: int) -> npt.NDArray[np.bool_]:
+def _positions(
+    key: tuple[int, int], t: U64, counts: I64, n: int, substream: int = 0
+) -> npt.NDArray[np.bool_]:
     """Which features are non-zero, shape (len(t), n): candidates are drawn until K are distinct.
 
     A candidate is the high half of word * n; one whose low half is below 2**64 mod n is dropped,
@@ -112,7 +118,7 @@ def _positions(key: tuple[int, int], t: U64, counts: I64, n: int) -> npt.NDArray
     word, words = 1, np.zeros((0, 4), dtype=np.uint64)
     while len(rows):
         if word % 4 == 0 or word == 1:
-            words = philox(key, np.full(len(rows), word // 4, np.uint64), t[rows], 0)
+            words = philox(key, np.full(len(rows), word // 4, np.uint64), t[rows], substream)
         column, low = multiply(n, words[:, word % 4])
         fresh = (low >= threshold) & ~taken[rows, column.astype(np.int64)]
         taken[rows[fresh], column[fresh].astype(np.int64)] = True
@@ -124,14 +130,59 @@ def _positions(key: tuple[int, int], t: U64, counts: I64, n: int) -> npt.NDArray
     return taken
 
 
-def uniform(key: tuple[int, int], t: U64, counts: I64, substream: int = 1) -> F64:
-    """Uniform values in (0, 1] of all non-zeros, examples in turn."""
+def _words(key: tuple[int, int], t: U64, counts: I64, substream: int) -> U64:
+    """So many first words of a substream of each example, examples in turn."""
     blocks = (counts + 3) // 4
     first = np.repeat(np.cumsum(blocks) - blocks, blocks)
     block = np.arange(len(first)) - first
     words = philox(key, block.astype(np.uint64), np.repeat(t, blocks), substream)
     used = (4 * block)[:, None] + np.arange(4) < np.repeat(counts, blocks)[:, None]
-    return ((words[used] >> np.uint64(11)) + np.uint64(1)) * 2.0**-53
+    return words[used]
+
+
+def uniform(key: tuple[int, int], t: U64, counts: I64, substream: int = 1) -> F64:
+    """Uniform values in (0, 1] of all non-zeros, examples in turn."""
+    return ((_words(key, t, counts, substream) >> np.uint64(11)) + np.uint64(1)) * 2.0**-53
+
+
+class _Class(NamedTuple):
+    """Features whose probabilities to be non-zero are apart by less than a factor of 2."""
+
+    members: I64
+    chances: U64  # 2^53 times the probability of each
+    largest: int
+    table: tuple[int, F64]
+    substream: int
+
+
+def _classes(sparsity: tuple[float, ...]) -> list[_Class]:
+    """The classes of features, the most frequent first; probabilities are multiples of 2^-53."""
+    S = np.array(sparsity)
+    chances = ((1.0 - S) * 2.0**53).astype(np.uint64)
+    halvings = 1 - np.frexp(1.0 - S)[1]
+    classes = []
+    for k in range(54):
+        members = np.flatnonzero((halvings == k) & (chances > 0))
+        if len(members):
+            table = binomial_table(len(members), float(S[members].min()))
+            largest = int(chances[members].max())
+            classes.append(_Class(members, chances[members], largest, table, 2 + 2 * k))
+    return classes
+
+
+def _apart(
+    key: tuple[int, int], t: U64, classes: list[_Class], n: int
+) -> tuple[I64, npt.NDArray[np.bool_]]:
+    """The number of non-zeros of each example, and which features they are."""
+    taken = np.zeros((len(t), n), dtype=np.bool_)
+    for members, chances, largest, table, substream in classes:
+        counts = _counts(key, t, table, substream)
+        candidates = _positions(key, t, counts, len(members), substream)
+        rows, places = np.nonzero(candidates)
+        drawn, _ = multiply(largest, _words(key, t, counts, substream + 1))
+        accepted = drawn < chances[places]
+        taken[rows[accepted], members[places[accepted]]] = True
+    return np.count_nonzero(taken, axis=1), taken
 
 
 def norms(values: F64, counts: I64) -> F64:
@@ -149,14 +200,26 @@ def _chunks(start: int, stop: int, n: int) -> Iterator[U64]:
 
 @exact_floats()
 def sample(
-    n: int, start: int, stop: int, sparsity: float, seed: int, role: int, normalize: bool
+    n: int,
+    start: int,
+    stop: int,
+    sparsity: float | tuple[float, ...],
+    seed: int,
+    role: int,
+    normalize: bool,
 ) -> CSR:
     """Examples ``start`` to ``stop`` of the stream as (indptr, indices, values)."""
     key = (seed, role)
+    is_apart = isinstance(sparsity, tuple)
+    classes = _classes(sparsity) if is_apart else []  # type: ignore[arg-type]
+    table = (0, np.ones(1)) if is_apart else binomial_table(n, sparsity)  # type: ignore[arg-type]
     all_counts, all_indices, all_values = [np.zeros(1, np.int64)], [], []
     for t in _chunks(start, stop, n):
-        counts = _counts(key, t, n, sparsity)
-        taken = _positions(key, t, counts, n)
+        if is_apart:
+            counts, taken = _apart(key, t, classes, n)
+        else:
+            counts = _counts(key, t, table)
+            taken = _positions(key, t, counts, n)
         values = uniform(key, t, counts)
         if normalize:
             values = values / np.repeat(norms(values, counts), counts)
@@ -217,6 +280,8 @@ _TAIL = (
      5.99832206555887937690e-1, 1.0),
 )  # fmt: skip
 _LN2 = 0.6931471805599453
+# The same in two parts, the first of 32 bits.
+_LN2_HIGH, _LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10
 
 
 def horner(coefficients: tuple[float, ...], x: Any) -> Any:
@@ -235,6 +300,16 @@ def log(x: F64) -> F64:
     s = (fraction - 1.0) / (fraction + 1.0)
     series = horner(tuple(1.0 / k for k in range(21, 0, -2)), s * s)
     result: F64 = exponent * _LN2 + 2.0 * s * series
+    return result
+
+
+def exp(x: F64) -> F64:
+    """Exponential of numbers that are not positive, by the series of Taylor."""
+    x = np.maximum(x, -800.0)  # below, it is 0
+    k = np.rint(x / _LN2)
+    rest = (x - k * _LN2_HIGH) - k * _LN2_LOW
+    series = horner(tuple(1.0 / math.factorial(i) for i in range(14, -1, -1)), rest)
+    result: F64 = np.ldexp(series, k.astype(np.int64))
     return result
 
 

@@ -45,7 +45,7 @@ def _states(c: TrainConfig) -> int:
 
 def _per_feature(c: TrainConfig) -> int:
     """Of numbers that each feature has: as they are given, handed over, in the kernels, as text."""
-    arrays = sum(isinstance(values, tuple) for values in (c.importance, c.bias_init))
+    arrays = sum(isinstance(values, tuple) for values in (c.sparsity, c.importance, c.bias_init))
     base = isinstance(c.importance, float) and c.importance != 1.0
     return c.n * (192 * arrays + 64 * base)
 
@@ -63,7 +63,7 @@ def _examples(c: TrainConfig) -> float:
         return nonzeros + _rows(c, c.data)
     nonzeros += (min(c.test_size, 2048) + min(c.test_size, 4096)) * _density(c) * 16
     drawn = min(max(c.examples, c.test_size) * c.n, 1 << 22)
-    return nonzeros + 48 * drawn * (1 - c.sparsity)
+    return nonzeros + 48 * drawn * c.density
 
 
 def _hidden(c: TrainConfig) -> int:
@@ -129,7 +129,7 @@ def _rows(c: TrainConfig, data: DataRef) -> float:
 
 def _density(c: TrainConfig) -> float:
     """Non-zeros of an example, and one more."""
-    return c.n * (1 - c.sparsity) + 1
+    return c.n * c.density + 1
 
 
 def arrays(c: TrainConfig) -> int:

@@ -100,7 +100,8 @@ def _is_axis_of_numbers(name: str, value: Any, sizes: Collection[int]) -> bool:
         return True
     if is_array and set(sizes) == {count}:
         return False
-    if not is_array and count not in sizes:
+    # Of sparsities, unlike the others, a list of numbers is an axis even if it has n of them.
+    if name == "sparsity" or (not is_array and count not in sizes):
         return True
     n, kind = f"n = {', '.join(map(str, sizes))}", _KINDS[name]
     if is_array:
@@ -530,7 +531,7 @@ def _canonical(
     for value in given[name]:
         # n is tried with m = 1, and m with a large n: pairs of them are checked cell by cell.
         trial = {**fixed, **others, **({"m": 1} if name == "n" else {})}
-        usual = {"importance": 1.0, "init": "xavier_uniform", "bias_init": 0.0}
+        usual = {"sparsity": 0.9, "importance": 1.0, "init": "xavier_uniform", "bias_init": 0.0}
         config = _cell({**trial, **usual}, {name: value}, full)
         canonical = getattr(config, name)
         if canonical in values:

@@ -13,7 +13,7 @@ import numpy as np
 from toysup.config.values import as_array
 from toysup.errors import short
 
-__all__ = ["PER_FEATURE", "Biases", "Importances", "PerFeature"]
+__all__ = ["PER_FEATURE", "Biases", "Importances", "PerFeature", "Sparsities"]
 
 
 class PerFeature(tuple[float, ...]):
@@ -84,6 +84,28 @@ class Importances(PerFeature):
     low = 0.0
 
 
+class Sparsities(PerFeature):
+    """S_i of every feature, of which one can occur at least."""
+
+    field = "sparsity"
+    rule = "in [0, 1]"
+    low = 0.0
+    high = 1.0
+
+    @classmethod
+    def of(cls, value: object, n: int) -> Self:
+        """An array of n numbers, not all of them 1."""
+        found = super().of(value, n)
+        if min(found) == 1.0:
+            raise ValueError(f"sparsity must be below 1 for a feature, got {short(value)}")
+        return found
+
+    @functools.cached_property
+    def density(self) -> float:
+        """The mean of 1 - S_i."""
+        return math.fsum(1.0 - S for S in self) / len(self)
+
+
 class Biases(PerFeature):
     """b_i to begin with of every feature."""
 
@@ -92,4 +114,6 @@ class Biases(PerFeature):
 
 
 # The fields that can hold a number for each feature, and what holds it.
-PER_FEATURE: dict[str, type[PerFeature]] = {kind.field: kind for kind in (Importances, Biases)}
+PER_FEATURE: dict[str, type[PerFeature]] = {
+    kind.field: kind for kind in (Sparsities, Importances, Biases)
+}

@@ -18,12 +18,12 @@ from toysup._floats import exact_floats
 from toysup.config import cost
 from toysup.config.checks import as_float, as_int, in_range
 from toysup.config.data import DataRef, as_data
-from toysup.config.per_feature import PER_FEATURE, Biases, Importances, PerFeature
+from toysup.config.per_feature import PER_FEATURE, Biases, Importances, PerFeature, Sparsities
 from toysup.config.values import as_value
 from toysup.config.weights import Weights, as_weights
 from toysup.errors import nearest, short, unknown
 
-__all__ = ["FIELDS", "TrainConfig"]
+__all__ = ["FIELDS", "TrainConfig", "as_sparsity"]
 
 # Examples per step when T is infinite and ``batch_size`` is None.
 DEFAULT_BATCH = 1000
@@ -78,6 +78,13 @@ def _as_importance(value: object, n: int) -> float | tuple[float, ...]:
     if isinstance(value, numbers.Real):
         return in_range("importance", value, 0.0, open_low=True)
     return Importances.of(value, n)
+
+
+def as_sparsity(value: object, n: int) -> float | Sparsities:
+    """One number in [0, 1) for all features, or n numbers in [0, 1]."""
+    if isinstance(value, numbers.Real):
+        return in_range("sparsity", value, 0, 1)
+    return Sparsities.of(value, n)
 
 
 def _as_bias(value: object, n: int) -> float | tuple[float, ...]:
@@ -163,8 +170,9 @@ class TrainConfig:
         or of the rows that follow the first T in that order, at most ``test_size`` of them; NaN if
         there are none. A config holds the digest of a data set and its sizes
         (``config.data.digest``, ``.rows``, ``.n``), not its rows.
-    sparsity : float
-        S in [0, 1): the probability that a feature of an example is zero.
+    sparsity : float or array of shape (n,)
+        S in [0, 1): the probability that a feature of an example is zero. Or S_i in [0, 1] for each
+        feature: :func:`toysup.data.power_law` gives some.
     normalize : bool
         Whether each example is scaled to unit Euclidean norm (an all-zero example stays zero).
     importance : float or array of shape (n,)
@@ -245,7 +253,7 @@ class TrainConfig:
     repeats: tuple[tuple[int, int], ...] = ()
     activation: str = "relu"
     data: DataRef | None = None
-    sparsity: float = 0.999
+    sparsity: float | tuple[float, ...] = 0.999
     normalize: bool = True
     importance: float | tuple[float, ...] = 1.0
     seed: int = 0
@@ -284,7 +292,7 @@ class TrainConfig:
             "m": as_int("m", self.m, 1, MAX_FEATURES),
             "T": _as_examples(self.T),
             "data": as_data(self.data),
-            "sparsity": in_range("sparsity", self.sparsity, 0, 1),
+            "sparsity": as_sparsity(self.sparsity, n),
             "importance": _as_importance(self.importance, n),
             "seed": as_int("seed", self.seed, 0, MAX_SEED),
             "steps": as_int("steps", self.steps, 0, 2**40),
@@ -598,6 +606,18 @@ class TrainConfig:
         with np.errstate(over="ignore", under="ignore"):
             return np.multiply.accumulate(factors)
 
+    @property
+    def density(self) -> float:
+        """1 - S, the probability that a feature of an example is not zero; the mean of all."""
+        S = self.sparsity
+        return S.density if isinstance(S, Sparsities) else 1 - S  # type: ignore[operator]
+
+    @property
+    def empty(self) -> float:
+        """The probability that all features of an example are zero."""
+        S = self.sparsity
+        return S**self.n if isinstance(S, float) else math.prod(S)
+
     def biases(self) -> npt.NDArray[np.float64]:
         """The initial b, shape (n,), where ``init`` has none of its own."""
         return np.full(self.n, self.bias_init, dtype=np.float64)
@@ -673,6 +693,7 @@ def _fit(values: Mapping[str, Any]) -> bool:
         and values["final_learning_rate"] <= values["learning_rate"]
         and (bias == 0.0 or (not _has_bias(init) and _size(bias) <= largest))
         and (isinstance(bias, float) or len(bias) == n)
+        and (isinstance(values["sparsity"], float) or len(values["sparsity"]) == n)
         and (
             importance == 1.0
             or (

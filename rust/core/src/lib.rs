@@ -37,7 +37,7 @@ pub use math::is_exact;
 pub use model::params::Params;
 pub use simd::isa::Isa;
 pub use simd::vector::Real;
-pub use stream::{Csr, Init, Stream, epoch_order, philox, role};
+pub use stream::{Csr, Init, Sparsity, Stream, epoch_order, philox, role};
 pub use training::pool::{
     AnyOutcome, AnyState, Control, Dtype, Job, Outline, on_threads, train_many,
 };

@@ -156,26 +156,148 @@ impl Csr {
     }
 }
 
-/// The distribution of the examples and the key of their stream.
+/// The probability that a feature of an example is zero.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sparsity {
+    /// That of all features, in [0, 1).
+    All(f64),
+    /// That of each, in [0, 1], and not 1 for all.
+    Each(Vec<f64>),
+}
+
+impl From<f64> for Sparsity {
+    fn from(sparsity: f64) -> Self {
+        Sparsity::All(sparsity)
+    }
+}
+
+impl Sparsity {
+    /// Refuse what are no probabilities, or not those of `n` features.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the value.
+    pub fn check(&self, n: usize) -> Result<()> {
+        let refuse = |text: String| Err(Error::Invalid(text));
+        match self {
+            Sparsity::All(s) if !(0.0..1.0).contains(s) => {
+                refuse(format!("sparsity must be in [0, 1), got {s}"))
+            }
+            Sparsity::Each(all) if all.len() != n => refuse(format!(
+                "sparsity must have n = {n} values, got {}",
+                all.len()
+            )),
+            Sparsity::Each(all) => match all.iter().find(|s| !(0.0..=1.0).contains(*s)) {
+                Some(s) => refuse(format!("sparsity must be in [0, 1], got {s}")),
+                None if all.iter().all(|&s| s == 1.0) => {
+                    refuse("sparsity must be below 1 for a feature, got 1 for all".into())
+                }
+                None => Ok(()),
+            },
+            Sparsity::All(_) => Ok(()),
+        }
+    }
+}
+
+/// How many of some features that are alike are non-zero.
 #[derive(Debug, Clone)]
-pub struct Stream {
-    n: u64,
-    key: [u64; 2],
-    normalize: bool,
+struct Counts {
     k0: usize,
     cumulative: Vec<f64>,
 }
 
-impl Stream {
-    /// The stream of `(seed, role)` with `n` features of sparsity `S`, `0 <= S < 1`.
-    pub fn new(n: usize, sparsity: f64, seed: u64, role: u64, normalize: bool) -> Self {
+impl Counts {
+    /// From Binomial(n, 1 - S).
+    fn new(n: usize, sparsity: f64) -> Self {
         let (k0, cumulative) = binomial_table(n, sparsity);
+        Counts { k0, cumulative }
+    }
+
+    /// By inversion of the distribution.
+    fn of(&self, word: u64) -> usize {
+        let u = (word >> 11) as f64 * UNIT;
+        let found = self.cumulative.partition_point(|&c| c <= u);
+        self.k0 + found.min(self.cumulative.len() - 1)
+    }
+}
+
+/// Features whose probabilities to be non-zero are apart by less than a factor of 2.
+///
+/// Candidates are drawn as if all had the largest of these, and each is accepted by the ratio of its
+/// own and the largest. Probabilities are multiples of 2^-53.
+#[derive(Debug, Clone)]
+struct Class {
+    members: Vec<u32>,
+    /// 2^53 times the probability of each, and the largest.
+    chances: Vec<u64>,
+    largest: u64,
+    counts: Counts,
+    /// Of the candidates; the next one is that of the acceptance.
+    substream: u64,
+}
+
+/// The classes of features, the most frequent first.
+fn classes(sparsity: &[f64]) -> Vec<Class> {
+    let mut classes = Vec::new();
+    let chance = |s: f64| ((1.0 - s) * (1u64 << 53) as f64) as u64;
+    for halvings in 0..54 {
+        let mut least = 1.0;
+        let (mut members, mut chances) = (Vec::new(), Vec::new());
+        for (j, &s) in sparsity.iter().enumerate() {
+            if chance(s) > 0 && chance(s).leading_zeros() - 10 == halvings {
+                memory::reserve(&mut members, 1);
+                memory::reserve(&mut chances, 1);
+                members.push(j as u32);
+                chances.push(chance(s));
+                least = f64::min(least, s);
+            }
+        }
+        if !members.is_empty() {
+            classes.push(Class {
+                counts: Counts::new(members.len(), least),
+                largest: chance(least),
+                members,
+                chances,
+                substream: 2 + 2 * u64::from(halvings),
+            });
+        }
+    }
+    classes
+}
+
+/// How many and which features are non-zero.
+#[derive(Debug, Clone)]
+enum Law {
+    Alike(Counts),
+    Apart(Vec<Class>),
+}
+
+/// The distribution of the examples and the key of their stream.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    n: usize,
+    key: [u64; 2],
+    normalize: bool,
+    law: Law,
+}
+
+impl Stream {
+    /// The stream of `(seed, role)` with `n` features of that sparsity.
+    pub fn new(
+        n: usize,
+        sparsity: impl Into<Sparsity>,
+        seed: u64,
+        role: u64,
+        normalize: bool,
+    ) -> Self {
+        let law = match sparsity.into() {
+            Sparsity::All(sparsity) => Law::Alike(Counts::new(n, sparsity)),
+            Sparsity::Each(all) => Law::Apart(classes(&all)),
+        };
         Stream {
-            n: n as u64,
+            n,
             key: [seed, role],
             normalize,
-            k0,
-            cumulative,
+            law,
         }
     }
 
@@ -201,13 +323,21 @@ impl Stream {
     fn push(&self, t: u64, csr: &mut Csr, taken: &mut Taken) {
         let first = csr.indices.len();
         memory::reserve(&mut csr.indptr, 1);
-        let mut words = Words::new(self.key, t, 0);
-        let u = (words.next() >> 11) as f64 * UNIT;
-        let found = self.cumulative.partition_point(|&c| c <= u);
-        let count = self.k0 + found.min(self.cumulative.len() - 1);
-        memory::reserve(&mut csr.indices, count);
+        match &self.law {
+            Law::Alike(counts) => {
+                let mut words = Words::new(self.key, t, 0);
+                let count = counts.of(words.next());
+                taken.draw(self.n, count, &mut words, self.n, &mut csr.indices);
+            }
+            Law::Apart(classes) => {
+                classes
+                    .iter()
+                    .for_each(|class| self.accepted(class, t, csr, taken));
+                csr.indices[first..].sort_unstable();
+            }
+        }
+        let count = csr.indices.len() - first;
         memory::reserve(&mut csr.values, count);
-        self.positions(count, &mut words, &mut csr.indices, taken);
         let mut words = Words::new(self.key, t, 1);
         let mut square = 0.0;
         for _ in 0..count {
@@ -222,26 +352,23 @@ impl Stream {
         csr.indptr.push(csr.indices.len());
     }
 
-    /// Draw candidates until `count` are distinct; above n / 2 draw the zeros instead.
-    fn positions(&self, count: usize, words: &mut Words, out: &mut Vec<u32>, taken: &mut Taken) {
-        let n = self.n as usize;
-        let swap = count > n / 2;
-        let wanted = if swap { n - count } else { count };
-        let threshold = self.n.wrapping_neg() % self.n;
-        taken.clear(n);
-        let first = out.len();
-        while taken.marked.len() < wanted {
-            let product = u128::from(words.next()) * u128::from(self.n);
-            if product as u64 >= threshold {
-                taken.mark((product >> 64) as u32);
+    /// Append the non-zero features of a class.
+    fn accepted(&self, class: &Class, t: u64, csr: &mut Csr, taken: &mut Taken) {
+        let n = class.members.len();
+        let mut words = Words::new(self.key, t, class.substream);
+        let count = class.counts.of(words.next());
+        let mut candidates = std::mem::take(&mut taken.candidates);
+        candidates.clear();
+        taken.draw(n, count, &mut words, self.n, &mut candidates);
+        let mut words = Words::new(self.key, t, class.substream + 1);
+        memory::reserve(&mut csr.indices, count);
+        for &i in &candidates {
+            let product = u128::from(words.next()) * u128::from(class.largest);
+            if ((product >> 64) as u64) < class.chances[i as usize] {
+                csr.indices.push(class.members[i as usize]);
             }
         }
-        if swap {
-            out.extend((0..n as u32).filter(|&i| !taken.is_marked(i)));
-        } else {
-            out.extend_from_slice(&taken.marked);
-            out[first..].sort_unstable();
-        }
+        taken.candidates = candidates;
     }
 }
 
@@ -250,9 +377,34 @@ impl Stream {
 struct Taken {
     bits: Vec<u64>,
     marked: Vec<u32>,
+    /// Of a class.
+    candidates: Vec<u32>,
 }
 
 impl Taken {
+    /// Append `count` numbers below `n`, ascending: candidates are drawn until so many are distinct.
+    /// Above n / 2 the others are drawn instead. No `n` is larger than `most`.
+    fn draw(&mut self, n: usize, count: usize, words: &mut Words, most: usize, out: &mut Vec<u32>) {
+        memory::reserve(out, count);
+        let swap = count > n / 2;
+        let wanted = if swap { n - count } else { count };
+        let threshold = (n as u64).wrapping_neg() % n as u64;
+        self.clear(most);
+        let first = out.len();
+        while self.marked.len() < wanted {
+            let product = u128::from(words.next()) * n as u128;
+            if product as u64 >= threshold {
+                self.mark((product >> 64) as u32);
+            }
+        }
+        if swap {
+            out.extend((0..n as u32).filter(|&i| !self.is_marked(i)));
+        } else {
+            out.extend_from_slice(&self.marked);
+            out[first..].sort_unstable();
+        }
+    }
+
     fn clear(&mut self, n: usize) {
         if self.bits.is_empty() {
             self.bits = memory::zeros(n.div_ceil(64));
@@ -417,6 +569,36 @@ mod tests {
         assert_eq!(order(1), [8, 9, 4, 5, 0, 6, 1, 2, 3, 7]);
         assert_eq!(epoch_order(5, 0, 1, &never).unwrap(), [0]);
         assert!(epoch_order(5, 0, 10, &AtomicBool::new(true)).is_err());
+    }
+
+    #[test]
+    fn features_apart_are_as_frequent_as_they_shall_be() {
+        let sparsity = [0.0, 1.0, 0.3, 0.5, 0.9, 0.95, 0.999, 1.0 - UNIT];
+        let never = AtomicBool::new(false);
+        let stream = Stream::new(8, Sparsity::Each(sparsity.to_vec()), 3, role::TRAIN, true);
+        let csr = stream.sample(0, 20_000, &never).unwrap();
+        let mut found = [0.0; 8];
+        csr.indices.iter().for_each(|&i| found[i as usize] += 1.0);
+        for (found, s) in found.into_iter().zip(sparsity) {
+            let deviation = f64::sqrt(20_000.0 * s * (1.0 - s));
+            assert!((found - 20_000.0 * (1.0 - s)).abs() <= 4.0 * deviation);
+        }
+        let part = stream.sample(700, 703, &never).unwrap();
+        let range = csr.indptr[700]..csr.indptr[703];
+        assert_eq!(part.indices, csr.indices[range.clone()]);
+        assert_eq!(part.values, csr.values[range]);
+        assert!(csr.check(8).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_sparsity_is_refused() {
+        let each = |all: &[f64]| Sparsity::Each(all.to_vec()).check(2).is_ok();
+        assert!(each(&[0.0, 1.0]) && each(&[0.5, 0.25]));
+        assert!(
+            !each(&[1.0, 1.0]) && !each(&[0.5]) && !each(&[0.5, 1.5]) && !each(&[f64::NAN, 0.5])
+        );
+        let all = |s: f64| Sparsity::All(s).check(2).is_ok();
+        assert!(all(0.0) && all(0.999) && !all(1.0) && !all(-0.1) && !all(f64::NAN));
     }
 
     #[test]

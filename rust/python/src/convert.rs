@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use toysup_core::{
     Activation, AnyOutcome, Csr, Dtype, Error, Init, Job, Kind, Outcome, Outline, Point, Result,
-    Rows, Schedule, Settings, Snapshot, Spec, useful_threads,
+    Rows, Schedule, Settings, Snapshot, Sparsity, Spec, useful_threads,
 };
 
 use crate::drive::core_error;
@@ -81,6 +81,22 @@ pub struct Shape {
     pub n: usize,
 }
 
+/// One number for all features, or a tuple of one for each.
+#[derive(FromPyObject)]
+pub enum PySparsity {
+    All(f64),
+    Each(Vec<f64>),
+}
+
+impl From<PySparsity> for Sparsity {
+    fn from(sparsity: PySparsity) -> Self {
+        match sparsity {
+            PySparsity::All(s) => Sparsity::All(s),
+            PySparsity::Each(all) => Sparsity::Each(all),
+        }
+    }
+}
+
 /// A job as the dict that `toysup._backends.native` makes of a config.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -93,7 +109,7 @@ pub struct PyJob<'py> {
     copies: Vec<u64>,
     infinite: bool,
     rows: Option<(ReadCsr<'py>, ReadCsr<'py>)>,
-    sparsity: f64,
+    sparsity: PySparsity,
     normalize: bool,
     importance: Vec<f64>,
     seed: u64,
@@ -211,7 +227,7 @@ impl PyJob<'_> {
             copies: self.copies,
             infinite: self.infinite,
             rows: self.rows.as_ref().map(rows).transpose()?,
-            sparsity: self.sparsity,
+            sparsity: self.sparsity.into(),
             normalize: self.normalize,
             importance: self.importance,
             seed: self.seed,

@@ -18,10 +18,12 @@ mod _native {
     use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
     use pyo3::prelude::*;
     use toysup_core::{
-        Activation, AnyState, Choice, Control, Csr, Isa, Outline, Params, Real, Stream,
+        Activation, AnyState, Choice, Control, Csr, Isa, Outline, Params, Real, Sparsity, Stream,
     };
 
-    use crate::convert::{PyCsr, PyJob, PyOutline, ReadCsr, activation_of, by_dtype, csr, raw_run};
+    use crate::convert::{
+        PyCsr, PyJob, PyOutline, PySparsity, ReadCsr, activation_of, by_dtype, csr, raw_run,
+    };
     #[cfg(feature = "doors")]
     #[pymodule_export]
     use crate::doors::{gradients, panic_for_test, trace};
@@ -81,11 +83,13 @@ mod _native {
         n: usize,
         start: u64,
         stop: u64,
-        sparsity: f64,
+        sparsity: PySparsity,
         seed: u64,
         role: u64,
         normalize: bool,
     ) -> PyResult<PyCsr<'_>> {
+        let sparsity = Sparsity::from(sparsity);
+        sparsity.check(n).map_err(core_error)?;
         let stream = Stream::new(n, sparsity, seed, role, normalize);
         let csr = detached(py, |cancel| stream.sample(start, stop, cancel))?;
         let indptr = csr.indptr.iter().map(|&i| i as i64).collect();

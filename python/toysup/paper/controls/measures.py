@@ -217,7 +217,7 @@ def means(curve: Curve) -> dict[float, float]:
 
 def zero_loss(c: TrainConfig) -> float:
     """The loss of x' = 0, E ||x||^2: 1 unless all features are 0, or n times (1 - S) / 3."""
-    return 1.0 - c.sparsity**c.n if c.normalize else c.n * (1.0 - c.sparsity) / 3.0
+    return 1.0 - c.empty if c.normalize else c.n * c.density / 3.0
 
 
 def rise(curve: Mapping[float, float], c: TrainConfig) -> tuple[float, float]:
@@ -227,7 +227,7 @@ def rise(curve: Mapping[float, float], c: TrainConfig) -> tuple[float, float]:
     """
     found, lowest = (math.nan, math.nan), math.inf
     for T, loss in sorted(curve.items()):
-        if T * (1.0 - c.sparsity) < 0.3 - 1e-9 or not math.isfinite(loss):
+        if T * c.density < 0.3 - 1e-9 or not math.isfinite(loss):
             continue
         height = (loss - lowest) / zero_loss(c)
         if math.isfinite(height) and not height <= found[0]:
@@ -318,7 +318,7 @@ def found_in(results: Results, runs: list[Run]) -> Found:
         if T not in blank:
             blank[T] = examples_of(untrained(run.config))
     height, top = rise(means(by_T(results[RELU], "test_loss")), c)
-    few, middle = nearest(examples, 30), nearest(examples, 2.0 / (1.0 - c.sparsity))
+    few, middle = nearest(examples, 30), nearest(examples, 2.0 / c.density)
     linear = [run for run in finished(results[LINEAR]) if run.config.T < math.inf]
     return Found(
         results=results,

@@ -36,7 +36,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +67,7 @@ HELD = {"n(1-S)": "n (1 - S)", "n": "n"}
 def _parts(recipe: Mapping[str, Any], seeds: int) -> dict[str, dict[str, Any]]:
     """The sweep over weight decays, and one for each other sparsity and n."""
     usual = TrainConfig(**recipe)
-    gap = 1.0 - usual.sparsity
+    gap = usual.density
     fields = {**recipe, "m": 2, "seed": range(seeds)}
     parts = {PART: {**fields, "T": _examples(gap), "weight_decay": DECAYS}}
     for multiple in MULTIPLES:
@@ -111,7 +111,7 @@ class Jump:
     @property
     def seen(self) -> float:
         """In how many examples a feature occurs there, T (1 - S)."""
-        return self.T * (1.0 - self.config.sparsity)
+        return self.T * self.config.density
 
 
 def crossing(T: npt.ArrayLike, y: npt.ArrayLike) -> float:
@@ -178,7 +178,7 @@ def _sparsities(results: Results, held: str) -> list[tuple[TrainConfig, xarray.D
 
 
 def _kept(config: TrainConfig, held: str) -> float:
-    return config.n if held == "n" else config.n * (1.0 - config.sparsity)
+    return config.n if held == "n" else config.n * config.density
 
 
 def together(results: Results, held: str) -> xarray.Dataset:
@@ -198,7 +198,7 @@ def spreads(found: list[Jump]) -> dict[str, tuple[int, float, float, float]]:
     for held in ("S", *HELD):
         some = [jump for jump in found if jump.held == held and math.isfinite(jump.T)]
         T, seen = np.array([jump.T for jump in some]), np.array([jump.seen for jump in some])
-        rarity = np.log([1.0 / (1.0 - jump.config.sparsity) for jump in some])
+        rarity = np.log([1.0 / jump.config.density for jump in some])
         exponent = math.nan
         if len(some) > 1 and np.ptp(rarity) > 0:
             exponent = float(np.polyfit(rarity, np.log(T), 1)[0])
@@ -229,7 +229,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
     for jump in found:
         c, seeds = jump.config, jump.by_seed
         ends = (min(seeds, default=math.nan), max(seeds, default=math.nan))
-        where = (jump.held, c.weight_decay, c.sparsity, c.n)
+        where = (jump.held, c.weight_decay, cast("float", c.sparsity), c.n)
         rows.append((*where, jump.low, jump.high, jump.T, *ends, jump.seen))
     columns = ["held", "weight_decay", "sparsity", "n", "low", "high"]
     columns += ["T", "T_first", "T_last", "T(1-S)"]

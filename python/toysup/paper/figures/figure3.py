@@ -103,7 +103,7 @@ def see(results: Results, scale: str) -> str:
         for T, run in _runs.best(_runs.finished(result)).items()
         if T == 5
     ]
-    beyond = 0.5 / (1.0 - result.configs[0].sparsity)
+    beyond = 0.5 / result.configs[0].density
     inner = zip(losses, losses[1:], losses[2:], strict=False)
     bumps = [(y, T) for (_, a), (T, y), (_, b) in inner if T > beyond and y > max(a, b)]
     if bumps:

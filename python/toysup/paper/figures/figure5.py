@@ -70,7 +70,7 @@ def means(result: SweepResult) -> tuple[list[float], dict[int, npt.NDArray[np.fl
 def ridge(result: SweepResult) -> dict[int, Ridge]:
     """The ridge of every m that has one."""
     T, rows = means(result)
-    least = OCCURS / (1 - result.configs[0].sparsity)
+    least = OCCURS / result.configs[0].density
     found: dict[int, Ridge] = {}
     for m, loss in rows.items():
         known = [(t, float(y)) for t, y in zip(T, loss, strict=True) if t > least and y == y]

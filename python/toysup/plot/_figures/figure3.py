@@ -134,7 +134,7 @@ def _goals(cells: Cells) -> list[float]:
 def _unit(cells: Cells) -> float:
     """1 / (1 - S) as a share of the paper's 1,000."""
     run = next(run for place in range(len(cells.coords["T"])) if (run := cells.pick(T=place)))
-    return float(0.001 / (1.0 - run.config.sparsity))
+    return float(0.001 / run.config.density)
 
 
 def _shade(ax: Axes, limits: tuple[float, float], *, names: bool) -> None:

@@ -13,6 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
 from toysup import metrics
+from toysup.errors import short
 from toysup.plot._parts.source import Cells, Floats, Source, open_cells
 from toysup.plot._parts.style import canvas, hue_colors, paint
 from toysup.plot._parts.thin import Places
@@ -39,8 +40,12 @@ _PRODUCTS = "RdBu"
 _MAX_FEATURES, _FEW = 100, 20
 
 
-def density(sparsity: float) -> float:
+def density(sparsity: float | tuple[float, ...]) -> float:
     """1 - S, without the rounding error of the difference."""
+    if isinstance(sparsity, tuple):
+        raise ValueError(
+            f"sparsity must be one number for all features here, got {short(sparsity)}"
+        )
     return round(1.0 - sparsity, 12)
 
 

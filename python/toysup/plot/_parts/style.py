@@ -21,6 +21,7 @@ __all__ = [
     "canvas",
     "for_files",
     "hue_colors",
+    "label_S",
     "label_T",
     "on_dark",
     "paint",
@@ -253,6 +254,13 @@ def thousands(value: float) -> str:
         if value >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:g}"
+
+
+def label_S(sparsity: float | tuple[float, ...]) -> str:
+    """A sparsity for a text, or the range of those of features."""
+    if isinstance(sparsity, tuple):
+        return f"{min(sparsity):.3g} to {max(sparsity):.3g}"
+    return f"{sparsity:g}"
 
 
 def label_T(value: float) -> str:

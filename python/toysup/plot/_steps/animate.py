@@ -25,7 +25,7 @@ from toysup._system.extras import need
 from toysup.config.checks import as_float, as_int
 from toysup.errors import StoreError, short, unknown
 from toysup.plot._parts.source import Source
-from toysup.plot._parts.style import KINDS, RC, label_T, paint
+from toysup.plot._parts.style import KINDS, RC, label_S, label_T, paint
 from toysup.plot._steps.course import Course, open_course
 from toysup.plot._steps.frames import Losses, Part, Plane, Scene, Strip, flat_strips
 from toysup.plot._steps.player import player
@@ -362,7 +362,8 @@ def _film(course: Course, names: list[str], fps: float, dpi: float) -> Film:
         else:
             sides[0].set_ylabel("dimensionality")
         c = course.run.config
-        text = f"{label_T(c.T)},  m = {c.m},  n = {c.n:,},  S = {c.sparsity:g},  seed = {c.seed}"
+        sizes = f"{label_T(c.T)},  m = {c.m},  n = {c.n:,}"
+        text = f"{sizes},  S = {label_S(c.sparsity)},  seed = {c.seed}"
         figure.suptitle(text, x=0.01, ha="left", size="large")
         film = Film(figure, course.steps, fps, parts)
         film.draw(0)

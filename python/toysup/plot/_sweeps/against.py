@@ -107,4 +107,9 @@ def _known(part: Cells, variable: str) -> Cells:
 
 
 def _factor(part: Cells, x: str) -> float:
-    return 1.0 if x == "T" else 1.0 - float(part.coords["sparsity"][0])
+    if x == "T":
+        return 1.0
+    sparsity = part.coords["sparsity"][0]
+    if isinstance(sparsity, tuple):  # of each feature: the mean
+        return float(np.mean(1.0 - np.array(sparsity)))
+    return 1.0 - float(sparsity)

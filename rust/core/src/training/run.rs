@@ -17,7 +17,8 @@ use crate::model::params::Params;
 use crate::simd::isa::Isa;
 use crate::simd::vector::Real;
 use crate::stream::{
-    Csr, Init, MOST_EXAMPLES, MOST_FEATURES, Stream, draws, epoch_order, initial_weights, role,
+    Csr, Init, MOST_EXAMPLES, MOST_FEATURES, Sparsity, Stream, draws, epoch_order, initial_weights,
+    role,
 };
 use crate::training::state::{State, Trial};
 
@@ -73,7 +74,7 @@ pub struct Spec {
     /// The examples in place of drawn ones.
     pub rows: Option<Rows>,
     /// Probability that a feature of an example is zero.
-    pub sparsity: f64,
+    pub sparsity: Sparsity,
     /// Whether examples are scaled to unit norm.
     pub normalize: bool,
     /// Importance of each feature.
@@ -147,9 +148,7 @@ impl Spec {
                 self.batch, self.examples
             ));
         }
-        if !(0.0..1.0).contains(&self.sparsity) {
-            return refuse(format!("sparsity must be in [0, 1), got {}", self.sparsity));
-        }
+        self.sparsity.check(self.n)?;
         let distinct = self.examples.saturating_sub(self.copies.len() as u64);
         if let Some(t) = self
             .copies
@@ -388,7 +387,8 @@ impl<'a, T: Real> Run<'a, T> {
         cancel: &'a AtomicBool,
     ) -> Result<(Self, Batch<T>)> {
         let began = Instant::now();
-        let stream = |role| Stream::new(spec.n, spec.sparsity, spec.seed, role, spec.normalize);
+        let sparsity = || spec.sparsity.clone();
+        let stream = |role| Stream::new(spec.n, sparsity(), spec.seed, role, spec.normalize);
         let (train, test) = (stream(role::TRAIN), stream(role::TEST));
         let step = state.map_or(0, |state| state.step);
         let mut csr = examples(&train, spec, step, cancel)?;

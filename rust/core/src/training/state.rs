@@ -190,7 +190,7 @@ mod tests {
             copies: Vec::new(),
             infinite: false,
             rows: None,
-            sparsity: 0.98,
+            sparsity: 0.98.into(),
             normalize: true,
             importance: (0..n).map(|j| 1.0 - 0.001 * j as f64).collect(),
             seed: 5,
@@ -309,7 +309,8 @@ mod tests {
     /// That many training examples of the stream, and the test examples, as given ones.
     fn rows(spec: &Spec, count: u64) -> Rows {
         let sample = |role, count| {
-            let stream = Stream::new(spec.n, spec.sparsity, spec.seed, role, spec.normalize);
+            let sparsity = spec.sparsity.clone();
+            let stream = Stream::new(spec.n, sparsity, spec.seed, role, spec.normalize);
             stream.sample(0, count, &AtomicBool::new(false)).unwrap()
         };
         Rows {
