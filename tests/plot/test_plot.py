@@ -28,6 +28,7 @@ from matplotlib.text import Text
 import soak
 import toysup
 from toysup import plot
+from toysup.data import power_law
 from toysup.errors import StoreError
 from toysup.paper.toy.toy_phase import expected_phase
 from toysup.plot._parts.style import paint
@@ -754,6 +755,22 @@ def drawings(result, grid):
         "toy_vectors": lambda: plot.toy_vectors(rare),
         "vectors": lambda: plot.vectors(result),
     }
+
+
+def test_plots_of_features_that_are_not_equally_frequent():
+    zipf = power_law(40, 4.0, 1.0)
+    fields = {k: v for k, v in SMALL.items() if k != "sparsity"}
+    both = toysup.sweep(**fields, sparsity=[zipf, 0.8], T=[3, 8], m=2)
+    ax = plot.against(both, "W_norm", hue="sparsity", x="T(1-S)")
+    curves = {line.get_label(): line.get_xdata() for line in ax.lines}
+    assert curves["0"] == pytest.approx([0.3, 0.8]) and curves["1"] == pytest.approx([0.6, 1.6])
+    for draw in (plot.toy_features, plot.toy_vectors):
+        titles = [ax.get_title() for ax in axes_of(draw(both, T=8))]
+        assert [t for t in titles if t] == ["$1 - S = 0.2$", "$1 - S = 0.1$"]
+    plot.toy_dimensions(both, T=8)
+    run = toysup.train(**fields, sparsity=zipf, T=8, snapshots=4)
+    text = plot.animate(run).figure.get_suptitle()
+    assert f"S = {zipf.min():.3g} to {zipf.max():.3g}," in text
 
 
 WHITE = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")

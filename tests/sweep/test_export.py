@@ -38,6 +38,8 @@ GRIDS: dict[str, dict[str, Any]] = {
     "no axes": {},
     "importances": {"importance": [1.0, 0.9], "m": [1, 2]},
     "arrays": {"importance": [[1.0] * 16, [0.5] * 16]},
+    "sparsities": {"sparsity": [[0.5] * 15 + [1.0], 0.7], "bias_init": [0.0, -0.1]},
+    "small batches": {"batch_size": [2, 3], "learn_bias": [True, False]},
     "batches": {"T": math.inf, "batch_size": [2, 3]},
 }
 

@@ -42,7 +42,7 @@ class Machine:
 
     def measuring(self, c: TrainConfig) -> float:
         points = len(c.record_steps())
-        examples = points * (c.batch + min(c.test_size, 2048)) + c.test_size
+        examples = points * (c.examples + min(c.test_size, 2048)) + c.test_size
         return 2e-6 * examples + self.rest * points
 
     def waits(self, end: float, poll: Callable[[], bool]) -> bool:
@@ -114,10 +114,18 @@ def test_times_of_runs_that_were_tried_and_that_were_not(machine, name, price):
         assert row.seconds == pytest.approx(each, rel=0.3), row
 
 
-@pytest.mark.parametrize("name, T", [("numpy", 100), ("native", math.inf)])
-def test_nothing_gets_cheaper_where_there_are_no_lists(machine, name, T):
+@pytest.mark.parametrize(
+    "name, fields",
+    [
+        ("numpy", {"T": 100}),
+        ("native", {"T": math.inf}),
+        ("native", {"T": 2000, "batch_size": 100}),
+        ("numpy", {"T": 10_000_000, "batch_size": 100, "record": 1}),
+    ],
+)
+def test_nothing_gets_cheaper_where_there_are_no_lists(machine, name, fields):
     computer = machine(name, steady)
-    config = TrainConfig(T=T, test_size=0)
+    config = TrainConfig(**fields, test_size=0)
     assert make_plan([config], 0, 0, 1).seconds == pytest.approx(computer.seconds(config), rel=0.1)
 
 

@@ -113,6 +113,8 @@ def _cut(config: TrainConfig, most: float, least: int) -> TrainConfig:
     spare = most - (config.step_cost() - config.batch * example)
     examples = min(config.batch, max(1, least, int(spare / example)))
     size: dict[str, int] = {"batch_size" if _is_varied(config) else "T": examples}
+    if config.in_batches:  # from a smaller set
+        size["T"] = min(int(config.T), 4 * examples)
     return config.replace(repeats=(), record=1, snapshots=0, test_size=0, **size)
 
 

@@ -13,7 +13,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
 from toysup import metrics
-from toysup.errors import short
 from toysup.plot._parts.source import Cells, Floats, Source, open_cells
 from toysup.plot._parts.style import canvas, hue_colors, paint
 from toysup.plot._parts.thin import Places
@@ -41,11 +40,9 @@ _MAX_FEATURES, _FEW = 100, 20
 
 
 def density(sparsity: float | tuple[float, ...]) -> float:
-    """1 - S, without the rounding error of the difference."""
+    """1 - S, or the mean of all features, without the rounding error of the difference."""
     if isinstance(sparsity, tuple):
-        raise ValueError(
-            f"sparsity must be one number for all features here, got {short(sparsity)}"
-        )
+        return round(float(np.mean(1.0 - np.array(sparsity))), 12)
     return round(1.0 - sparsity, 12)
 
 

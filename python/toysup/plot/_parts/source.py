@@ -92,9 +92,10 @@ class Cells:
         return Cells(coords, labels, self.data.isel(places), self.open_run, self.is_run)
 
     def sort(self, *names: str) -> Cells:
-        """The same cells with the values of these axes in rising order."""
+        """The same cells with the values of these axes in rising order, arrays by their means."""
         known = {name: self.coords[name] for name in names if name in self.coords}
-        return self.take({k: sorted(range(len(v)), key=v.__getitem__) for k, v in known.items()})
+        sizes = {k: [np.mean(v) if isinstance(v, tuple) else v for v in known[k]] for k in known}
+        return self.take({k: sorted(range(len(v)), key=v.__getitem__) for k, v in sizes.items()})
 
     @property
     def finished(self) -> xr.DataArray:
