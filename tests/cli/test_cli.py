@@ -453,6 +453,20 @@ def test_sweep_as_json_is_what_the_library_computes(toysup_cli: Cli, backend: Ba
         assert row["test_loss"] == run.test_loss
 
 
+def test_every_way_of_training_is_an_option(toysup_cli: Cli, backend: Backend) -> None:
+    options = ["--T", "20", "--batch-size", "6", "--learn-bias", "false", "--bias-init", "-0.1"]
+    code, out, err = toysup_cli(
+        "sweep", *options, "--final-learning-rate", "0,5e-4", "--json", *TINY
+    )
+    assert (code, err) == (0, "")
+    for row, rate in zip(json.loads(out)["runs"], (0.0, 5e-4), strict=True):
+        fields = {"T": 20, "batch_size": 6, "learn_bias": False, "bias_init": -0.1}
+        run = toysup.train(
+            n=30, sparsity=0.8, steps=40, test_size=50, record=4, final_learning_rate=rate, **fields
+        )
+        assert row["test_loss"] == run.test_loss
+
+
 def strict_json(text: str) -> Any:
     """A document that every reader of JSON takes."""
 

@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 import toysup
 from helpers import bits, digests, in_new_process, on, run_bits
 from strategies import SEEDS
+from toysup.data import power_law
 
 
 @st.composite
@@ -23,11 +24,14 @@ def configs(draw, **fixed):
         "n": n,
         "m": draw(st.integers(1, min(n, 9))),
         "T": T,
-        "batch_size": draw(st.integers(1, 20)) if T == math.inf else None,
-        "sparsity": draw(st.sampled_from([0.0, 0.5, 0.9, 0.99])),
+        "batch_size": draw(st.integers(1, 20) if T == math.inf else st.none() | st.integers(1, 20)),
+        "sparsity": draw(st.sampled_from([0.0, 0.5, 0.9, 0.99, power_law(n, 0.3 * n, 1.0)])),
         "seed": draw(SEEDS),
         "steps": draw(st.integers(0, 30)),
         "learning_rate": 0.01,
+        "final_learning_rate": draw(st.sampled_from([0.0, 0.004])),
+        "learn_bias": draw(st.sampled_from([True, True, False])),
+        "bias_init": draw(st.sampled_from([0.0, -0.05, np.linspace(-0.1, 0.1, n)])),
         "optimizer": draw(st.sampled_from(["adamw", "adam", "sgd"])),
         "init": draw(st.sampled_from(["xavier_uniform", "xavier_normal"])),
         "importance": draw(st.sampled_from([1.0, 0.9])),
@@ -180,7 +184,7 @@ def test_fresh_examples_move_the_weights_as_their_gradient_says(backend, config)
     rate = 0.1
     run = toysup.train(
         config, steps=6, snapshots=1000, optimizer="sgd", momentum=0.0, weight_decay=0.0,
-        schedule="constant", learning_rate=rate,
+        schedule="constant", learning_rate=rate, learn_bias=True,
     )  # fmt: skip
     shots = run.snapshots
     steps = shots.step.values

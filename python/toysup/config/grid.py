@@ -475,12 +475,15 @@ class Grid:
 
     def holds(self, other: Grid) -> bool:
         """Whether this has every axis and every value of the other one."""
-        pairs = [(self._values(name), other._values(name)) for name in FIELDS]
-        pairs += zip(self._batch_sizes(), other._batch_sizes(), strict=True)
-        of_T = FIELDS.index("batch_size")  # compared by the kinds of T
+        both = zip(self._all_values(), other._all_values(), strict=True)
         return other.axes.keys() <= self.axes.keys() and all(
-            set(theirs) <= set(mine) for i, (mine, theirs) in enumerate(pairs) if i != of_T
+            set(theirs) <= set(mine) for mine, theirs in both
         )
+
+    def _all_values(self) -> list[list[Any]]:
+        """The values of every field; the batch sizes of finite T, and of infinite T."""
+        names = [name for name in FIELDS if name != "batch_size"]
+        return [*map(self._values, names), *self._batch_sizes()]
 
     def _values(self, name: str) -> list[Any]:
         if name in self.axes:
