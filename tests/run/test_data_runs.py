@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import toysup
-from helpers import plain_gradient, plain_optimizer, plain_rates, raw_bits, run_bits
+from helpers import (
+    on,
+    plain_batches,
+    plain_gradient,
+    plain_optimizer,
+    plain_rates,
+    raw_bits,
+    run_bits,
+)
 from toysup import DataError, TrainConfig, train
 from toysup._backends.protocol import Backend, Options
 from toysup._stream.rows import draws, order
@@ -49,6 +57,9 @@ def on_data(config: TrainConfig, data: Dataset) -> TrainConfig:
         {"m": 9, "n": 90, "optimizer": "sgd", "learning_rate": 0.05},
         {"m": 5, "T": 300, "dtype": "float64", "importance": 0.99, "loss_reduction": "sum"},
         {"repeats": {0: 3, 7: 2}, "normalize": False},
+        {"batch_size": 7},
+        {"batch_size": 9, "repeats": {0: 3, 7: 2}, "m": 9, "dtype": "float64"},
+        {"batch_size": 40},
         {"init": "polygon", "T": 6},
         {"activation": "linear", "snapshots": 3},
         {"test_size": 5000, "steps": 3},
@@ -68,7 +79,7 @@ def test_the_streams_own_rows_train_to_the_bits_of_the_stream(backend: Backend, 
 
 
 def plain_rows(data: Dataset, config: TrainConfig, step: int) -> Any:
-    """The examples of a step as a dense array."""
+    """The whole training set as a dense array, or the examples of a step if it is infinite."""
     rows = data.X.toarray()
     if config.T == math.inf:
         return rows[draws(config.seed, len(data), step * config.batch, config.batch)]
@@ -76,23 +87,25 @@ def plain_rows(data: Dataset, config: TrainConfig, step: int) -> Any:
     return np.concatenate([chosen, chosen[config.copies()]])
 
 
-@pytest.mark.parametrize("T", [25, math.inf])
+@pytest.mark.parametrize("T, batch", [(25, None), (25, 7), (math.inf, 20)])
 @pytest.mark.parametrize("sign", [1, -1])
-def test_a_run_is_the_plain_loop_over_its_rows(backend: Backend, T, sign):
+def test_a_run_is_the_plain_loop_over_its_rows(backend: Backend, T, batch, sign):
     # With values of any sign, which the stream does not have.
     rng = np.random.default_rng(5)
     array = rng.normal(size=(50, 30)) * (rng.random((50, 30)) < 0.2)
     array[:, 0] += 1.0
     data = Dataset(sign * array, test=np.abs(array[:7]))
-    batch = 20 if T == math.inf else None
     config = TrainConfig(
         data=data, m=3, T=T, batch_size=batch, steps=60, learning_rate=0.01, dtype="float64"
     )
     run = train(config)
     W, b = train(config, steps=0).W, np.zeros(30)
     step = plain_optimizer(config)
-    for i, rate in enumerate(plain_rates(config)):
-        _, dW, db = plain_gradient(W, b, plain_rows(data, config, i), np.ones(30), 30)
+    batches = plain_batches(config, config.examples)
+    for i, (rate, places) in enumerate(zip(plain_rates(config), batches, strict=False)):
+        rows = plain_rows(data, config, i)
+        x = rows[places] if config.in_batches else rows
+        _, dW, db = plain_gradient(W, b, x, np.ones(30), 30)
         W, b = step("W", W, dW, float(rate)), step("b", b, db, float(rate))
     np.testing.assert_allclose(run.W, W, rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(run.b, b, rtol=1e-7, atol=1e-9)
@@ -131,6 +144,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "pairs": {"m": 9, "T": 30},
     "infinite": {"m": 2, "T": math.inf, "batch_size": 30},
     "repeats": {"m": 3, "T": 20, "repeats": {0: 4}},
+    "in batches": {"m": 3, "T": 20, "batch_size": 7, "repeats": {0: 4}},
 }
 
 
@@ -164,10 +178,42 @@ def until(backend: Backend, config: TrainConfig, state: Any, step: float) -> Any
     return (raws[0] if raws else None), states
 
 
-def test_threads_do_not_change_bits(native):
-    config = STREAM.replace(T=9000, n=300, sparsity=0.98, m=4, steps=20)
+@pytest.mark.parametrize("batch_size", [None, 4100])
+def test_threads_do_not_change_bits(native, batch_size):
+    config = STREAM.replace(T=9000, n=300, sparsity=0.98, m=4, steps=20, batch_size=batch_size)
     config = on_data(config, as_given(config))
     assert run_bits(train(config, n_jobs=1)) == run_bits(train(config, n_jobs=3))
+
+
+def test_both_backends_take_the_same_batches(native, reference):
+    data = as_given(STREAM.replace(T=60))
+    config = TrainConfig(
+        data=data, m=3, T=50, batch_size=8, steps=60, learning_rate=0.01, dtype="float64", eps=1e-7
+    )
+    ours, theirs = (on(b, train, config) for b in (native, reference))
+    for name in ours.history:
+        assert np.allclose(ours.history[name], theirs.history[name], rtol=1e-8), name
+    assert np.allclose(ours.W, theirs.W, rtol=1e-7, atol=1e-9)
+
+
+def test_a_sweep_over_batches_of_rows(backend: Backend, tmp_path):
+    data = as_given(STREAM)
+    fields = dict(data=data, m=2, steps=30, test_size=20)
+    first = toysup.sweep(**fields, T=[10, 30], batch_size=[4, 10], store=tmp_path / "a")
+    for config, run in zip(first.configs, first.runs(), strict=True):
+        assert config.in_batches == (config.batch_size < config.T)
+        assert run_bits(run) == run_bits(train(config))
+        assert len(run.training_set()) == config.T
+    # A store grows by batch sizes, and knows the data when it is opened.
+    grown = toysup.sweep(**fields, T=[10, 30], batch_size=[4, 6, 10], store=tmp_path / "a")
+    assert toysup.open_sweep(tmp_path / "a").configs == grown.configs
+    # Beside an infinite T, full batches of the finite one.
+    both = toysup.sweep(**fields, T=[10, math.inf], batch_size=4)
+    assert [(c.T, c.batch_size) for c in both.configs] == [(10, None), (math.inf, 4)]
+    assert run_bits(both.run(T=10)) == run_bits(train(**fields, T=10))
+    with pytest.raises(ValueError, match="data"):
+        other = as_given(STREAM.replace(seed=5))
+        toysup.sweep(**{**fields, "data": other}, T=10, batch_size=[4, 7], store=tmp_path / "a")
 
 
 def test_a_checkpoint_file_knows_the_data(backend: Backend, tmp_path, monkeypatch):

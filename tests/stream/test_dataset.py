@@ -265,6 +265,7 @@ def test_a_config_that_lies_about_its_data_is_refused():
         ({"n": 4}, "n must be 3, the number of features of data, got 4"),
         ({"T": 4}, "T must be at most 3, the number of rows of data, got 4"),
         ({"sparsity": 0.5}, "sparsity must not be given beside data"),
+        ({"sparsity": np.array([0.5, 0.9, 1.0])}, "sparsity must not be given beside data"),
         ({"normalize": False}, "normalize must not be given beside data"),
         ({"data": X}, "data must be a toysup.data.Dataset, got array"),
         ({"data": [Dataset(X)]}, "data must be a toysup.data.Dataset"),

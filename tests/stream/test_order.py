@@ -11,7 +11,9 @@ from hypothesis import example, given
 from strategies import SEEDS
 from toysup import TrainConfig
 from toysup._stream.order import batch_places, epoch_order
+from toysup._stream.rows import order
 from toysup._stream.start import Stopped
+from toysup._stream.stream import ROLES
 
 SURPRISE = 1e-3
 EPOCHS = st.integers(0, 2**64 - 1)
@@ -39,6 +41,13 @@ def test_an_order_is_that_of_numpys_words(native, seed, epoch, count):
 def test_orders_that_are_known():
     assert epoch_order(5, 0, 10).tolist() == [6, 1, 4, 3, 2, 0, 8, 7, 5, 9]
     assert epoch_order(5, 1, 10).tolist() == [8, 9, 4, 5, 0, 6, 1, 2, 3, 7]
+
+
+def test_no_two_uses_of_the_stream_draw_the_same_words():
+    assert len(set(ROLES.values())) == len(ROLES)
+    # Nor does the first epoch take the chosen rows of a data set as they were chosen.
+    assert order(5, 10).tolist() == [2, 4, 5, 8, 6, 1, 3, 9, 7, 0]
+    assert scipy.stats.pearsonr(order(0, 20_000), epoch_order(0, 0, 20_000)).pvalue > SURPRISE
 
 
 def test_all_orders_are_equally_likely():

@@ -297,6 +297,9 @@ RUNS = {
     "sparsities of many": dict(T=4000, m=2, n=500, steps=3, sparsity=[0.1]),
     "rows": dict(rows=30_000, T=15_000, m=2, n=2000, steps=3, sparsity=0.98, test_size=10_000),
     "drawn rows": dict(rows=30_000, T="inf", batch_size=5000, m=2, n=2000, steps=3, sparsity=0.98),
+    "rows in batches": dict(
+        rows=30_000, T=20_000, batch_size=500, m=2, n=2000, steps=3, sparsity=0.98
+    ),
     "test examples": dict(T=5, m=2, n=2000, steps=3, sparsity=0.0, test_size=4096),
 }
 

@@ -534,7 +534,9 @@ def _canonical(
     for value in given[name]:
         # n is tried with m = 1, and m with a large n: pairs of them are checked cell by cell.
         trial = {**fixed, **others, **({"m": 1} if name == "n" else {})}
-        usual = {"sparsity": 0.9, "importance": 1.0, "init": "xavier_uniform", "bias_init": 0.0}
+        usual = {"importance": 1.0, "init": "xavier_uniform", "bias_init": 0.0}
+        if fixed.get("data") is None:  # which have their own
+            usual["sparsity"] = 0.9
         config = _cell({**trial, **usual}, {name: value}, full)
         canonical = getattr(config, name)
         if canonical in values:
