@@ -123,7 +123,39 @@ def _follow(caller: Caller) -> None:
 
 @dataclass(frozen=True)
 class _Lacks:
-    """What a worker returns that does not have the data set: the run is to come again with it."""
+    """What a worker, by its host and process, returns that does not have the data set."""
+
+    worker: tuple[str, int]
+
+
+class _Deliveries:
+    """Which runs go with their data set, so that each worker is sent it about once.
+
+    Executors do not say which worker takes a run. So there are as many such runs with it as workers
+    have said that they lack the rows; but a run that was given back twice goes with them.
+    """
+
+    def __init__(self) -> None:
+        self._workers: set[tuple[str, int]] = set()
+        self._returned: dict[int, int] = {}
+        self._on_the_way: set[int] = set()
+
+    def take(self, i: int) -> bool:
+        """Whether run i, which is about to be submitted, goes with its data set."""
+        count = self._returned.get(i, 0)
+        if count > 1 or (count == 1 and len(self._on_the_way) < len(self._workers)):
+            self._on_the_way.add(i)
+            return True
+        return False
+
+    def ended(self, i: int) -> None:
+        """Run i has been trained, or has failed."""
+        self._on_the_way.discard(i)
+
+    def returned(self, i: int, worker: tuple[str, int]) -> None:
+        """Run i comes back from a worker that lacks the data set."""
+        self._workers.add(worker)
+        self._returned[i] = self._returned.get(i, 0) + 1
 
 
 # The data sets that a worker was sent by a sweep, until another one sends it some.
@@ -180,7 +212,7 @@ def train_alone(
         if caller.is_over():
             return None
     if not _has_data(config, data, caller):
-        return _Lacks()
+        return _Lacks((host(), os.getpid()))
     refuse_memory(config.memory(), "this run")
     jobs, _ = budget(n_jobs, config.memory())
     results: list[RawRun | Failed] = []
@@ -207,8 +239,8 @@ def train_on(
 
     A few more runs are with it than it has workers: what has ended and is not kept yet cannot pile
     up, however slowly it is written. Where its workers are on this machine, only as many are with
-    it as fit in memory together. When this ends, workers stop what they do. Rows of a data set go
-    to a worker with the first run for which it lacks them.
+    it as fit in memory together. When this ends, workers stop what they do. A worker that lacks the
+    rows of a data set gives its run back, and is sent them with one.
 
     Raises
     ------
@@ -220,7 +252,7 @@ def train_on(
     limit, each = _memory(executor)
     size = [config.memory() + each for config in configs]
     futures: dict[concurrent.futures.Future[Run | Failed | _Lacks | None], int] = {}
-    sent: set[int] = set()  # runs that go with their data set
+    deliveries = _Deliveries()
     work, dropped, began = 0.0, False, False
     broken: BaseException | None = None
     how = (n_jobs, backend().name, __version__)
@@ -236,7 +268,7 @@ def train_on(
             if not on_start(i):
                 continue
             try:
-                data = _data_of(configs[i]) if i in sent else None
+                data = _data_of(configs[i]) if deliveries.take(i) else None
                 futures[executor.submit(train_alone, configs[i], *how, caller, data)] = i
             except RuntimeError as error:  # broken, or shut
                 if not began and not isinstance(error, _BROKEN):
@@ -255,9 +287,10 @@ def train_on(
                 broken = error
                 continue
             if isinstance(result, _Lacks):
-                sent.add(i)
+                deliveries.returned(i, result.worker)
                 waiting.insert(0, i)
                 continue
+            deliveries.ended(i)
             work += cost[i]
             if result is None:
                 dropped = True
