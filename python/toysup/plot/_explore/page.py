@@ -18,8 +18,8 @@ from toysup._files.paths import as_path, check_file
 from toysup._files.whole import Damaged, replace_file
 from toysup._system.extras import need
 from toysup._version import __version__
-from toysup.plot._explore.cells import Explored, Index, open_explored
 from toysup.plot._explore.drawings import drawings
+from toysup.plot._explore.explored import Explored, Index, open_explored
 from toysup.plot._explore.states import CLASSIFIED, run_of_page
 from toysup.plot._parts.source import Source
 from toysup.regime import CLASSES

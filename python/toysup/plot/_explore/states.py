@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup import metrics
-from toysup.plot._explore.cells import MAX_STATES
+from toysup.plot._explore.explored import MAX_STATES
 from toysup.plot._parts.thin import outer_and_spread
 from toysup.regime import CLASSES, classify
 

@@ -1,4 +1,4 @@
-"""The cells of whatever is to be explored, in the order of the sliders."""
+"""What is to be explored: cells in the order of the sliders, and the states in them."""
 
 from __future__ import annotations
 
