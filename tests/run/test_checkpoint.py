@@ -29,12 +29,12 @@ KINDS = {
         "importance": 0.99,
         "steps": 10_000,
     },
-    "m=9, adam, sum": {"m": 9, "optimizer": "adam", "loss_reduction": "sum", "steps": 15_000},
-    "m=16": {"m": 16, "n": 400, "sparsity": 0.98, "steps": 9000},
-    "m=3, T infinite": {"m": 3, "T": math.inf, "batch_size": 30},
+    "m=9, adam, sum": {"m": 9, "optimizer": "adam", "loss_reduction": "sum", "steps": 6_000},
+    "m=16": {"m": 16, "n": 400, "sparsity": 0.98, "steps": 5_000},
+    "m=3, T infinite": {"m": 3, "T": math.inf, "batch_size": 30, "steps": 10_000},
     "m=3, in batches": {"m": 3, "batch_size": 7, "repeats": {2: 4}},
     "m=2, double": {"m": 2, "dtype": "float64"},
-    "m=2, linear": {"m": 2, "activation": "linear"},
+    "m=2, linear": {"m": 2, "activation": "linear", "steps": 10_000},
     "m=2, sparsities": {"m": 2, "sparsity": power_law(200, 6.0, 1.0), "steps": 20_000},
     "m=3, T infinite, sparsities": {
         **{"m": 3, "T": math.inf, "batch_size": 30, "steps": 10_000},
@@ -55,7 +55,9 @@ def case(backend: Backend, kind: str) -> TrainConfig:
     if backend.name == "native":
         return config
     # As long, about.
-    return config.replace(steps=20_000 if config.n < 100 else 500)
+    if config.n < 100:
+        return config.replace(steps=5_000)
+    return config.replace(steps=150 if config.T == math.inf else 500)
 
 
 def until(

@@ -54,11 +54,6 @@ def test_the_same_config_gives_the_same_bits(backend, config):
     assert run_bits(toysup.train(config)) == run_bits(toysup.train(config))
 
 
-@pytest.mark.any_backend
-def test_another_process_gives_the_same_bits(backend):
-    assert in_new_process("digests") == digests()
-
-
 # ---------------------------------------------------------------------------- threads and sweeps
 
 GRID = {
@@ -196,7 +191,7 @@ def test_fresh_examples_move_the_weights_as_their_gradient_says(backend, config)
         assert np.allclose(shots.b.values[i + 1], b - rate * db, rtol=1e-11, atol=1e-14)
 
 
-# ------------------------------------------------------------------------------- BLAS's threads
+# ------------------------------------------------------- other processes, and BLAS's threads
 
 
 @pytest.fixture(scope="module")
@@ -214,8 +209,11 @@ def differing(one_and_two, kind):
     return [name for name in one if name.startswith(kind) and one[name] != two[name]]
 
 
-def test_the_references_runs_do_not_depend_on_blas_threads(one_and_two_threads):
+def test_the_references_runs_do_not_depend_on_blas_threads_or_the_process(
+    reference, one_and_two_threads
+):
     assert not differing(one_and_two_threads, "training")
+    assert not differing((one_and_two_threads[0], on(reference, digests)), "training")
 
 
 @pytest.mark.xfail(strict=False, reason="OpenBLAS splits a large product by its number of threads")
@@ -223,7 +221,7 @@ def test_the_references_gradients_do_not_depend_on_blas_threads(one_and_two_thre
     assert not differing(one_and_two_threads, "gradient")
 
 
-def test_the_core_does_not_depend_on_blas_threads(native):
+def test_the_core_does_not_depend_on_blas_threads_or_the_process(native):
     two = in_new_process("digests", TOYSUP_BACKEND="native", OPENBLAS_NUM_THREADS="2")
     assert two == on(native, digests)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import functools
 import hashlib
 import itertools
 import json
@@ -353,9 +354,14 @@ def in_new_process(function: str, module: str = "helpers", **environment: str) -
 
 def digests() -> dict[str, str]:
     """Digests of gradients and short trainings that take every kernel through its remainders."""
+    return _digests(toysup.backend_name())
+
+
+@functools.cache
+def _digests(backend_name: str) -> dict[str, str]:
     from strategies import Problem
 
-    found = {"backend": toysup.backend_name()}
+    found = {"backend": backend_name}
     for dtype in ("float32", "float64"):
         for m in (1, 2, 3, 4, 5, 9, 17):
             for importance, spread in itertools.product(("one", "array"), (False, True)):
