@@ -32,8 +32,12 @@ def closed() -> Iterator[None]:
 
 
 def descents(**fields: Any) -> list[Descent]:
-    given = {**STARTS, "n": [5, 6], "seed": range(6), "steps": 2_000, **fields}
-    return K_GONS.measure({k_gons.NAME: toysup.sweep(progress=False, **given)})
+    given = {**STARTS, "n": [5, 6], "seed": range(6), **fields}
+    first = {k_gons.NAME: toysup.sweep(progress=False, **given)}
+    more = k_gons.then(first, "small")
+    return K_GONS.measure(
+        {**first, **{k: toysup.sweep(progress=False, **v) for k, v in more.items()}}
+    )
 
 
 @pytest.mark.parametrize("c", [1, 2, 5, 8])
@@ -47,10 +51,10 @@ def test_the_closed_form_is_the_backends_loss_on_a_grid(backend: Backend, c: int
     loss, dW, db = k_gons.expected_loss_and_grad(W, b)
     assert loss.shape == (4,)
     for i in range(4):
-        found = toysup.loss_and_grad(W[i], b[i], k_gons.grid(c), reduction="sum")
-        np.testing.assert_allclose(loss[i], found[0], rtol=1e-5, atol=1e-5)
+        found = toysup.loss_and_grad(W[i], b[i], k_gons.grid(c).X, reduction="sum")
+        np.testing.assert_allclose(loss[i], found[0], rtol=1e-4, atol=1e-4)
         for ours, theirs in zip((dW[i], db[i]), found[1:], strict=True):
-            np.testing.assert_allclose(ours, theirs, atol=5e-3)  # it jumps at the kink
+            np.testing.assert_allclose(ours, theirs, atol=2e-2)  # it jumps at the kink
 
 
 def test_the_gradient_is_that_of_the_loss() -> None:
@@ -94,21 +98,19 @@ def test_descents_end_at_critical_points(backend: Backend) -> None:
     names = {one.name for one in found}
     assert {"5", "6", "5+"} <= names and k_gons.IRREGULAR not in names
     for one in found:
-        assert one.loss == pytest.approx(one.formula, abs=1e-9)
-        assert one.quadrature == pytest.approx(one.loss, abs=1e-6)
-        assert one.slope < 1e-6
-        assert one.steps[[0, -1]].tolist() == [0, 2_000]
-        assert one.losses[0] > one.losses[-1] == one.loss
+        assert one.loss == pytest.approx(one.formula, abs=1e-6)
+        assert one.train_loss == pytest.approx(one.loss, abs=1e-5)
+        assert one.slope < 1e-3
+        assert one.steps[[0, -1]].tolist() == [0, k_gons.STEPS]
+        assert one.losses[0] > one.losses[-1] == pytest.approx(one.train_loss)
     best = next(one for one in found if one.name == "6")
     length, bias, _ = k_gons.polygon(6)
-    np.testing.assert_allclose(np.hypot(*best.W), length, atol=1e-6)
-    np.testing.assert_allclose(best.b, bias, atol=1e-6)
+    np.testing.assert_allclose(np.hypot(*best.W), length, atol=1e-3)
+    np.testing.assert_allclose(best.b, bias, atol=1e-3)
 
 
 def test_a_loss_of_no_critical_point_is_irregular() -> None:
-    run = toysup.train(**{**STARTS, "n": 6}, progress=False)
-    W, b = run.W, np.full(6, -0.1)
-    ended = k_gons.outcome(run.config, W, b, 0.0, np.array([0]), np.array([0.09]))
+    ended = k_gons.descent(toysup.train(**{**STARTS, "n": 6}, progress=False))
     assert ended.name == k_gons.IRREGULAR and np.isnan(ended.formula)
     assert list(k_gons.by_name([ended, dataclasses.replace(ended, name="6")])) == ["6", "irregular"]
 
@@ -133,7 +135,6 @@ def test_tables_drawing_and_words() -> None:
     assert K_GONS.tell([], "small") == "No run has finished, so there is nothing to see."
 
 
-def test_without_a_number_of_updates_there_are_the_usual(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(k_gons, "STEPS", 7)
-    (one,) = descents(n=[5], seed=range(1), steps=0)
+def test_a_number_of_updates_is_that_of_all_runs() -> None:
+    (one,) = descents(n=[5], seed=range(1), steps=7)
     assert one.steps[-1] == 7

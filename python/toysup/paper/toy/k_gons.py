@@ -7,40 +7,38 @@ critical points: k features as a regular k-gon of length l and bias b, the other
 either a bias below 0, which says nothing, or one of 1 / (2 c), the mean of their value (each a
 "+").
 
-Trained: gradient descent with momentum on the exact expected loss, from random W, for several c.
-The sample stream has no examples of this kind, so the sweep holds only the starts, runs without
-updates, and the updates are made here, by closed form. The quadrature loss of the table is that of
-:class:`toysup.Model` on examples of each feature at the midpoints of a grid, which checks the
-closed form.
+Trained: gradient descent with momentum from random W, for several c, on a data set that stands for
+the distribution: every feature at the midpoints of 200 equal parts of [0, 1].
 
-Measured: which critical point a run has come to, by the number k of features that are longer than
-half and of the others with a bias above 0, if its loss is that of the formula to 1e-5. What has
-another loss is called irregular.
+Measured: at the end of each run the exact expected loss, by closed form, and the norm of its
+gradient, which would be 0 at a critical point of the loss itself and not of that on the grid. Which
+critical point it is, is told by the number k of features that are longer than half and of the
+others with a bias above 0, if its loss is that of the formula to 1e-5. What has another loss is
+called irregular.
 
 Expected: k-gons of the published length and bias, up to k = 7, and the square for k = 4, of loss 0;
 features that have no place in them with and without a "+".
+
+Part "k-gons" holds runs without updates, which say from where the others start, and each further
+part the runs of one c.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from toysup._backends.reference.model import Optimizer, learning_rate
-from toysup._run.model import Model
 from toysup._run.run import Run
+from toysup._stream.dataset import Dataset
 from toysup._sweep.table import Cell, Table
-from toysup.config import TrainConfig
-from toysup.config.train_config import log_steps
 from toysup.paper import _runs
 from toysup.paper._preset import Preset, Results
-from toysup.paper.controls.models import untrained
 
 __all__ = ["K_GONS", "Descent", "expected_loss_and_grad", "level", "name_of", "polygon"]
 
@@ -48,7 +46,7 @@ NAME = "k-gons"
 
 Floats = npt.NDArray[np.float64]
 
-# Runs without updates: their weights are the starts. What else they say is for the descent.
+# Runs without updates: the numbers of features and the seeds are theirs.
 STARTS: dict[str, Any] = {
     "n": (5, 6, 7, 8),
     "m": 2,
@@ -65,21 +63,19 @@ STARTS: dict[str, Any] = {
     "loss_reduction": "sum",
     "dtype": "float64",
     "test_size": 0,
-    "record": 1,
+    "record": 100,
 }
 SMALL = {**STARTS, "seed": range(64)}
 PAPER = {**STARTS, "seed": range(1_000)}
 
-# Updates of the descent, unless the sweep has been given a number of them.
-STEPS = 5_000
-# Points at which its loss is kept.
-_POINTS = 200
+# Updates of each run, unless another number is asked for.
+STEPS = 4_000
 # Regular polygons with an own length and bias; up to 4 features have length 1 and bias 0.
 _SIDES = range(5, 9)
 # How near a loss must be to that of a critical point.
 _NEAR = 1e-5
-# Values of each feature at which the loss is checked.
-_GRID = 1_000
+# Values of each feature in the data set.
+_GRID = 200
 IRREGULAR = "irregular"
 
 
@@ -168,6 +164,29 @@ def name_of(k: int, plus: int) -> str:
     return f"{k}{'+' * plus}"
 
 
+def grid(c: int) -> Dataset:
+    """Examples of one of c features each, at the midpoints of a grid of values."""
+    values = (np.arange(_GRID) + 0.5) / _GRID
+    rows = np.kron(np.eye(c), values[:, None])
+    return Dataset(rows, normalize=False, name=f"one of {c} features")
+
+
+def then(results: Results, scale: str) -> Mapping[str, Mapping[str, Any]]:
+    """The runs of each c, with the seeds of the first sweep."""
+    first, made = results[NAME], {}
+    for c in sorted({config.n for config in first.configs}):
+        some = [config for config in first.configs if config.n == c]
+        fields = {k: v for k, v in some[0].to_dict().items() if k in STARTS and k not in _OF_DATA}
+        data = grid(c)
+        fields |= {"data": data, "T": len(data), "steps": some[0].steps or STEPS}
+        made[f"{NAME}-{c}"] = {**fields, "seed": [config.seed for config in some]}
+    return made
+
+
+# What the data set decides in place of the config.
+_OF_DATA = ("n", "sparsity", "normalize")
+
+
 @dataclass(frozen=True)
 class Descent:
     """What one start has become.
@@ -180,16 +199,14 @@ class Descent:
         Of the critical point, or "irregular".
     formula : float
         The loss of that critical point; NaN if there is none.
-    loss : float
-        Where the descent ended.
-    quadrature : float
-        The loss there by the backend, on a grid of examples.
-    slope : float
-        Norm of the gradient there.
+    loss, slope : float
+        The exact expected loss at the end, and the norm of its gradient.
+    train_loss : float
+        The loss on the data set.
     W, b : arrays
         The model.
     steps, losses : arrays
-        The way there.
+        The way there, by the loss on the data set.
     """
 
     c: int
@@ -197,8 +214,8 @@ class Descent:
     name: str
     formula: float
     loss: float
-    quadrature: float
     slope: float
+    train_loss: float
     W: Floats
     b: Floats
     steps: npt.NDArray[np.int64]
@@ -217,69 +234,32 @@ def _stored(W: Floats) -> npt.NDArray[np.bool_]:
 
 
 def measure(results: Results) -> list[Descent]:
-    """The descents from all starts, by c and then by seed."""
-    starts: dict[int, list[Run]] = {}
-    for run in results[NAME].runs(status="ok"):
-        starts.setdefault(run.config.n, []).append(run)
-    return [found for c in sorted(starts) for found in descend(starts[c])]
+    """What became of all starts, by c and then by seed."""
+    parts = [result for name, result in results.items() if name != NAME]
+    return [descent(run) for result in parts for run in _runs.finished(result)]
 
 
-def descend(runs: Sequence[Run]) -> list[Descent]:
-    """Gradient descent from the first weights of runs of one c, all at once."""
-    config = runs[0].config
-    config = config.replace(steps=config.steps or STEPS)
-    starts = [untrained(run.config) for run in runs]
-    W = np.array([start.W for start in starts], dtype=np.float64)
-    b = np.array([start.b for start in starts], dtype=np.float64)
-    optimizer = Optimizer(config, (W, b))
-    kept = np.append(0, log_steps(config.steps, _POINTS))
-    losses: list[Floats] = []
-    for step in range(config.steps + 1):
-        loss, *gradient = expected_loss_and_grad(W, b)
-        if step == kept[len(losses)]:
-            losses.append(loss)
-        if step < config.steps:
-            optimizer.step(learning_rate(config, step), gradient)
-    slopes = np.sqrt(sum(np.sum(g.reshape(len(runs), -1) ** 2, axis=1) for g in gradient))
-    return [
-        outcome(run.config, W[i], b[i], float(slopes[i]), kept, np.array(losses)[:, i])
-        for i, run in enumerate(runs)
-    ]
-
-
-def outcome(
-    config: TrainConfig,
-    W: Floats,
-    b: Floats,
-    slope: float,
-    steps: npt.NDArray[np.int64],
-    losses: Floats,
-) -> Descent:
-    """A descent with the name of where it ended."""
-    c = config.n
+def descent(run: Run) -> Descent:
+    """A run, with the name of where it ended."""
+    W, b, c = run.W.astype(np.float64), run.b.astype(np.float64), run.config.n
+    loss, dW, db = expected_loss_and_grad(W, b)
     stored = _stored(W)
     k, plus = int(stored.sum()), int(np.count_nonzero(~stored & (b > 0)))
-    formula, loss = level(k, plus, c), float(losses[-1])
+    formula = level(k, plus, c)
     known = abs(loss - formula) < _NEAR
     return Descent(
         c=c,
-        seed=config.seed,
+        seed=run.config.seed,
         name=name_of(k, plus) if known else IRREGULAR,
         formula=formula if known else np.nan,
-        loss=loss,
-        quadrature=Model(W, b).loss(grid(c)),
-        slope=slope,
+        loss=float(loss),
+        slope=float(np.sqrt(np.sum(dW**2) + np.sum(db**2))),
+        train_loss=run.train_loss,
         W=W,
         b=b,
-        steps=steps,
-        losses=losses,
+        steps=run.history["step"].to_numpy(),
+        losses=run.history["train_loss"].to_numpy(),
     )
-
-
-def grid(c: int) -> Floats:
-    """Examples of one feature each, at the midpoints of a grid of values."""
-    values = (np.arange(_GRID) + 0.5) / _GRID
-    return np.kron(np.eye(c), values[:, None]).astype(np.float64)
 
 
 def by_name(found: Sequence[Descent]) -> dict[str, list[Descent]]:
@@ -315,7 +295,7 @@ def tables(found: Sequence[Descent], scale: str) -> list[Table]:
                     *((_runs.mean(length), _runs.mean(bias)) if regular else (None, None)),
                     *(min(losses), max(losses)),
                     group[0].formula if regular else None,
-                    max(abs(one.quadrature - one.loss) for one in group),
+                    max(abs(one.train_loss - one.loss) for one in group),
                     max(one.slope for one in group),
                 )
             )
@@ -323,14 +303,14 @@ def tables(found: Sequence[Descent], scale: str) -> list[Table]:
     ends = (
         f"Where gradient descent ends at the {scale} scale. k: a k-gon; every +: a feature with "
         "W = 0 and the bias\n1 / (2 c). Length and bias are means over the features of the "
-        "polygon; quadrature error: the largest difference\nbetween the loss and that of the "
-        "backend on a grid of examples."
+        "polygon, losses are exact expected ones;\ngrid error: the largest difference to the train "
+        "loss; slope: the largest norm of the exact gradient."
     )
     columns = ["c", "end", "runs", "share", "length", "bias", "least_loss", "largest_loss"]
-    columns += ["formula", "quadrature_error", "slope"]
+    columns += ["formula", "grid_error", "slope"]
     exact = dict.fromkeys(("length", "bias", "loss"), ".5f")
     formats = {**exact, **dict.fromkeys(("least_loss", "largest_loss", "formula"), ".6f")}
-    formats |= {"share": ".3f", "quadrature_error": ".0e", "slope": ".0e"}
+    formats |= {"share": ".3f", "grid_error": ".0e", "slope": ".0e"}
     return [
         Table(f"{NAME}-formula", ["k", "length", "bias", "loss"], polygons, heading, formats),
         Table(NAME, columns, rows, ends, formats),
@@ -373,4 +353,5 @@ K_GONS = Preset(
     make_tables=tables,
     draw=drawings,
     tell=see,
+    then=then,
 )
