@@ -62,8 +62,9 @@ def test_a_pool_is_of_the_first_examples_that_are_not_empty() -> None:
     np.testing.assert_allclose(found.X.toarray(), filled[:60], rtol=1e-15)
 
 
-def test_each_T_is_trained_on_halves_of_twice_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = {PART: toysup.sweep(progress=False, **{**TINY, "steps": 0})}
+def test_each_T_is_trained_on_halves_of_twice_as_many() -> None:
+    endless = {"T": [4, 8, math.inf], "steps": 0}
+    first = {PART: toysup.sweep(progress=False, **{**TINY, **endless})}
     for scale, count in memorization.HALVES.items():
         more = memorization.then(first, scale)
         assert list(more) == [f"{PART}-4", f"{PART}-8"]

@@ -155,7 +155,7 @@ def curves(results: Results) -> list[Curve]:
         for config, status, loss in zip(result.configs, result.statuses, losses, strict=True):
             curve = found.setdefault(_setting(config), Curve(config, {}))
             of_T = curve.losses.setdefault(config.seed, {})
-            if status == "ok":
+            if status == "ok" and config.T < math.inf:
                 of_T[config.T] = float(loss)
     first = [c for c in found.values() if c.config in results[PART].configs]
     usual = max(first, key=lambda c: (c.config.steps, -c.config.learning_rate))

@@ -111,15 +111,16 @@ def pool(config: TrainConfig) -> Dataset:
 
 
 def then(results: Results, scale: str) -> Mapping[str, Mapping[str, Any]]:
-    """The sweeps on random halves, one for each T."""
+    """The sweeps on random halves, one for each finite T."""
     made = {}
     for config in results[PART].configs:
+        if config.T == math.inf or f"{PART}-{config.T}" in made:
+            continue
         given = config.to_dict()
         for name in ("n", "sparsity", "normalize"):
             del given[name]  # the data set has them
-        if config.seed == results[PART].configs[0].seed:
-            part = {**given, "data": pool(config), "seed": range(HALVES[scale])}
-            made[f"{PART}-{config.T}"] = part
+        part = {**given, "data": pool(config), "seed": range(HALVES[scale])}
+        made[f"{PART}-{config.T}"] = part
     return made
 
 
