@@ -173,6 +173,18 @@ FAULTS = {
         f"{PYTHON}/_sweep/executors.py", "_held[flag] = kept if data in kept else [*kept, data]",
         "_held[flag] = kept", "store/test_data_store.py",
     ),
+    "a memorization score has the wrong sign": Fault(
+        f"{PYTHON}/paper/questions/memorization.py", "return means[0] - means[1],",
+        "return means[1] - means[0],", "paper/test_paper_memorization.py",
+    ),
+    "a test loss passes at the T after": Fault(
+        f"{PYTHON}/paper/questions/capacity.py", "share = (level - y[i - 1]) / (y[i] - y[i - 1])",
+        "share = 1.0", "paper/test_paper_capacity.py",
+    ),
+    "half of what a feature says of itself counts": Fault(
+        f"{PYTHON}/paper/toy/k_gons.py", "2 * own * said_x", "own * said_x",
+        "paper/test_paper_k_gons.py",
+    ),
 }  # fmt: skip
 
 
