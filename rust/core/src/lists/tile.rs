@@ -4,7 +4,7 @@
 //! examples and the features' references alone, so tiles can be worked on at the same time.
 
 use crate::kernels::moments::Moments;
-use crate::lists::by_feature::{BALANCE, Features, LOOK};
+use crate::lists::by_feature::{BALANCE, Bound, Features, LOOK};
 use crate::lists::pairs::Pairs;
 use crate::lists::rows::{LONGEST, Room, Rows};
 use crate::memory;
@@ -87,6 +87,9 @@ impl Lifetime {
         self.last = counts;
     }
 }
+
+/// Vectors of pairs that are looked at together: what they share is loaded once.
+const TOGETHER: usize = 4;
 
 /// A tile. A *vector* is LANES examples, an entry names one example.
 pub struct Tile<T> {
@@ -387,7 +390,7 @@ impl<T: Real> Tile<T> {
             // SAFETY: the caller's promise; sizes of a whole vector. Lanes without an example have
             // z = b and size 0: they change little.
             unsafe {
-                let (z, _, _) = self.pair::<V>(&f.w[j * m..][..m], f.b[j], &f.bounds[j], v);
+                let (z, _) = self.pair::<V>(f, j, v);
                 let size = V::load(self.size.as_ptr().add(v * V::LANES));
                 let (y, exception) = (z.relu(), V::zero().sub(z).relu());
                 up[0] += y.sum().to_f64();
@@ -410,59 +413,132 @@ impl<T: Real> Tile<T> {
         j: usize,
         minus: bool,
     ) -> (usize, usize, usize) {
-        let m = self.m;
-        let bound = &f.bounds[j];
-        let w = &f.w[j * m..][..m];
-        let out = self.scratch.as_mut_ptr();
-        let (mut len, mut bare, mut other) = (0, 0, 0);
-        for v in 0..self.vectors {
-            // SAFETY: whole vectors; the scratch has room for every example and a vector more.
-            unsafe {
-                let (z, skin, thin) = self.pair::<V>(w, f.b[j], bound, v);
-                let valid = self.valid::<V>(v);
-                let (up, down) = (
-                    skin.add(z).positive() & valid,
-                    skin.sub(z).positive() & valid,
-                );
-                let (mask, opposite) = if minus { (down, up) } else { (up, down) };
-                let thin = if minus { thin.sub(z) } else { thin.add(z) };
-                let thin = thin.positive() & valid;
-                bare += thin.count_ones() as usize;
-                other += opposite.count_ones() as usize;
-                let mut mask = mask;
-                while mask != 0 {
-                    *out.add(len) = (v * V::LANES) as u16 + mask.trailing_zeros() as u16;
-                    len += 1;
-                    mask &= mask - 1;
-                }
+        let mut lengths = (0, 0, 0);
+        let whole = self.vectors / TOGETHER * TOGETHER;
+        // SAFETY: the caller's promise.
+        unsafe {
+            for v in (0..whole).step_by(TOGETHER) {
+                self.scan_vectors::<V, TOGETHER>(f, j, minus, v, &mut lengths);
+            }
+            for v in whole..self.vectors {
+                self.scan_vectors::<V, 1>(f, j, minus, v, &mut lengths);
             }
         }
-        (len, bare, other)
+        lengths
     }
 
-    /// z of the references for a vector of examples, the skin around 0 and what rounding alone needs.
+    /// The same of C vectors from v on.
     #[inline(always)]
-    unsafe fn pair<V: Vector<Scalar = T>>(
-        &self,
-        w: &[T],
-        b: T,
-        bound: &crate::lists::by_feature::Bound<T>,
+    unsafe fn scan_vectors<V: Vector<Scalar = T>, const C: usize>(
+        &mut self,
+        f: &Features<T>,
+        j: usize,
+        minus: bool,
         v: usize,
-    ) -> (V, V, V) {
+        lengths: &mut (usize, usize, usize),
+    ) {
+        let (len, bare, other) = lengths;
+        let out = self.scratch.as_mut_ptr();
+        // SAFETY: whole vectors; the scratch has room for every example and a vector more.
+        unsafe {
+            let z = self.vectors_z::<V, C>(f, j, v);
+            let mut mask = 0u64;
+            for i in 0..C {
+                let (skin, thin) = self.skins::<V>(&f.bounds[j], v + i);
+                let valid = self.valid::<V>(v + i);
+                let up = skin.add(z[i]).positive() & valid;
+                let down = skin.sub(z[i]).positive() & valid;
+                let (here, opposite) = if minus { (down, up) } else { (up, down) };
+                let thin = if minus {
+                    thin.sub(z[i])
+                } else {
+                    thin.add(z[i])
+                };
+                *bare += (thin.positive() & valid).count_ones() as usize;
+                *other += opposite.count_ones() as usize;
+                mask |= u64::from(here) << (i * V::LANES);
+            }
+            while mask != 0 {
+                *out.add(*len) = (v * V::LANES) as u16 + mask.trailing_zeros() as u16;
+                *len += 1;
+                mask &= mask - 1;
+            }
+        }
+    }
+
+    /// z of the references for a vector of examples, and the skin around 0.
+    #[inline(always)]
+    unsafe fn pair<V: Vector<Scalar = T>>(&self, f: &Features<T>, j: usize, v: usize) -> (V, V) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let [z] = self.vectors_z::<V, 1>(f, j, v);
+            (z, self.skins::<V>(&f.bounds[j], v).0)
+        }
+    }
+
+    /// z of the references of feature j, for C vectors of examples from v on: a w once for all.
+    #[inline(always)]
+    unsafe fn vectors_z<V: Vector<Scalar = T>, const C: usize>(
+        &self,
+        f: &Features<T>,
+        j: usize,
+        v: usize,
+    ) -> [V; C] {
         let m = self.m;
-        // SAFETY: blocks of m whole vectors, sizes and reaches of one.
+        let w = &f.w[j * m..][..m];
+        debug_assert!(v + C <= self.vectors);
+        // SAFETY: blocks of m whole vectors.
         unsafe {
             let h = self.reference.as_ptr().add(v * m * V::LANES);
-            let mut z = V::splat(b);
+            let mut z = [V::splat(f.b[j]); C];
             for k in 0..m {
-                z = V::splat(*w.get_unchecked(k)).fma(V::load(h.add(k * V::LANES)), z);
+                let w = V::splat(*w.get_unchecked(k));
+                for i in 0..C {
+                    z[i] = w.fma(V::load(h.add((i * m + k) * V::LANES)), z[i]);
+                }
             }
+            z
+        }
+    }
+
+    /// The same for the vector v, of C features from j on: an h once for all.
+    #[inline(always)]
+    unsafe fn features_z<V: Vector<Scalar = T>, const C: usize>(
+        &self,
+        f: &Features<T>,
+        j: usize,
+        v: usize,
+    ) -> [V; C] {
+        let m = self.m;
+        let w = &f.w[j * m..][..C * m];
+        // SAFETY: a block of m whole vectors.
+        unsafe {
+            let h = self.reference.as_ptr().add(v * m * V::LANES);
+            let mut z = [V::zero(); C];
+            for i in 0..C {
+                z[i] = V::splat(f.b[j + i]);
+            }
+            for k in 0..m {
+                let h = V::load(h.add(k * V::LANES));
+                for i in 0..C {
+                    z[i] = V::splat(*w.get_unchecked(i * m + k)).fma(h, z[i]);
+                }
+            }
+            z
+        }
+    }
+
+    /// The skin around 0 for a vector of examples, and what rounding alone needs.
+    #[inline(always)]
+    unsafe fn skins<V: Vector<Scalar = T>>(&self, bound: &Bound<T>, v: usize) -> (V, V) {
+        // SAFETY: sizes and reaches of whole vectors.
+        unsafe {
             let size = V::load(self.size.as_ptr().add(v * V::LANES));
             let reach = V::load(self.reach.as_ptr().add(v * V::LANES));
             let skin = V::splat(bound.size).fma(size, V::splat(bound.fixed));
             let skin = V::splat(bound.reach).fma(reach, skin);
             let thin = V::splat(bound.thin_size).fma(size, V::splat(bound.thin_fixed));
-            (z, skin, thin)
+            (skin, thin)
         }
     }
 
@@ -476,25 +552,56 @@ impl<T: Real> Tile<T> {
         room: &Room,
         size: &mut usize,
     ) -> bool {
-        let m = self.m;
+        let n = self.rows.count();
+        let whole = n / TOGETHER * TOGETHER;
+        // SAFETY: the caller's promise. No closures: they would not have the instruction set.
+        unsafe {
+            for j in (0..whole).step_by(TOGETHER) {
+                if !self.add_to::<V, TOGETHER>(f, j, v, room, size) {
+                    return false;
+                }
+            }
+            for j in whole..n {
+                if !self.add_to::<V, 1>(f, j, v, room, size) {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// The same for the lists of C features from `first` on.
+    #[inline(always)]
+    unsafe fn add_to<V: Vector<Scalar = T>, const C: usize>(
+        &mut self,
+        f: &Features<T>,
+        first: usize,
+        v: usize,
+        room: &Room,
+        size: &mut usize,
+    ) -> bool {
         let valid = self.valid::<V>(v);
-        for j in 0..self.rows.count() {
-            // SAFETY: the caller's promise.
-            let mut mask = unsafe {
-                let (z, skin, _) = self.pair::<V>(&f.w[j * m..][..m], f.b[j], &f.bounds[j], v);
-                let key = if self.is_minus[j] {
-                    skin.sub(z)
+        let mut masks = [0; C];
+        // SAFETY: the caller's promise.
+        unsafe {
+            let z = self.features_z::<V, C>(f, first, v);
+            for i in 0..C {
+                let (skin, _) = self.skins::<V>(&f.bounds[first + i], v);
+                let key = if self.is_minus[first + i] {
+                    skin.sub(z[i])
                 } else {
-                    skin.add(z)
+                    skin.add(z[i])
                 };
-                key.positive() & valid
-            };
+                masks[i] = key.positive() & valid;
+            }
+        }
+        for (i, mut mask) in masks.into_iter().enumerate() {
             if mask == 0 {
                 continue;
             }
             while mask != 0 {
-                self.rows
-                    .add(j, (v * V::LANES) as u16 + mask.trailing_zeros() as u16);
+                let entry = (v * V::LANES) as u16 + mask.trailing_zeros() as u16;
+                self.rows.add(first + i, entry);
                 mask &= mask - 1;
             }
             if room.is_over_after(&self.rows, size) {
