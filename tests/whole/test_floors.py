@@ -62,7 +62,6 @@ CORE_FLOORS = [
 PYTHON_UP = {("paper._preset", "paper")}
 # Files of one folder that name each other.
 CORE_PAIRS = [
-    {"lists.by_feature", "lists.tile"},
     {"training.run", "training.state"},
 ]
 

@@ -24,8 +24,9 @@ mod stream;
 mod training;
 
 pub use error::{Error, Result};
-pub use gradient::gradient::{Kernel, useful_threads};
 pub use gradient::kept::Kept;
+pub use gradient::kernel::Kernel;
+pub use gradient::shares::useful_threads;
 #[cfg(feature = "doors")]
 pub use inspect::trace::{Look, trace};
 #[cfg(feature = "doors")]

@@ -1,5 +1,10 @@
 //! The loss and its gradient.
 
+mod choose;
 #[allow(clippy::module_inception)] // the folder is named after what it makes
 pub(crate) mod gradient;
 pub(crate) mod kept;
+pub(crate) mod kernel;
+pub(crate) mod shares;
+mod tiles;
+mod versions;

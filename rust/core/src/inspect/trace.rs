@@ -4,7 +4,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use crate::error::Result;
-use crate::gradient::gradient::{Gradient, Kernel};
+use crate::gradient::gradient::Gradient;
+use crate::gradient::kernel::Kernel;
 use crate::kernels::linear::Activation;
 use crate::memory;
 use crate::model::examples::{Examples, Sparse};

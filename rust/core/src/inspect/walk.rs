@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use crate::gradient::gradient;
-use crate::lists::by_feature::Work;
 use crate::lists::tile::Tile;
+use crate::lists::versions::tile as run;
+use crate::lists::work::Work;
 use crate::model::params::{Params, row_length};
 use crate::simd::aligned::Aligned;
 use crate::simd::isa::Isa;
@@ -71,7 +71,7 @@ pub fn walk<T: Real>(isa: Isa, shape: Walk, rounds: usize) -> f64 {
             lanes: &mut lanes,
             sums: &mut sums,
         };
-        gradient::tile(isa, &mut tile, work);
+        run(isa, &mut tile, work);
         best = best.min(now.elapsed().as_secs_f64());
     }
     std::hint::black_box((&c, &sums));

@@ -1,6 +1,6 @@
 //! What of lists is kept when they are made anew.
 
-/// How far lists may let things move, by where these lie; see [`crate::lists::by_feature`].
+/// How far lists may let things move, by where these lie; see [`crate::lists::skin`].
 #[derive(Debug, Clone)]
 pub struct Budgets {
     /// Factors of w and b of each feature.

@@ -3,6 +3,15 @@
 pub(crate) mod budgets;
 pub(crate) mod by_feature;
 pub(crate) mod by_group;
-pub(crate) mod pairs;
+mod clusters;
+pub(crate) mod group_references;
+pub(crate) mod group_tile;
+pub(crate) mod pace;
+mod pairs;
+pub(crate) mod plan;
+pub(crate) mod references;
 pub(crate) mod rows;
+mod skin;
 pub(crate) mod tile;
+pub(crate) mod versions;
+pub(crate) mod work;

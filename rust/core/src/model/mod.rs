@@ -1,4 +1,5 @@
 //! The model: its parameters, and the examples that it is trained on.
 
 pub(crate) mod examples;
+pub(crate) mod order;
 pub(crate) mod params;

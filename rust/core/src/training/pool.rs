@@ -385,7 +385,7 @@ fn one(job: &Job, choice: Choice, cancel: &AtomicBool, slot: &Slot) -> Result<An
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gradient::gradient::Kernel;
+    use crate::gradient::kernel::Kernel;
     use crate::simd::isa::Isa;
 
     const CHOICE: Choice = Choice {

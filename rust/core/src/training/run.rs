@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::error::{Error, Result, check};
-use crate::gradient::gradient::{Begun, Gradient, Kernel, Restart};
+use crate::gradient::gradient::{Begun, Gradient, Restart};
 use crate::gradient::kept::Kept;
+use crate::gradient::kernel::Kernel;
 use crate::kernels::evaluate::squared_error;
 use crate::kernels::linear::{self, Activation};
 use crate::kernels::metrics::max_feature_dimensionality;

@@ -171,7 +171,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-    use crate::gradient::gradient::Kernel;
+    use crate::gradient::kernel::Kernel;
     use crate::kernels::optimizer::{Schedule, Settings};
     use crate::simd::isa::Isa;
     use crate::stream::{Csr, Init, Stream, initial_weights, role};

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use crate::gradient::gradient::Kernel;
+use crate::gradient::kernel::Kernel;
 use crate::kernels::linear::Activation;
 use crate::model::params::Params;
 use crate::simd::isa::Isa;

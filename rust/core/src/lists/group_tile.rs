@@ -1,0 +1,546 @@
+//! The lists of a tile of examples by groups of features.
+
+use crate::kernels::moments::{add_linear, first_moments};
+use crate::lists::group_references::{Groups, Reference, p_group};
+use crate::lists::pace::{Counts, Pace};
+use crate::lists::rows::{LONGEST, Room, Rows};
+use crate::lists::skin::BALANCE;
+use crate::lists::work::Work;
+use crate::memory;
+use crate::model::params::{Params, at};
+use crate::simd::aligned::Aligned;
+use crate::simd::vector::{Real, Vector};
+
+/// A tile of examples.
+pub struct GroupTile<T> {
+    /// First example and number of examples.
+    pub first: usize,
+    pub count: usize,
+    /// Of the examples: h', |h'|, d, factor of d, step.
+    h: Vec<T>,
+    size: Vec<T>,
+    reach: Vec<T>,
+    pub factor: Vec<f32>,
+    born: Vec<u64>,
+    stale: Vec<u32>,
+    /// By group: examples.
+    rows: Rows,
+    /// Which examples each group lists, a bit each in `words` words.
+    listed: Vec<u64>,
+    words: usize,
+    is_minus: Vec<bool>,
+    minus: usize,
+    scratch: Vec<u16>,
+    built: u64,
+}
+
+impl<T: Real> GroupTile<T> {
+    pub fn new(groups: usize, m: usize, first: usize, count: usize) -> Self {
+        assert!(count <= LONGEST, "entries are u16");
+        let words = count.div_ceil(64);
+        GroupTile {
+            first,
+            count,
+            h: memory::zeros(count * m),
+            size: memory::zeros(count),
+            reach: memory::zeros(count),
+            factor: memory::filled(count, 0.5),
+            born: memory::zeros(count),
+            stale: memory::with_capacity(count),
+            rows: Rows::new(groups),
+            listed: memory::zeros(groups * words),
+            words,
+            is_minus: memory::zeros(groups),
+            minus: 0,
+            scratch: memory::zeros(count + 1),
+            built: 0,
+        }
+    }
+
+    /// References anew, of all examples or of those that have gone too far from `h`, and with a `room` the
+    /// lists that go with them and with the references of the groups; see
+    /// [`crate::lists::tile::Tile::build`].
+    ///
+    /// # Safety
+    /// The instruction set of `V` is available.
+    #[inline(always)]
+    pub unsafe fn refresh<V: Vector<Scalar = T>>(
+        &mut self,
+        groups: &Groups<T>,
+        h: &[T],
+        pace: Pace,
+        room: Option<&Room>,
+    ) {
+        assert!(h.len() == self.h.len());
+        let m = h.len() / self.count;
+        // SAFETY: the caller's promise.
+        unsafe {
+            match m {
+                1 => self.refresh_m::<V, 1>(groups, h, pace, room),
+                2 => self.refresh_m::<V, 2>(groups, h, pace, room),
+                3 => self.refresh_m::<V, 3>(groups, h, pace, room),
+                4 => self.refresh_m::<V, 4>(groups, h, pace, room),
+                5 => self.refresh_m::<V, 5>(groups, h, pace, room),
+                6 => self.refresh_m::<V, 6>(groups, h, pace, room),
+                m => unreachable!("m = {m} is too large for groups"),
+            }
+        }
+    }
+
+    /// Add what all pairs add.
+    ///
+    /// # Safety
+    /// The instruction set of `V` is available.
+    #[inline(always)]
+    pub unsafe fn run<V: Vector<Scalar = T>>(&mut self, work: Work<'_, T>) {
+        let (p, groups) = (work.p, self.is_minus.len());
+        assert!(work.h.len() == self.count * p.m && work.c.len() == work.h.len());
+        assert!(work.sums.len() == p.data.len() && groups == p.n.div_ceil(V::LANES));
+        for len in [work.importance.len(), work.importance64.len()] {
+            assert!(len == 0 || len >= groups * V::LANES);
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            match p.m {
+                1 => self.run_m::<V, 1>(work),
+                2 => self.run_m::<V, 2>(work),
+                3 => self.run_m::<V, 3>(work),
+                4 => self.run_m::<V, 4>(work),
+                5 => self.run_m::<V, 5>(work),
+                6 => self.run_m::<V, 6>(work),
+                m => unreachable!("m = {m} is too large for groups"),
+            }
+        }
+    }
+
+    /// Entries that there is room for.
+    pub fn size(&self) -> usize {
+        self.rows.size()
+    }
+
+    pub fn counts(&self) -> Counts {
+        let (entries, bare, rows) = self.rows.totals();
+        Counts {
+            entries,
+            bare,
+            rows,
+            minus: self.minus as u64,
+            built: self.built,
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn refresh_m<V: Vector<Scalar = T>, const M: usize>(
+        &mut self,
+        groups: &Groups<T>,
+        h: &[T],
+        pace: Pace,
+        room: Option<&Room>,
+    ) {
+        self.find_stale::<M>(h, pace);
+        for i in 0..self.stale.len() {
+            self.take::<M>(self.stale[i] as usize, h, pace);
+        }
+        let Some(room) = room else {
+            return;
+        };
+        let mut size = self.rows.size();
+        // SAFETY: the caller's promise.
+        unsafe {
+            for &g in &groups.stale {
+                self.build_row::<V, M>(groups, g as usize);
+                if room.is_over_after(&self.rows, &mut size) {
+                    return;
+                }
+            }
+            self.built += (groups.stale.len() * self.count) as u64;
+            if !pace.all && !self.stale.is_empty() {
+                for g in 0..groups.count {
+                    self.add_examples::<V, M>(groups, g);
+                    if room.is_over_after(&self.rows, &mut size) {
+                        return;
+                    }
+                }
+                self.built += (self.stale.len() * groups.count) as u64;
+            }
+        }
+        self.rows.compact();
+    }
+
+    /// Note the examples that have gone too far, or all.
+    #[inline(always)]
+    fn find_stale<const M: usize>(&mut self, h: &[T], pace: Pace) {
+        self.stale.clear();
+        if pace.all {
+            self.stale.extend(0..self.count as u32);
+            return;
+        }
+        let keep = T::from_f64(1.0 - 1e-3);
+        for (t, (now, old)) in h.chunks_exact(M).zip(self.h.chunks_exact(M)).enumerate() {
+            let mut far = T::default();
+            for k in 0..M {
+                let d = now[k] - old[k];
+                far = d.fma(d, far);
+            }
+            let reach = self.reach[t];
+            // Not `far > ...`: NaN counts.
+            let near = far <= reach * reach * keep;
+            if !near || pace.aged(self.born[t]) {
+                self.stale.push(t as u32);
+            }
+        }
+    }
+
+    /// The reference of an example is where it is now.
+    #[inline(always)]
+    fn take<const M: usize>(&mut self, t: usize, h: &[T], pace: Pace) {
+        let (now, old) = (&h[t * M..][..M], &mut self.h[t * M..][..M]);
+        let (mut size, mut far) = (0.0f64, 0.0f64);
+        for k in 0..M {
+            let x = now[k].to_f64();
+            let d = x - old[k].to_f64();
+            size += x * x;
+            far += d * d;
+        }
+        old.copy_from_slice(now);
+        if pace.adapt {
+            let used = far.sqrt() / self.reach[t].to_f64();
+            self.factor[t] = pace.next_factor(self.factor[t], used, self.born[t]);
+        }
+        self.born[t] = pace.step;
+        self.size[t] = T::from_f64(size.sqrt() * (1.0 + 1e-6));
+        self.reach[t] = T::from_f64(pace.budget(self.factor[t]) * (M as f64).sqrt());
+    }
+
+    /// z of the references of a group and an example, the skin and what rounding alone needs.
+    #[inline(always)]
+    unsafe fn pair<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        group: &Reference<V, M>,
+        t: usize,
+    ) -> (V, V, V) {
+        // SAFETY: t is an example.
+        unsafe {
+            let mut z = group.b;
+            for k in 0..M {
+                z = group.w[k].fma(V::splat(*self.h.get_unchecked(t * M + k)), z);
+            }
+            let size = V::splat(*self.size.get_unchecked(t));
+            let reach = V::splat(*self.reach.get_unchecked(t));
+            let [of_size, of_reach, fixed, thin_size, thin_fixed] = group.bounds;
+            let skin = of_reach.fma(reach, of_size.fma(size, fixed));
+            (z, skin, thin_size.fma(size, thin_fixed))
+        }
+    }
+
+    /// 1, or -1 for a group that lists exceptions.
+    #[inline(always)]
+    fn sign(&self, g: usize) -> T {
+        T::from_f64(if self.is_minus[g] { -1.0 } else { 1.0 })
+    }
+
+    /// The list of a group: of the examples where it may not be dead, or of those where it may not be
+    /// linear if they are clearly fewer.
+    #[inline(always)]
+    unsafe fn build_row<V: Vector<Scalar = T>, const M: usize>(
+        &mut self,
+        groups: &Groups<T>,
+        g: usize,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (mut len, mut bare, other) = self.scan::<V, M>(groups, g);
+            let exceptions = if self.is_minus[g] { len } else { other };
+            let minus = self.is_minus[g] != (other * 10 < len * 7);
+            let minus = minus && (exceptions == 0 || self.balanced::<V, M>(groups, g));
+            if minus != self.is_minus[g] {
+                self.is_minus[g] = minus;
+                self.minus = if minus {
+                    self.minus + 1
+                } else {
+                    self.minus - 1
+                };
+                (len, bare, _) = self.scan::<V, M>(groups, g);
+            }
+            self.rows.set(g, &self.scratch[..len], bare);
+        }
+    }
+
+    /// Whether exceptions from being linear are small enough, all together, not to drown the rest in
+    /// their rounding: see [`BALANCE`].
+    #[inline(always)]
+    unsafe fn balanced<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        groups: &Groups<T>,
+        g: usize,
+    ) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let group = groups.group::<V, M>(g, V::splat(T::from_f64(1.0)));
+            let (mut up, mut down) = ([V::zero(); 2], [V::zero(); 2]);
+            for t in 0..self.count {
+                let (z, _, _) = self.pair(&group, t);
+                let size = V::splat(self.size[t]);
+                let (y, exception) = (z.relu(), V::zero().sub(z).relu());
+                up = [up[0].add(y), y.fma(size, up[1])];
+                down = [down[0].add(exception), exception.fma(size, down[1])];
+            }
+            let mut drowned = 0;
+            for i in 0..2 {
+                let room = up[i].mul(V::splat(T::from_f64(BALANCE[i])));
+                drowned |= down[i].sub(room).positive();
+            }
+            drowned == 0
+        }
+    }
+
+    /// Write the list of group g to the scratch and to the bits: its length, its length without a skin,
+    /// and the length of the other kind of list.
+    #[inline(always)]
+    unsafe fn scan<V: Vector<Scalar = T>, const M: usize>(
+        &mut self,
+        groups: &Groups<T>,
+        g: usize,
+    ) -> (usize, usize, usize) {
+        let (mut len, mut bare, mut other) = (0, 0, 0);
+        // SAFETY: the caller's promise; the scratch has room for every example.
+        unsafe {
+            let group = groups.group::<V, M>(g, V::splat(self.sign(g)));
+            let out = self.scratch.as_mut_ptr();
+            for word in 0..self.words {
+                let first = word * 64;
+                let mut bits = 0;
+                for t in first..self.count.min(first + 64) {
+                    let (z, skin, thin) = self.pair(&group, t);
+                    let may = skin.add(z).positive() != 0;
+                    *out.add(len) = t as u16;
+                    len += usize::from(may);
+                    bits |= u64::from(may) << (t - first);
+                    bare += usize::from(thin.add(z).positive() != 0);
+                    other += usize::from(skin.sub(z).positive() != 0);
+                }
+                self.listed[g * self.words + word] = bits;
+            }
+        }
+        (len, bare, other)
+    }
+
+    /// Add the examples with new references to the list of group g, where they now belong to it.
+    #[inline(always)]
+    unsafe fn add_examples<V: Vector<Scalar = T>, const M: usize>(
+        &mut self,
+        groups: &Groups<T>,
+        g: usize,
+    ) {
+        // SAFETY: the caller's promise; `stale` holds examples.
+        unsafe {
+            let group = groups.group::<V, M>(g, V::splat(self.sign(g)));
+            for i in 0..self.stale.len() {
+                let t = *self.stale.get_unchecked(i) as usize;
+                let (z, skin, _) = self.pair(&group, t);
+                let known = self.listed.get_unchecked_mut(g * self.words + t / 64);
+                let bit = 1 << (t % 64);
+                if skin.add(z).positive() != 0 && *known & bit == 0 {
+                    *known |= bit;
+                    self.rows.push(g, t as u16);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn run_m<V: Vector<Scalar = T>, const M: usize>(&mut self, work: Work<'_, T>) {
+        let Work {
+            p,
+            importance,
+            importance64,
+            h,
+            c,
+            lanes,
+            sums,
+        } = work;
+        let groups = self.is_minus.len();
+        let size = self.count.next_multiple_of(V::LANES) * M * V::LANES;
+        if lanes.len() < size {
+            *lanes = Aligned::zeros(size);
+        }
+        let sums = Sums {
+            importance: importance64,
+            bias: p.bias,
+            data: sums.as_mut_ptr(),
+        };
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.minus > 0 {
+                self.linear::<V, M>(p, importance, h, c, &sums);
+            }
+            for g in 0..groups {
+                if self.rows.row(g).is_empty() {
+                    continue;
+                }
+                let ab = if importance.is_empty() {
+                    self.row::<V, M, false>(p, importance, g, h, lanes)
+                } else {
+                    self.row::<V, M, true>(p, importance, g, h, lanes)
+                };
+                sums.add::<V, M>(g, &ab);
+            }
+            empty::<V>(lanes, c);
+        }
+    }
+
+    /// What z of the groups that list exceptions adds: their A and B, and C.
+    #[inline(always)]
+    unsafe fn linear<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        p: &Params<T>,
+        importance: &[T],
+        h: &[T],
+        c: &mut [T],
+        sums: &Sums<'_>,
+    ) {
+        let (s1, s2) = first_moments::<T, M>(h);
+        let s0 = T::from_f64(self.count as f64);
+        // SAFETY: blocks of whole vectors; the importances are padded to them.
+        unsafe {
+            let (mut matrix, mut vector) = ([[V::zero(); M]; M], [V::zero(); M]);
+            for g in 0..self.is_minus.len() {
+                if !self.is_minus[g] {
+                    continue;
+                }
+                let (w, b) = p_group::<V, M>(p, g);
+                let mut big_b = [V::zero(); M];
+                let mut a = b.mul(V::splat(s0));
+                for k in 0..M {
+                    big_b[k] = b.mul(V::splat(s1[k]));
+                    a = w[k].fma(V::splat(s1[k]), a);
+                    for l in 0..M {
+                        big_b[k] = w[l].fma(V::splat(s2[k][l]), big_b[k]);
+                    }
+                    let left = if importance.is_empty() {
+                        w[k]
+                    } else {
+                        w[k].mul(V::load(importance.as_ptr().add(g * V::LANES)))
+                    };
+                    vector[k] = left.fma(b, vector[k]);
+                    for l in 0..=k {
+                        matrix[k][l] = left.fma(w[l], matrix[k][l]);
+                    }
+                }
+                sums.add::<V, M>(g, &(big_b, a));
+            }
+            let (mut full, mut sum) = ([[T::default(); M]; M], [T::default(); M]);
+            for k in 0..M {
+                sum[k] = vector[k].sum();
+                for l in 0..=k {
+                    full[k][l] = matrix[k][l].sum();
+                    full[l][k] = full[k][l];
+                }
+            }
+            add_linear(&full, &sum, h, c);
+        }
+    }
+
+    /// The pairs of one list: its B and A.
+    #[inline(always)]
+    unsafe fn row<V: Vector<Scalar = T>, const M: usize, const WEIGHTED: bool>(
+        &self,
+        p: &Params<T>,
+        importance: &[T],
+        g: usize,
+        h: &[T],
+        lanes: &mut Aligned<T>,
+    ) -> ([V; M], V) {
+        // SAFETY: entries are examples; blocks of whole vectors.
+        unsafe {
+            let sign = V::splat(self.sign(g));
+            let (mut w, b) = p_group::<V, M>(p, g);
+            let b = b.mul(sign);
+            let mut weighted = w;
+            for k in 0..M {
+                if WEIGHTED {
+                    weighted[k] = w[k].mul(V::load(importance.as_ptr().add(g * V::LANES)));
+                }
+                w[k] = w[k].mul(sign);
+            }
+            let (mut big_b, mut a) = ([V::zero(); M], V::zero());
+            let cs = lanes.as_mut_ptr();
+            for &t in self.rows.row(g) {
+                let at = usize::from(t) * M;
+                let (mut z, mut hs) = (b, [V::zero(); M]);
+                for k in 0..M {
+                    hs[k] = V::splat(*h.get_unchecked(at + k));
+                    z = w[k].fma(hs[k], z);
+                }
+                let y = z.relu();
+                a = a.add(y);
+                for k in 0..M {
+                    big_b[k] = y.fma(hs[k], big_b[k]);
+                    let c = cs.add((at + k) * V::LANES);
+                    y.fma(weighted[k], V::load(c)).store(c);
+                }
+            }
+            (big_b, a)
+        }
+    }
+}
+
+/// Where A and B go: half the gradient, in the layout of the parameters.
+struct Sums<'a> {
+    importance: &'a [f64],
+    bias: usize,
+    data: *mut f64,
+}
+
+impl Sums<'_> {
+    /// Add B and A of group g.
+    #[inline(always)]
+    unsafe fn add<V: Vector, const M: usize>(&self, g: usize, (big_b, a): &([V; M], V)) {
+        let first = g * V::LANES;
+        // SAFETY: the sums and the importances are padded to whole vectors.
+        unsafe {
+            for k in 0..M {
+                self.add_lanes(big_b[k], first, at(M, first, k));
+            }
+            self.add_lanes(*a, first, self.bias + first);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_lanes<V: Vector>(&self, x: V, first: usize, to: usize) {
+        // SAFETY: as above; at most 16 lanes.
+        unsafe {
+            let to = self.data.add(to);
+            if self.importance.is_empty() {
+                return x.add_lanes(to);
+            }
+            let mut lanes = [V::Scalar::default(); 16];
+            x.store(lanes.as_mut_ptr());
+            for i in 0..V::LANES {
+                *to.add(i) += *self.importance.get_unchecked(first + i) * lanes[i].to_f64();
+            }
+        }
+    }
+}
+
+/// Add C by lanes to C, and set it to 0.
+#[inline(always)]
+unsafe fn empty<V: Vector>(lanes: &mut Aligned<V::Scalar>, c: &mut [V::Scalar]) {
+    let blocks = lanes.chunks_exact_mut(V::LANES * V::LANES);
+    for (c, lanes) in c.chunks_mut(V::LANES).zip(blocks) {
+        let mut vectors = [const { std::mem::MaybeUninit::<V>::uninit() }; 16];
+        let vectors = vectors.as_mut_ptr().cast::<V>();
+        let mut totals = [V::Scalar::default(); 16];
+        // SAFETY: LANES vectors of LANES lanes; LANES is at most 16.
+        unsafe {
+            for i in 0..V::LANES {
+                vectors
+                    .add(i)
+                    .write(V::load(lanes.as_ptr().add(i * V::LANES)));
+            }
+            V::sums(vectors).store(totals.as_mut_ptr());
+        }
+        lanes.fill(V::Scalar::default());
+        c.iter_mut().zip(&totals).for_each(|(c, x)| *c = *c + *x);
+    }
+}

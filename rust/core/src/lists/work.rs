@@ -1,0 +1,25 @@
+//! What the pairs of a tile work on.
+
+use crate::model::params::Params;
+use crate::simd::aligned::Aligned;
+
+/// What the pairs of a tile read and what they add to.
+pub struct Work<'a, T> {
+    pub p: &'a Params<T>,
+    /// Empty when all are 1.
+    pub importance: &'a [T],
+    pub importance64: &'a [f64],
+    /// Rows of the tile.
+    pub h: &'a [T],
+    pub c: &'a mut [T],
+    /// Zeros, to be left as such.
+    pub lanes: &'a mut Aligned<T>,
+    /// Half the gradient, in the layout of the parameters.
+    pub sums: &'a mut [f64],
+}
+
+/// Entries that lists may have: some for each number that a run keeps anyway, and 128 MB in any case.
+pub fn entries_limit<T>(p: &Params<T>, count: usize, nonzeros: usize) -> usize {
+    let kept = (p.n + count).saturating_mul(p.m + 1);
+    kept.saturating_add(nonzeros).saturating_mul(8).max(1 << 26)
+}
