@@ -146,11 +146,11 @@ FAULTS = {
         STREAM, "key: [seed, role],", "key: [role, seed],", "stream/test_stream.py"
     ),
     "the skin is too thin": Fault(
-        f"{CORE}/lists/by_feature.rs", "reach: up(reach * (1.0 + rho)),", "reach: up(rho * reach),",
+        f"{CORE}/lists/skin.rs", "reach: up(reach * (1.0 + rho)),", "reach: up(rho * reach),",
         "backends/test_lists.py",
     ),
     "a lane behind the last feature takes part": Fault(
-        f"{CORE}/lists/by_group.rs", "for lane in 0..lanes.min(self.n - g * lanes) {",
+        f"{CORE}/lists/group_references.rs", "for lane in 0..lanes.min(self.n - g * lanes) {",
         "for lane in 0..lanes {", "backends/test_lists.py",
     ),
     "test rows are trained on": Fault(

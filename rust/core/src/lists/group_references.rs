@@ -1,14 +1,11 @@
 //! The references of groups of features.
 
 use crate::lists::pace::Pace;
-use crate::lists::skin::TINY;
+use crate::lists::skin::{BOUNDS, allowed};
 use crate::memory;
 use crate::model::params::{Params, at};
 use crate::simd::aligned::Aligned;
 use crate::simd::vector::{Real, Vector};
-
-/// Numbers of the bounds of a feature, as in [`crate::lists::skin::Bound`].
-pub const BOUNDS: usize = 5;
 
 /// The references of the groups.
 pub struct Groups<T> {
@@ -106,8 +103,6 @@ impl<T: Real> Groups<T> {
         let old = &mut self.reference[g * (M + 1) * lanes..][..(M + 1) * lanes];
         let limits = &mut self.limits[g * 2 * lanes..][..2 * lanes];
         let bounds = &mut self.bounds[g * BOUNDS * lanes..][..BOUNDS * lanes];
-        let rho = 8.0 * (M + 4) as f64 * T::EPSILON;
-        let shrink = 1.0 - 1e-3;
         // Lanes without a feature keep bounds of 0: they are never listed.
         for lane in 0..lanes.min(self.n - g * lanes) {
             let j = g * lanes + lane;
@@ -128,19 +123,10 @@ impl<T: Real> Groups<T> {
                 *factor_b = pace.next_factor(*factor_b, used, self.born[g]);
             }
             let radius = pace.budget(*factor_w) * (M as f64).sqrt();
-            let fixed = pace.budget(*factor_b);
-            limits[lane] = T::from_f64(radius * radius * shrink);
-            limits[lanes + lane] = T::from_f64(fixed * fixed * shrink);
-            let reach = size.sqrt() * (1.0 + 1e-6) + radius;
-            let values = [
-                radius + rho * reach,
-                reach * (1.0 + rho),
-                fixed + rho * (b.abs() + fixed) + TINY,
-                rho * reach,
-                rho * b.abs() + TINY,
-            ];
-            for (i, x) in values.into_iter().enumerate() {
-                bounds[i * lanes + lane] = T::from_f64(x * (1.0 + 1e-5));
+            let allowed = allowed(M, size, b, radius, pace.budget(*factor_b));
+            [limits[lane], limits[lanes + lane]] = allowed.limits;
+            for (i, x) in allowed.bound.numbers().into_iter().enumerate() {
+                bounds[i * lanes + lane] = x;
             }
         }
         self.born[g] = pace.step;

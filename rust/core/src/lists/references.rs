@@ -1,7 +1,7 @@
 //! The references of the features, which lists by feature are made from.
 
 use crate::lists::pace::Pace;
-use crate::lists::skin::{Bound, TINY};
+use crate::lists::skin::{Bound, allowed};
 use crate::memory;
 use crate::model::params::Params;
 use crate::simd::vector::{Real, Vector};
@@ -153,22 +153,10 @@ impl<T: Real> Features<T> {
         }
         self.born[j] = pace.step;
         self.b[j] = p.b()[j];
-        // The squares that are compared with these limits are off by (m + 2) u.
-        let shrink = 1.0 - 1e-3;
         let radius = pace.budget(self.factor_w[j]) * (m as f64).sqrt();
-        let fixed = pace.budget(self.factor_b[j]);
-        self.limit_w[j] = T::from_f64(radius * radius * shrink);
-        self.limit_b[j] = T::from_f64(fixed * fixed * shrink);
-        let rho = 8.0 * (m + 4) as f64 * T::EPSILON;
-        let reach = size.sqrt() * (1.0 + 1e-6) + radius;
-        let up = |x: f64| T::from_f64(x * (1.0 + 1e-5));
-        self.bounds[j] = Bound {
-            size: up(radius + rho * reach),
-            reach: up(reach * (1.0 + rho)),
-            fixed: up(fixed + rho * (b.abs() + fixed) + TINY),
-            thin_size: up(rho * reach),
-            thin_fixed: up(rho * b.abs() + TINY),
-        };
+        let allowed = allowed(m, size, b, radius, pace.budget(self.factor_b[j]));
+        [self.limit_w[j], self.limit_b[j]] = allowed.limits;
+        self.bounds[j] = allowed.bound;
     }
 }
 

@@ -29,8 +29,10 @@
 //! making lists, against pairs that are listed for the skin alone. No clock is read, so the same run
 //! makes the same lists.
 
+use crate::simd::vector::Real;
+
 /// More than any product that underflows.
-pub const TINY: f64 = 1e-30;
+const TINY: f64 = 1e-30;
 
 /// A feature lists exceptions from being linear only if the sum of their -z is at most this many times
 /// the sum of the others' z, and the same with |h| as a factor: one is subtracted from the other.
@@ -45,4 +47,128 @@ pub struct Bound<T> {
     pub fixed: T,
     pub thin_size: T,
     pub thin_fixed: T,
+}
+
+/// Numbers of a [`Bound`].
+pub const BOUNDS: usize = 5;
+
+impl<T> Bound<T> {
+    /// All of them, in this order.
+    pub fn numbers(self) -> [T; BOUNDS] {
+        [
+            self.size,
+            self.reach,
+            self.fixed,
+            self.thin_size,
+            self.thin_fixed,
+        ]
+    }
+}
+
+/// What a feature may do until its reference is taken anew.
+pub struct Allowed<T> {
+    /// Squares of how far w and b may go.
+    pub limits: [T; 2],
+    pub bound: Bound<T>,
+}
+
+/// For a feature with that |w'|^2 and b', whose w may go `radius` far and whose b `fixed`.
+pub fn allowed<T: Real>(m: usize, square: f64, b: f64, radius: f64, fixed: f64) -> Allowed<T> {
+    // The squares that are compared with these limits are off by (m + 2) u.
+    let shrink = 1.0 - 1e-3;
+    let rho = 8.0 * (m + 4) as f64 * T::EPSILON;
+    let reach = square.sqrt() * (1.0 + 1e-6) + radius;
+    let up = |x: f64| T::from_f64(x * (1.0 + 1e-5));
+    Allowed {
+        limits: [radius, fixed].map(|far| T::from_f64(far * far * shrink)),
+        bound: Bound {
+            size: up(radius + rho * reach),
+            reach: up(reach * (1.0 + rho)),
+            fixed: up(fixed + rho * (b.abs() + fixed) + TINY),
+            thin_size: up(rho * reach),
+            thin_fixed: up(rho * b.abs() + TINY),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::philox;
+
+    /// A number from -1 to 1.
+    fn drawn(i: u64, k: usize) -> f64 {
+        (philox([i, 9], [k as u64, 0, 0, 0])[0] >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    }
+
+    fn norm(v: &[f64]) -> f64 {
+        v.iter().map(|x| x * x).sum::<f64>().sqrt()
+    }
+
+    /// `from` moved by `far` along `direction`, in T.
+    fn moved<T: Real>(from: &[f64], direction: &[f64], far: f64) -> Vec<f64> {
+        let scale = far / norm(direction).max(1e-300);
+        let points = from.iter().zip(direction);
+        points
+            .map(|(x, d)| T::from_f64(x + scale * d).to_f64())
+            .collect()
+    }
+
+    /// z as kernels compute it, in T.
+    fn z<T: Real>(w: &[f64], h: &[f64], b: f64) -> f64 {
+        let pairs = w.iter().zip(h);
+        pairs
+            .fold(T::from_f64(b), |z, (&w, &h)| {
+                T::from_f64(w).fma(T::from_f64(h), z)
+            })
+            .to_f64()
+    }
+
+    /// Move everything as far as it may go, to where it changes z most: the skin holds, and is not much
+    /// too large.
+    fn attack<T: Real>(m: usize, i: u64, sign: f64) {
+        let size = |k: usize, low: f64| 10f64.powf(low * (drawn(i, 900 + k) + 1.0) / 2.0);
+        let of = |first: usize, size: f64| -> Vec<f64> {
+            let point = (first..first + m).map(|k| T::from_f64(size * drawn(i, k)).to_f64());
+            point.collect()
+        };
+        let (w, h) = (of(0, size(0, -3.0)), of(400, size(1, -3.0)));
+        let b = T::from_f64(size(2, -3.0) * drawn(i, 800)).to_f64();
+        let (radius, fixed, far) = (size(3, -6.0), size(4, -6.0), size(5, -6.0));
+        let square = w.iter().map(|x| x * x).sum();
+        let Allowed { limits, bound } = allowed::<T>(m, square, b, radius, fixed);
+        // As far as the limits let them, which are compared as squares in T.
+        let at_most = |limit: T| limit.to_f64().sqrt() * (1.0 - 1e-6);
+        let new_w = moved::<T>(&w, &h, sign * at_most(limits[0]));
+        let new_h = moved::<T>(&h, &new_w, sign * far);
+        let new_b = T::from_f64(b + sign * at_most(limits[1])).to_f64();
+        let change = (z::<T>(&new_w, &new_h, new_b) - z::<T>(&w, &h, b)).abs();
+        let far = T::from_f64(far * (1.0 + 1e-5));
+        let h_size = T::from_f64(norm(&h) * (1.0 + 1e-6));
+        let skin = bound.size.fma(h_size, bound.fixed);
+        let skin = bound.reach.fma(far, skin).to_f64();
+        let thin = bound.thin_size.fma(h_size, bound.thin_fixed).to_f64();
+        assert!(
+            change <= skin,
+            "m = {m}, case {i}: {change} is more than {skin}"
+        );
+        // What the three inequalities allow.
+        let most = radius * norm(&h) + (norm(&w) + radius) * far.to_f64() + fixed;
+        assert!(
+            skin <= 1.01 * most + 10.0 * thin,
+            "m = {m}, case {i}: {skin}, not {most}"
+        );
+    }
+
+    #[test]
+    fn what_moves_as_far_as_it_may_stays_in_the_skin() {
+        for m in [1, 2, 3, 6, 7, 8, 16, 33, 300] {
+            for i in 0..200 {
+                for sign in [1.0, -1.0] {
+                    attack::<f32>(m, i, sign);
+                    attack::<f64>(m, i, sign);
+                }
+            }
+        }
+    }
 }
