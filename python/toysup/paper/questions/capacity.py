@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.config import TrainConfig
 from toysup.paper import _runs
 from toysup.paper._preset import Preset, Results
@@ -63,7 +63,7 @@ def _parts(
 ) -> dict[str, dict[str, Any]]:
     """The sweeps, with grids around ``place(m)``; the first of the m has all the other settings."""
     usual = TrainConfig(**recipe)
-    n, gap, seed = usual.n, 1.0 - usual.sparsity, range(seeds)
+    n, gap, seed = usual.n, usual.density, range(seeds)
     fields = {**recipe, "m": m[0], "seed": seed, "T": _around(place(m[0]), *grid)}
     parts = {
         PART: {
@@ -144,7 +144,7 @@ class Curve:
 def _setting(config: TrainConfig) -> tuple[float, ...]:
     """All that a curve has one value of."""
     c = config
-    return c.m, c.n, c.sparsity, c.steps, c.learning_rate, c.weight_decay
+    return c.m, c.n, c.density, c.steps, c.learning_rate, c.weight_decay
 
 
 def curves(results: Results) -> list[Curve]:
@@ -171,17 +171,17 @@ def budget(config: TrainConfig) -> float:
 # named here is the same for all of a law.
 _LAWS: dict[str, tuple[Callable[[TrainConfig], float], Callable[[TrainConfig], tuple[float, ...]]]]
 _LAWS = {
-    "m": (lambda c: c.m, lambda c: (c.n, c.sparsity, c.steps, c.learning_rate, c.weight_decay)),
+    "m": (lambda c: c.m, lambda c: (c.n, c.density, c.steps, c.learning_rate, c.weight_decay)),
     "n": (
         lambda c: c.n,
-        lambda c: (c.m, c.n * (1 - c.sparsity), c.steps, c.learning_rate, c.weight_decay),
+        lambda c: (c.m, c.n * c.density, c.steps, c.learning_rate, c.weight_decay),
     ),
     "1/(1-S)": (
-        lambda c: 1 / (1 - c.sparsity),
+        lambda c: 1 / c.density,
         lambda c: (c.m, c.n, c.steps, c.learning_rate, c.weight_decay),
     ),
-    "steps*rate": (budget, lambda c: (c.m, c.n, c.sparsity, c.weight_decay)),
-    "steps": (lambda c: c.steps, lambda c: (c.m, c.n, c.sparsity, budget(c), c.weight_decay)),
+    "steps*rate": (budget, lambda c: (c.m, c.n, c.density, c.weight_decay)),
+    "steps": (lambda c: c.steps, lambda c: (c.m, c.n, c.density, budget(c), c.weight_decay)),
 }
 
 
@@ -280,7 +280,7 @@ def measure(results: Results) -> Measured:
 def tables(measured: Measured, scale: str) -> list[Table]:
     """Where each curve passes, and the exponents."""
     found, of = measured
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for c in found:
         T = list(c.passing.values())
         ends = (min(T, default=math.nan), max(T, default=math.nan))
@@ -299,7 +299,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
         "residual is\nthat of log T."
     )
     names = ["law", "curves", "from", "to", "exponent", "low", "high", "residual", "factor"]
-    lines: list[tuple[Cell, ...]] = [
+    lines: list[tuple[Value, ...]] = [
         (w.name, len(w.x), w.x[0], w.x[-1], w.exponent, w.low, w.high, w.residual, w.factor)
         for w in of
     ]

@@ -37,7 +37,7 @@ import numpy.typing as npt
 from toysup import metrics
 from toysup._run.run import Run
 from toysup._run.train import train
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup._system.extras import need
 from toysup.paper import _runs
 from toysup.paper._preset import Preset, Results
@@ -193,8 +193,8 @@ def by_hidden(found: list[Network]) -> dict[int, list[Network]]:
 
 def tables(found: list[Network], scale: str) -> list[Table]:
     """What the networks know; and of each place the curve of D*, and how it tells the labels."""
-    rows: list[tuple[Cell, ...]] = []
-    lines: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
+    lines: list[tuple[Value, ...]] = []
     for hidden, some in by_hidden(found).items():
         given, kept = (
             _runs.mean([getattr(one, name) for one in some]) for name in ("given", "kept")

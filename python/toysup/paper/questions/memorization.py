@@ -50,7 +50,7 @@ from toysup._stream.batch import SparseBatch, take
 from toysup._stream.dataset import Dataset, find
 from toysup._stream.rows import order
 from toysup._sweep.result import SweepResult
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.config import TrainConfig
 from toysup.data import sample
 from toysup.paper import _recipe, _runs
@@ -365,7 +365,7 @@ def measure(results: Results) -> Measured:
 def tables(measured: Measured, scale: str) -> list[Table]:
     """The scores of each T, how well measures tell them, the labels, and every example."""
     result, found = measured
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Value, ...]] = []
     for one in found:
         runs, examples = one.inside.shape
         low, median, high = np.quantile(one.known, (0.1, 0.5, 0.9))
@@ -388,7 +388,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
         "one hump, by Silverman's test; beyond: the share of scores in the smaller of two."
     )
     short = dict.fromkeys(columns[6:], ".3f")
-    told: list[tuple[Cell, ...]] = [
+    told: list[tuple[Value, ...]] = [
         (one.T, name, *(f(x) for x in values for f in (_runs.mean, _runs.spread)), one.means[name])
         for one in found
         for name, values in one.measures.items()
@@ -401,7 +401,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
         "scores, with standard deviations over the runs.\nOf mean: rank correlation of the mean of "
         "the measure over those runs."
     )
-    classes: list[tuple[Cell, ...]] = [
+    classes: list[tuple[Value, ...]] = [
         (one.T, name, *pair) for one in found for name, pair in one.labels.items()
     ]
     about = "Shares of the classes of regime.classify in the same runs, and their mean scores."

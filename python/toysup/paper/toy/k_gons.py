@@ -36,7 +36,7 @@ import numpy.typing as npt
 
 from toysup._run.run import Run
 from toysup._stream.dataset import Dataset
-from toysup._sweep.table import Cell, Table
+from toysup._sweep.table import Table, Value
 from toysup.paper import _runs
 from toysup.paper._preset import Preset, Results
 
@@ -281,8 +281,8 @@ def of_c(found: Sequence[Descent]) -> dict[int, list[Descent]]:
 
 def tables(found: Sequence[Descent], scale: str) -> list[Table]:
     """A row for every polygon of the formula; and for every end of every c."""
-    polygons: list[tuple[Cell, ...]] = [(k, *polygon(k)) for k in (4, *_SIDES)]
-    rows: list[tuple[Cell, ...]] = []
+    polygons: list[tuple[Value, ...]] = [(k, *polygon(k)) for k in (4, *_SIDES)]
+    rows: list[tuple[Value, ...]] = []
     for c, some in of_c(found).items():
         for name, group in by_name(some).items():
             regular = name != IRREGULAR
