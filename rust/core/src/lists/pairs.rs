@@ -357,7 +357,7 @@ mod tests {
         Case {
             p,
             rows,
-            is_minus: (0..n).map(|j| word(j, 6) % 3 == 0).collect(),
+            is_minus: (0..n).map(|j| word(j, 6).is_multiple_of(3)).collect(),
             importance: if weighed {
                 weights.collect()
             } else {
