@@ -365,4 +365,4 @@ def test_a_sweep_on_data_goes_on_after_an_interruption(backend, tmp_path, monkey
     del data
     config = open_sweep(tmp_path / "s").configs[0]
     assert bits(sweep(config, T=[20, 30], n_jobs=1, store=tmp_path / "s")) == bits(whole)
-    assert Store(tmp_path / "s").kept(whole.configs) == []
+    assert Store(tmp_path / "s").checkpoints(whole.configs) == []
