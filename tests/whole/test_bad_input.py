@@ -252,7 +252,10 @@ def test_whatever_is_given_is_accepted_or_named(name, value):
         except (TypeError, ValueError) as error:
             assert re.search(rf"\b{name}\b", str(error)), error
         else:
-            assert (name, value) in [("init_seed", None), ("batch_size", None)]
+            if name == "bias_init":
+                assert isinstance(value, float) and value > -math.inf
+            else:
+                assert value is None and name in ("init_seed", "batch_size", "data")
 
 
 # ------------------------------------------------------------------------------------------- memory
