@@ -436,7 +436,7 @@ def test_sweep_prints_a_line_for_each_run(toysup_cli: Cli, backend: Backend) -> 
     assert cells == [
         [T, m, seed, "ok"] for T in ("3", "5", "inf") for m in ("2", "3") for seed in ("0", "1")
     ]
-    assert lines[12:] == ["", "12 runs: 12 ok; not kept, for want of --store"]
+    assert lines[12:] == ["", "12 runs: 12 ok; not saved: --store DIR saves them"]
 
 
 def test_sweep_as_json_is_what_the_library_computes(toysup_cli: Cli, backend: Backend) -> None:
@@ -1059,7 +1059,7 @@ def test_ctrl_c_in_train_and_the_next_call_continues(
         assert toysup_cli(*words) == (130, "", said)
     assert list(tmp_path.iterdir()) == [state]
     code, printed, err = toysup_cli(*words)
-    assert (code, err) == (0, "") and f"kept in {out}" in printed
+    assert (code, err) == (0, "") and f"saved in {out}" in printed
     assert run_bits(toysup.load_run(out)) == run_bits(toysup.train(**fields))
     assert list(tmp_path.iterdir()) == [out]
 

@@ -151,6 +151,11 @@ def test_repr_is_the_expression_that_makes_it(config):
     assert eval(repr(config), {"TrainConfig": TrainConfig, "inf": math.inf}) == config
 
 
+def test_a_repr_is_short_whatever_n():
+    many = TrainConfig(n=5000, importance=np.linspace(0.5, 1.0, 5000))
+    assert "importance=<5,000 numbers from 0.5 to 1>" in repr(many) and len(repr(many)) < 800
+
+
 @given(configs(), configs())
 def test_the_key_tells_configs_apart_just_as_equality_does(a, b):
     assert (a == b) == (a.key() == b.key())

@@ -390,7 +390,7 @@ def test_classes_of_a_model_made_by_hand() -> None:
     assert (summary["T"], summary["clusters"], summary["largest_cluster"]) == (8, 2, 3)
     assert summary["max_loss"] == pytest.approx(1)
     assert summary["median_loss"] == pytest.approx((1 / 2 + 2 / 3) / 2)
-    text = "8 examples: 2 single, 0 partial, 5 cluster, 0 feature, 1 none. 0 features represented."
+    text = "8 examples: 2 single, 0 partial, 5 cluster, 0 feature, 1 none. Features represented: 0."
     assert str(found).startswith(text)
 
 

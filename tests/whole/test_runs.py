@@ -105,7 +105,7 @@ def test_public_objects_can_be_copied_and_sent(public: dict[str, Any], kind: str
 
 def test_reprs_are_sentences(public: dict[str, Any]) -> None:
     """What a cell of a notebook shows of them is what print does, and no list of fields."""
-    for kind, words in (("regime", r"\d+ examples: .*features represented\."),
+    for kind, words in (("regime", r"\d+ examples: .*Features represented: \d+\."),
                         ("plan", r"runs    2: 0 done, 2 to do\ntime ")):  # fmt: skip
         assert re.match(words, repr(public[kind])) and repr(public[kind]) == str(public[kind])
     polygon = public["regime"].polygon

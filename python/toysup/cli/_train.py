@@ -83,7 +83,7 @@ def _trained_text(run: Run, stored: Regime | None, out: Path | None) -> str:
             f"{duration(run.seconds)}",
             f"train loss {run.train_loss:.6g}, test loss {run.test_loss:.6g}",
             *([] if stored is None else [repr(stored)]),
-            "not kept, for want of --out" if out is None else f"kept in {out}",
+            "not saved: --out FILE saves it" if out is None else f"saved in {out}",
         ]
     )
 
@@ -245,7 +245,7 @@ def _report(args: argparse.Namespace, result: SweepResult, fields: dict[str, Any
             "failures": failures_of(result),
         }
         return as_json(found)
-    kept = f"; kept in {args.store}" if args.store else "; not kept, for want of --store"
+    kept = f"; kept in {args.store}" if args.store else "; not saved: --store DIR saves them"
     return f"{table.text()}\n\n{in_words(counts)}{kept}"
 
 

@@ -15,6 +15,9 @@ from toysup.errors import short
 
 __all__ = ["PER_FEATURE", "Biases", "Importances", "PerFeature", "Sparsities"]
 
+# Numbers that a repr shows one by one at most.
+_SHOWN = 100
+
 
 class PerFeature(tuple[float, ...]):
     """Numbers that have been checked: all configs of a sweep share them, and their JSON."""
@@ -71,6 +74,12 @@ class PerFeature(tuple[float, ...]):
 
     def __hash__(self) -> int:
         return self._hash
+
+    def __repr__(self) -> str:
+        """As a tuple, or in a few words where nobody would read all of it."""
+        if len(self) <= _SHOWN:
+            return super().__repr__()
+        return f"<{len(self):,} numbers from {min(self):.6g} to {max(self):.6g}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (tuple(self),)

@@ -103,7 +103,7 @@ class Regime:
         """The summary in two or three sentences."""
         found = self.summary()
         parts = ", ".join(f"{found[name]:,} {name}" for name in CLASSES)
-        text = f"{found['T']:,} examples: {parts}. {found['represented']:,} features represented."
+        text = f"{found['T']:,} examples: {parts}. Features represented: {found['represented']:,}."
         if found["clusters"]:
             text += (
                 f" {found['clusters']:,} clusters: {self.sharing:.0%} of the pairs in them share "
