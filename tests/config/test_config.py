@@ -668,6 +668,14 @@ def test_an_array_gives_itself(values):
     assert config.importances().tolist() == values
 
 
+@pytest.mark.parametrize("steps", [1, 2, 7, 1_500])
+@pytest.mark.parametrize("more", [0, 1, 1_000])
+def test_as_many_points_as_steps_are_every_step(steps, more):
+    config = TrainConfig(steps=steps, record=steps + 1 + more, snapshots=steps + more)
+    assert config.record_steps().tolist() == list(range(steps + 1))
+    assert config.snapshot_steps().tolist() == list(range(1, steps + 1))
+
+
 @given(steps=st.integers(0, 10**9), record=st.integers(1, 300), snapshots=st.integers(0, 300))
 def test_steps_of_history_and_snapshots(steps, record, snapshots):
     config = TrainConfig(steps=steps, record=record, snapshots=snapshots)

@@ -626,14 +626,14 @@ class TrainConfig:
         """Steps of the history: about ``record`` of them, from 0 (the initial weights) to the last.
 
         The spacing grows like that of a logarithm; small runs have fewer points, never twice the
-        same.
+        same. With more points than steps, every step has one.
         """
         if self.record == 1 or self.steps == 0:
             return np.array([self.steps], dtype=np.int64)
         return np.concatenate(([0], log_steps(self.steps, self.record - 1)))
 
     def snapshot_steps(self) -> npt.NDArray[np.int64]:
-        """Steps of the snapshots, log-spaced; the last is ``steps``."""
+        """Steps of the snapshots, log-spaced; the last is ``steps``. As many as steps are all."""
         if self.snapshots == 0:
             return np.zeros(0, dtype=np.int64)
         return log_steps(self.steps, self.snapshots)
@@ -663,7 +663,9 @@ def log_steps(steps: int, count: int) -> npt.NDArray[np.int64]:
     """At most ``count`` different steps in 1 ... ``steps``, log-spaced, the last one included."""
     if steps == 0 or count == 1:
         return np.array([steps], dtype=np.int64)
-    grid = np.rint(np.geomspace(1, steps, min(count, steps))).astype(np.int64)
+    if count >= steps:
+        return np.arange(1, steps + 1, dtype=np.int64)
+    grid = np.rint(np.geomspace(1, steps, count)).astype(np.int64)
     grid[-1] = steps
     return np.unique(grid)
 
