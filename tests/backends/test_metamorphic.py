@@ -187,6 +187,17 @@ def test_reported_losses_do_not_depend_on_what_is_minimised(backend, data):
     assert bits(mean.train_loss, mean.test_loss) == bits(sums.train_loss, sums.test_loss)
 
 
+@pytest.mark.parametrize("activation", ["relu", "linear"])
+def test_a_small_error_beside_a_large_output_is_not_lost(backend, activation):
+    W, b = np.diag([1.0, 0.0, 1.0]), np.zeros(3)
+    fields = {"reduction": "sum", "activation": activation}
+    assert toysup.loss_and_grad(W, b, [[1e8, 1.0, 0.0]], **fields)[0] == 1.0
+    # The error of a feature that is zero counts as much.
+    W[2, 0], W[2, 2] = 1e-8, 1.0
+    loss = toysup.loss_and_grad(W, b, [[1e8, 0.0, 0.0]], **fields)[0]
+    assert loss == pytest.approx(1.0, rel=1e-6)
+
+
 @given(data=st.data())
 def test_reported_losses_are_those_of_loss_and_grad(backend, data):
     run = toysup.train(settings(data.draw))

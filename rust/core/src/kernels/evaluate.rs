@@ -12,6 +12,8 @@ use crate::stream::Csr;
 /// Examples and features of a block.
 const EXAMPLES: usize = 128;
 const FEATURES: usize = 512;
+/// Examples whose sums are in registers at one time, where there are enough of them.
+const AT_ONCE: usize = 4;
 
 multiversion! {
     /// `sum_t sum_j I_j (x_tj - y_tj)^2`; `None` if `cancel` was set meanwhile.
@@ -30,6 +32,8 @@ multiversion! {
         let importance = memory::collect(room, weights.chain(padding));
         let mut h = memory::zeros(EXAMPLES * params.m);
         let mut lanes = Aligned::<T>::zeros(EXAMPLES * V::LANES);
+        let mut given = Aligned::<T>::zeros(AT_ONCE * FEATURES);
+        let sorted = (0..x.rows()).all(|t| x.indices[x.indptr[t]..x.indptr[t + 1]].is_sorted());
         let mut total = 0.0;
         for first in (0..x.rows()).step_by(EXAMPLES) {
             if cancel.load(Ordering::Relaxed) {
@@ -54,24 +58,27 @@ multiversion! {
                     lanes: lanes.as_mut_ptr(),
                 };
                 let mut t = 0;
-                // SAFETY: `t` and the examples after it are below `count`.
-                unsafe {
-                    while V::REGISTERS >= 32 && t + 4 <= count {
-                        block.squares::<V, 4>(t);
-                        t += 4;
+                while t < count {
+                    let several = V::REGISTERS >= 32 && t + AT_ONCE <= count;
+                    let few = first + t..first + t + if several { AT_ONCE } else { 1 };
+                    nonzeros(x, few.clone(), &block.features, sorted, |at, value| {
+                        given[at] = T::from_f64(given[at].to_f64() + value);
+                    });
+                    // SAFETY: `t` and the examples after it are below `count`.
+                    unsafe {
+                        if several {
+                            block.squares::<V, AT_ONCE>(t, given.as_ptr());
+                        } else {
+                            block.squares::<V, 1>(t, given.as_ptr());
+                        }
                     }
-                    while t < count {
-                        block.squares::<V, 1>(t);
-                        t += 1;
-                    }
+                    t += few.len();
+                    nonzeros(x, few, &block.features, sorted, |at, _| given[at] = T::default());
                 }
             }
-            for (local, t) in rows.enumerate() {
+            for local in 0..count {
                 // SAFETY: one vector of lanes an example.
-                let dense = unsafe { V::load(lanes.as_ptr().add(local * V::LANES)).sum() }.to_f64();
-                let loss = dense + at_nonzeros(params, &importance, &h[local * params.m..], x, t);
-                // A sum of squares; rounding may leave it below 0. NaN stays.
-                total += if loss < 0.0 { 0.0 } else { loss };
+                total += unsafe { V::load(lanes.as_ptr().add(local * V::LANES)).sum() }.to_f64();
             }
         }
         Some(total)
@@ -122,18 +129,33 @@ fn any_nan<T: Real>(p: &Params<T>, h: &[T]) -> bool {
     rows.any(|h| (0..p.n).any(|i| preactivation(p, h, i).to_f64().is_nan()))
 }
 
-/// What the non-zeros of example `t` add to `sum_j I_j y_tj^2`: `I (x - y)^2 - I y^2`.
+/// Take the non-zeros of examples at a block of features, each with its place in the block: rows of
+/// [`FEATURES`], one for each example.
 #[inline(always)]
-fn at_nonzeros<T: Real>(params: &Params<T>, importance: &[T], h: &[T], x: &Csr, t: usize) -> f64 {
-    let mut total = 0.0;
-    for e in x.indptr[t]..x.indptr[t + 1] {
-        let i = x.indices[e] as usize;
-        let z = preactivation(params, &h[..params.m], i);
-        let y = if z > T::default() { z.to_f64() } else { 0.0 };
-        let weight = importance.get(i).map_or(1.0, |w| w.to_f64());
-        total += weight * x.values[e] * (x.values[e] - 2.0 * y);
+fn nonzeros(
+    x: &Csr,
+    rows: std::ops::Range<usize>,
+    features: &std::ops::Range<usize>,
+    sorted: bool,
+    mut take: impl FnMut(usize, f64),
+) {
+    for (local, t) in rows.enumerate() {
+        let row = x.indptr[t]..x.indptr[t + 1];
+        let indices = &x.indices[row.clone()];
+        let low = if sorted {
+            indices.partition_point(|&i| (i as usize) < features.start)
+        } else {
+            0
+        };
+        for (&i, &value) in indices[low..].iter().zip(&x.values[row][low..]) {
+            let i = i as usize;
+            if features.contains(&i) {
+                take(local * FEATURES + i - features.start, value);
+            } else if sorted {
+                break;
+            }
+        }
     }
-    total
 }
 
 /// A block of features for the examples of a block.
@@ -148,12 +170,13 @@ struct Block<'a, T> {
 }
 
 impl<T: Real> Block<'_, T> {
-    /// Add I_j y_tj^2 to the lanes of P examples, two vectors of features at a time.
+    /// Add I_j (x_tj - y_tj)^2 to the lanes of P examples, two vectors of features at a time. `x` has
+    /// a row of [`FEATURES`] for each.
     #[inline(always)]
-    unsafe fn squares<V: Vector<Scalar = T>, const P: usize>(&self, t: usize) {
+    unsafe fn squares<V: Vector<Scalar = T>, const P: usize>(&self, t: usize, x: *const T) {
         let (m, stride, data) = (self.m, self.stride, self.data);
-        // SAFETY: `features` is inside the padded rows and a multiple of two vectors; P examples
-        // from t on exist.
+        // SAFETY: `features` is inside the padded rows, no more than FEATURES and a multiple of
+        // two vectors; P examples from t on and P rows of x exist.
         unsafe {
             let mut sum = [V::zero(); P];
             for (p, s) in sum.iter_mut().enumerate() {
@@ -175,12 +198,13 @@ impl<T: Real> Block<'_, T> {
                 }
                 for q in 0..2 {
                     for p in 0..P {
-                        let y = z[p][q].relu();
+                        let at = p * FEATURES + j - self.features.start + q * V::LANES;
+                        let error = z[p][q].relu().sub(V::load(x.add(at)));
                         let weighted = match self.importance {
-                            Some(i) => y.mul(V::load(i.add(j + q * V::LANES))),
-                            None => y,
+                            Some(i) => error.mul(V::load(i.add(j + q * V::LANES))),
+                            None => error,
                         };
-                        sum[p] = weighted.fma(y, sum[p]);
+                        sum[p] = weighted.fma(error, sum[p]);
                     }
                 }
                 j += 2 * V::LANES;

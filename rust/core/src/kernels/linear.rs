@@ -32,6 +32,9 @@ pub enum Activation {
 /// Examples after which `cancel` is looked at.
 const LOOK: usize = 1024;
 
+/// A loss that is less than this share of what it is the difference of is summed square by square.
+const CANCELLED: f64 = 1e-4;
+
 /// W by feature, b and importances in double precision, with sums over the features.
 struct Model {
     n: usize,
@@ -73,6 +76,12 @@ impl Model {
 
     fn row(&self, j: usize) -> &[f64] {
         &self.w[j * self.m..][..self.m]
+    }
+
+    /// The squared error of the example `x`, square by square.
+    fn squares(&self, h: &[f64], x: &[f64]) -> f64 {
+        let error = |j: usize| dot(self.row(j), h) + self.b[j] - x[j];
+        (0..self.n).map(|j| self.weight(j) * error(j).powi(2)).sum()
     }
 }
 
@@ -162,6 +171,7 @@ pub fn squared_error(
         .map(|j| model.weight(j) * model.b[j] * model.b[j])
         .sum();
     let mut h = memory::zeros(model.m);
+    let mut given = memory::zeros(model.n);
     let mut total = 0.0;
     for t in 0..x.rows() {
         if t % LOOK == 0 && cancel.load(Ordering::Relaxed) {
@@ -171,16 +181,23 @@ pub fn squared_error(
             || (x.indptr[t]..x.indptr[t + 1]).map(|e| (x.indices[e] as usize, x.values[e]));
         h.fill(0.0);
         entries().for_each(|(j, v)| add(&mut h, model.row(j), v));
-        let mut loss = constant + 2.0 * dot(&model.bias, &h);
+        let both = 2.0 * dot(&model.bias, &h);
+        let (mut loss, mut size) = (constant + both, constant + both.abs());
         for (row, h_k) in model.squares.chunks_exact(model.m).zip(&h) {
-            loss += h_k * dot(row, &h);
+            let term = h_k * dot(row, &h);
+            loss += term;
+            size += term.abs();
         }
         for (j, v) in entries() {
             let z = dot(model.row(j), &h) + model.b[j];
             loss += model.weight(j) * v * (v - 2.0 * z);
         }
-        // A sum of squares; rounding may leave it below 0. NaN stays.
-        total += if loss < 0.0 { 0.0 } else { loss };
+        if loss < CANCELLED * size {
+            entries().for_each(|(j, v)| given[j] += v);
+            loss = model.squares(&h, &given);
+            entries().for_each(|(j, _)| given[j] = 0.0);
+        }
+        total += loss;
     }
     Some(total)
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::gradient::kernel::Kernel;
 use crate::kernels::linear::Activation;
-use crate::model::params::Params;
+use crate::model::params::{Params, at};
 use crate::simd::isa::Isa;
 use crate::simd::vector::Real;
 use crate::stream::{Csr, Init, Stream, initial_weights, role};
@@ -200,6 +200,28 @@ fn the_loss_is_that_of_the_formula_and_rises_as_the_gradient_says() {
                 "{slope} {}",
                 gradient[at]
             );
+        }
+    }
+}
+
+#[test]
+fn a_small_error_beside_a_large_output_is_not_lost() {
+    let never = AtomicBool::new(false);
+    for activation in [Activation::Relu, Activation::Linear] {
+        let mut params = Params::<f64>::zeros(3, 3);
+        params.data[at(3, 0, 0)] = 1.0;
+        params.data[at(3, 2, 2)] = 1.0;
+        for indices in [vec![0, 1], vec![1, 0]] {
+            let values = indices.iter().map(|&j| [1e8, 1.0][j as usize]).collect();
+            let x = Csr {
+                indptr: vec![0, 2],
+                indices,
+                values,
+            };
+            for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+                let found = loss_and_grad(&params, activation, &x, &[1.0; 3], 1.0, isa, &never);
+                assert_eq!(found.unwrap().0, 1.0);
+            }
         }
     }
 }
