@@ -45,6 +45,12 @@ def polygon(T, radius=1.0):
     return radius * np.c_[np.cos(angle), np.sin(angle)]
 
 
+def turned(short):
+    """A long vector and one of length ``short``, orthogonal to it, along no axis."""
+    c, s = np.cos(0.7), np.sin(0.7)
+    return np.array([[c, s], [-s * short, c * short]])
+
+
 # ------------------------------------------------------------------------------------- theorems
 
 
@@ -68,6 +74,38 @@ def test_maximal_dimensionalities_add_up_to_the_rank(V):
 @given(V=vectors())
 def test_dimensionalities_add_up_to_the_hidden_size_at_most(V):
     assert dimensionality(V).sum() <= rank(V) + 1e-9 <= V.shape[1] + 1e-9
+
+
+@pytest.mark.parametrize("short", [1.0, 1e-3, 1e-7, 1e-9, 1e-12])
+def test_a_short_vector_orthogonal_to_a_long_one_has_a_dimension_for_itself(short):
+    assert dimensionality(turned(short)) == pytest.approx([1, 1], rel=1e-6)
+    both = np.vstack([turned(short), turned(short)[1:]])
+    assert dimensionality(both) == pytest.approx([1, 0.5, 0.5], rel=1e-6)
+
+
+@pytest.mark.parametrize("short", [1e-7, 1e-9])
+def test_the_history_sees_the_dimension_of_a_short_vector(backend, short):
+    """Four long vectors share one dimension, a short one has the other for itself."""
+    long, only = turned(short)
+    W = np.array([long, long, long, only, long]).T
+    run = toysup.train(
+        init=(W, np.zeros(5)), n=5, m=2, T=3, sparsity=0.5, steps=0, test_size=0, dtype="float64",
+        progress=False,
+    )  # fmt: skip
+    assert float(run.history.max_feature_dimensionality[-1]) == pytest.approx(1.0, rel=1e-6)
+
+
+@pytest.mark.parametrize(("k", "threshold"), [(20, 0.1), (5, 0.4)])
+def test_features_that_are_alike_are_counted_alike_at_the_threshold(k, threshold):
+    """A polygon of k features with ||v||^2 = 2 / k has linear gains of 2 / k."""
+    V = polygon(k, (2 / k) ** 0.5)
+    gain = own_gain(V, activation="linear")
+    assert gain == pytest.approx(np.full(k, threshold), rel=1e-12)
+    for turn in np.linspace(0, 1, 9):
+        c, s = np.cos(turn), np.sin(turn)
+        options = {"activation": "linear", "threshold": threshold}
+        assert n_represented(V @ np.array([[c, -s], [s, c]]), **options) == k
+        assert n_represented(V, activation="linear", threshold=threshold + 1e-8) == 0
 
 
 @given(V=vectors())
@@ -151,7 +189,6 @@ def test_a_very_short_vector_alone_in_its_direction_has_all_of_it():
     assert np.all(dimensionality(V) <= maximal_dimensionality(V))
 
 
-@pytest.mark.xfail(strict=False, reason="G holds squares, so 1e-10 of a length drowns in rounding")
 def test_a_short_vector_keeps_its_dimension_when_all_is_rotated():
     c, s = np.cos(0.7), np.sin(0.7)
     V = np.array([[1.0, 0.0], [0.0, 1e-10]]) @ np.array([[c, s], [-s, c]])

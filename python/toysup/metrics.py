@@ -25,6 +25,13 @@ Places = npt.NDArray[np.intp]
 _BUDGET = 2**14
 # So many vectors tell of most features that they are not represented.
 _LONGEST = 64
+# A share of all squared lengths below which interference cannot be read off the moment matrix,
+# where it is a difference of larger numbers.
+_HARDLY_ANY = 1e-4
+# Two to this power is how far the lengths of vectors that are factored together may be apart.
+_OCTAVES = 16
+# Gains that lie below the threshold by no more than this are on it: rounding moves them by less.
+_ON_THRESHOLD = 1e-9
 
 
 def _real(name: str, value: npt.ArrayLike, ndim: int) -> Floats:
@@ -56,7 +63,8 @@ def dimensionality(V: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
     over all j, i itself included ("Toy Models of Superposition", 2022; "Superposition,
     Memorization, and Double Descent", 2023). With the moment matrix G = V^T V the denominator is
-    v̂_i^T G v̂_i, so time is O(N m^2) and no N x N array exists.
+    v̂_i^T G v̂_i, so time is O(N m^2) and no N x N array exists. Short vectors that are nearly
+    orthogonal to long ones are taken from triangular factors of V, which lose none of their digits.
 
     Parameters
     ----------
@@ -87,11 +95,30 @@ def dimensionality(V: npt.ArrayLike) -> npt.NDArray[np.float64]:
     unit = np.divide(V, largest, out=np.zeros_like(V), where=largest > 0)
     norm = np.linalg.norm(unit, axis=1, keepdims=True)
     unit = np.divide(unit, norm, out=unit, where=norm > 0)
-    interference = np.einsum("ik,kl,il->i", unit, V.T @ V, unit, optimize=True)
-    own = (norm * largest)[:, 0] ** 2
-    ratio = np.divide(own, interference, out=np.zeros(len(V)), where=interference > 0)
+    moments = V.T @ V
+    interference = np.einsum("ik,kl,il->i", unit, moments, unit, optimize=True)
+    length = (norm * largest)[:, 0]
+    ratio = np.divide(length**2, interference, out=np.zeros(len(V)), where=interference > 0)
+    hard = (interference <= _HARDLY_ANY * np.trace(moments)) & (length > 0)
+    if hard.any():
+        ratio[hard] = _orthogonal_to_long_ones(V, length, unit[hard], length[hard])
     result: npt.NDArray[np.float64] = np.clip(ratio, 0.0, 1.0)
     return result
+
+
+def _orthogonal_to_long_ones(V: Floats, lengths: Floats, unit: Floats, length: Floats) -> Floats:
+    """The dimensionalities of vectors of that direction and length, among all vectors ``V``.
+
+    With V = Q R, interference is ||R u||^2, a sum of squares. R is exact to rounding of the longest
+    vector, so that vectors of very different lengths have an R of their own each.
+    """
+    octave = np.where(lengths > 0, np.frexp(lengths)[1], 0) // _OCTAVES
+    total = np.zeros(len(unit))
+    with np.errstate(over="ignore", under="ignore"):
+        for few in np.unique(octave[lengths > 0]):
+            R = np.linalg.qr(V[(octave == few) & (lengths > 0)], mode="r")
+            total += np.square(unit @ R.T / length[:, None]).sum(axis=1)
+        return np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
 
 
 @exact_floats()
@@ -191,6 +218,9 @@ def represented(
 ) -> npt.NDArray[np.bool_]:
     """Which features are represented: those of an :func:`own_gain` of at least ``threshold``.
 
+    A gain less than 1e-9 below the threshold counts as on it, so that features that are alike are
+    counted alike, however their gains are rounded.
+
     Half of a feature's loss is what a vector has to remove. Those of memorized examples do not: all
     features of such an example lie along its hidden vector, where each is read as all of them, and
     their biases let pass little less than the whole example. Dimensionality does not tell them from
@@ -219,13 +249,13 @@ def represented(
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must be in (0, 1], got {short(threshold)}")
     V, b, size = _features(V, b, size, activation)
-    gain = _alone(V, b, size, activation)
-    chosen = np.flatnonzero(gain >= threshold)
+    gain, least = _alone(V, b, size, activation), threshold - _ON_THRESHOLD
+    chosen = np.flatnonzero(gain >= least)
     # Interference only takes away: few features pass what the longest vectors leave of them.
     longest = np.argsort(-np.einsum("ik,ik->i", V, V), kind="stable")[:_LONGEST]
     for others in (longest, np.arange(len(V))):
         left = gain[chosen] - _interference(V, b, size, activation, chosen, others)
-        chosen = chosen[left >= threshold]
+        chosen = chosen[left >= least]
     known = np.zeros(len(V), dtype=np.bool_)
     known[chosen] = True
     return known
@@ -240,6 +270,8 @@ def n_represented(
     threshold: float = 0.5,
 ) -> int:
     """How many features are represented: the number of :func:`represented` ones.
+
+    Gains less than 1e-9 below the threshold count, too.
 
     Parameters
     ----------
