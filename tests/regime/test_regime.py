@@ -90,6 +90,18 @@ def same_partition(a: Array, b: Array) -> bool:
 # --- losses and gains ---
 
 
+def test_with_infinite_T_example_losses_are_of_the_last_update() -> None:
+    fields = {**TINY, "T": float("inf"), "batch_size": 20}
+    run = toysup.train(**fields, m=2, seed=3, progress=False)
+    rows = run.training_set()
+    assert float(regime.example_loss(run).mean()) == run.model.loss(rows)
+    # The loss of the history is of the examples that one more update would have.
+    fields = {**fields, "steps": run.config.steps + 1}
+    after = toysup.train(**fields, m=2, seed=3, progress=False).training_set()
+    assert run.model.loss(after) == pytest.approx(run.train_loss, rel=1e-6)
+    assert run.model.loss(rows) != pytest.approx(run.train_loss, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -23,8 +23,10 @@ def example_loss(run: Trained, X: object = None) -> Floats:
 
     .. math:: L_t = \sum_i I_i (x_{ti} - x'_{ti})^2
 
-    in double precision, in chunks of bounded memory. Over the training set its mean is
-    ``run.train_loss``.
+    in double precision, in chunks of bounded memory. Over a finite training set its mean is
+    ``run.train_loss``. With infinite T it is not: there ``train_loss`` is of the examples that the
+    update after the last would have had, and the examples here, ``run.training_set()``, are those
+    of the last update.
 
     Parameters
     ----------
