@@ -116,7 +116,7 @@ def _orthogonal_to_long_ones(V: Floats, lengths: Floats, unit: Floats, length: F
     total = np.zeros(len(unit))
     with np.errstate(over="ignore", under="ignore"):
         for few in np.unique(octave[lengths > 0]):
-            R = np.linalg.qr(V[(octave == few) & (lengths > 0)], mode="r")
+            R = np.asarray(np.linalg.qr(V[(octave == few) & (lengths > 0)], mode="r"))
             total += np.square(unit @ R.T / length[:, None]).sum(axis=1)
         return np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
 
