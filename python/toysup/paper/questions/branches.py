@@ -66,7 +66,7 @@ SCANS: dict[str, dict[str, Any]] = {
 _SHARE = 0.1
 # Where the runs of the second sweep start, in its order.
 ORIGINS = ("features", "examples")
-# Runs of figure 3 that learnt features. At the paper's scale batches that a CPU can afford leave
+# Runs of figure 3 that learnt features. At the paper's scale the batches of that preset leave
 # most biases below 0, where nothing moves them: 100,000 examples are a better start there.
 LEARNT: dict[str, dict[str, Any]] = {
     "small": {**_recipe.SMALL, "T": math.inf, "seed": 0},
