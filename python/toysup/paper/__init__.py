@@ -31,6 +31,7 @@ from toysup.paper.questions.digits import DIGITS
 from toysup.paper.questions.memorization import MEMORIZATION
 from toysup.paper.questions.middle import MIDDLE
 from toysup.paper.questions.repeats import REPEATS
+from toysup.paper.questions.verses import VERSES
 from toysup.paper.toy.k_gons import K_GONS
 from toysup.paper.toy.toy_dimensions import TOY_DIMENSIONS
 from toysup.paper.toy.toy_features import TOY_FEATURES
@@ -51,7 +52,7 @@ __all__ = [
 _PRESETS = (
     *(FIGURE1, FIGURE2, FIGURE3, FIGURE4, FIGURE5),
     *(WEIGHT_DECAY, EPOCHS, REDUCTION, GENERALIZATION, REPEATS, CIRCLES, BRANCHES),
-    *(CONTROLS, MIDDLE, CAPACITY, MEMORIZATION, DIGITS),
+    *(CONTROLS, MIDDLE, CAPACITY, MEMORIZATION, DIGITS, VERSES),
     *(TOY_FEATURES, TOY_DIMENSIONS, TOY_PHASE, K_GONS),
 )
 _REGISTRY = {preset.name: preset for preset in _PRESETS}

@@ -54,6 +54,8 @@ class Preset:
         ``measure(results)``: what the three are made from, found once; by default the results.
     then : callable, optional
         ``then(results, scale)``: further sweeps, which start from the results of the first ones.
+    check : callable, optional
+        ``check()``: raises what is better known before any training, as that a package is missing.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Preset:
     tell: Callable[[Any, str], str]
     measure: Callable[[Results], Any] = lambda results: results
     then: Callable[[Results, str], Mapping[str, Mapping[str, Any]]] | None = None
+    check: Callable[[], object] | None = None
 
     def __reduce__(self) -> Any:
         # Its functions may be made when the module is loaded, and so have no name to go by.
@@ -201,6 +204,8 @@ def carry_out(
     from toysup.plot._parts.style import for_files
 
     began = time.perf_counter()
+    if preset.check:
+        preset.check()
     out = as_path("out", out)
     check_file(out / f"{preset.name}.png", make=True)
     folder = out / "store"
