@@ -26,7 +26,7 @@ each by itself. Their lift is how much more often they occur together with the f
 they were independent.
 
 Expected: frequent words become features at a T at which most verses are still stored one by one,
-so that the ridge is lower and wider than in the controls.
+so that the ridge is lower and wider than that of the toy.
 
 Part "verses-toy" holds the toy, "verses-words" and "verses-dealt" the text and its control. It
 needs the text: pip install 'toysup[verses]'.
@@ -35,6 +35,7 @@ needs the text: pip install 'toysup[verses]'.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -294,6 +295,9 @@ def copied(run: Run, X: SparseBatch) -> dict[str, Any]:
     place = np.array(first_copies(X))
     times = np.bincount(place, minlength=len(X))[place]
     twice, length = times > 1, np.diff(X.indptr)
+    if not twice.any():
+        names = ("copy_gain", "like_gain", "copy_own", "like_own")
+        return {"copies": 0, **dict.fromkeys(names, math.nan)}
     own = stored(run, X, place)
     gain = regime.example_gain(run, X)
     found: dict[str, Any] = {"copies": int(twice.sum())}
@@ -372,7 +376,7 @@ def directions(run: Run) -> list[Direction]:
         beside = np.isin(row, row[X.indices == first])
         pairs = np.bincount(X.indices[beside], minlength=X.n)[group[1:]]
         expected = float(times[first]) * times[group[1:]].sum() / len(X)
-        lift = float(pairs.sum() / expected) if group.size > 1 else float("nan")
+        lift = float(pairs.sum() / expected) if group.size > 1 else math.nan
         found.append(Direction(tuple(names[i] for i in group), float(D[first]), group.size, lift))
     return found
 

@@ -81,5 +81,5 @@ def _gains(ax: Axes, found: Measured, bands: Sequence[int], m: int) -> None:
             shown = label if name == "gain" else f"_{label}"
             ax.plot(list(groups), means, style, color=color, label=shown, linewidth=1.4)
     ax.plot([], [], ":", color=paint("ink"), label="in fresh verses")
-    ax.set_ylim(-0.6, 1.05)
+    ax.set_ylim(-0.1, 1.05)
     line_at(ax, 0.0)
