@@ -619,6 +619,47 @@ def test_the_colour_bar_is_named_and_shows_what_it_leaves_out(result):
     assert ax.collections[0].colorbar.extend == "max"
 
 
+def test_a_map_lies_over_any_two_axes(decays, grid):
+    ax = plot.heatmap(decays, "W_norm", x="weight_decay", y="T")
+    drawn = next(a for a in ax.collections if isinstance(a, QuadMesh)).get_array()
+    expected = decays.dataset["W_norm"].mean("seed").transpose("T", "weight_decay")
+    np.testing.assert_allclose(drawn, expected)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["0", "0.5"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("weight decay", "training examples T")
+    ax = plot.heatmap(grid, "W_norm", x="seed", y="m", T=5)
+    drawn = next(a for a in ax.collections if isinstance(a, QuadMesh)).get_array()
+    expected = grid.dataset["W_norm"].sel(T=5).sortby("m").transpose("m", "seed")
+    np.testing.assert_allclose(drawn, expected)
+
+
+def test_a_map_says_which_axes_it_can_lie_over(decays):
+    with pytest.raises(ValueError, match=r"y must be an axis of the sweep \(.*weight_decay.*'eps'"):
+        plot.heatmap(decays, y="eps")
+    with pytest.raises(ValueError, match="x and y must be two axes, got 'T' for both"):
+        plot.heatmap(decays, y="T")
+    with pytest.raises(
+        ValueError, match=r"weight_decay has 2 values .*weight_decay=0\.0, or lay it"
+    ):
+        plot.heatmap(decays)
+
+
+def test_a_scalar_is_drawn_against_any_axis_of_numbers(grid, decays):
+    ax = plot.against(grid, "W_norm", x="m", hue="T")
+    mean = grid.dataset["W_norm"].mean("seed").sortby("m")
+    for T in (5, 20):
+        x, y = xy(ax, str(T))
+        np.testing.assert_array_equal(x, [2, 3, 4])
+        np.testing.assert_allclose(y, mean.sel(T=T))
+    assert ax.get_xlabel() == "hidden size m"
+    assert plot.against(decays, x="weight_decay", T=5).get_xscale() == "linear"
+    rates = toysup.sweep(**{**SMALL, "learning_rate": [1e-3, 1e-2, 1e-1]}, T=5)
+    assert plot.against(rates, x="learning_rate").get_xscale() == "log"
+    with pytest.raises(ValueError, match=r"x must be an axis of the sweep \(.*'eps'"):
+        plot.against(grid, x="eps")
+    with pytest.raises(ValueError, match="T has 2 values in this sweep: choose one"):
+        plot.against(grid, x="m")
+
+
 def test_an_unknown_variable_is_named(result):
     with pytest.raises(ValueError, match="'test_los'; did you mean 'test_loss'"):
         plot.heatmap(result, "test_los")

@@ -1,4 +1,4 @@
-"""A number per run against T: mean over seeds, each seed as a faint dot, one curve a hue."""
+"""A number per run against T or another axis: mean over seeds, which are dots, a curve a hue."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from toysup.plot._parts.field_axis import FieldAxis
 from toysup.plot._parts.source import Cells, Floats, nan_mean
 from toysup.plot._parts.style import MARKERS, hue_colors, paint
 from toysup.plot._parts.t_axis import TAxis
@@ -18,29 +19,30 @@ __all__ = ["abscissa", "curve", "hue_legend", "hues", "line_at", "thinned"]
 _MAX_LEGEND = 12
 
 
-def hues(cells: Cells, hue: str | None) -> Iterator[tuple[Cells, str, Any, str]]:
-    """The part of the cells, label, colour and marker of each curve.
+def hues(cells: Cells, hue: str | None, along: str = "T") -> Iterator[tuple[Cells, str, Any, str]]:
+    """The part of the cells, label, colour and marker of each curve along an axis.
 
     Raises
     ------
     ValueError
-        If ``hue`` is no axis of the sweep, or another axis than T and seed has several values.
+        If ``hue`` is no axis of the sweep, or another axis than ``along`` and seed has several
+        values.
     """
     if hue is None:
-        hue = "m" if len(cells.coords["m"]) > 1 else None
-    elif hue in ("T", "seed") or hue not in cells.coords:
-        choices = ", ".join(a for a in cells.coords if a not in ("T", "seed"))
+        hue = "m" if len(cells.coords["m"]) > 1 and along != "m" else None
+    elif hue in (along, "seed") or hue not in cells.coords:
+        choices = ", ".join(a for a in cells.coords if a not in (along, "seed"))
         raise ValueError(
-            f"hue must be an axis of the sweep other than T and seed ({choices}), got {hue!r}"
+            f"hue must be an axis of the sweep other than {along} and seed ({choices}), got {hue!r}"
         )
     cells.require_fixed(
-        "T",
+        along,
         "seed",
         *([hue] if hue else []),
         hint=', or draw a curve for each with hue="…"' if hue is None else "",
     )
     if hue is None:
-        yield cells, _over_seeds(cells), paint("ink"), "o"
+        yield cells, _over_seeds(cells, along), paint("ink"), "o"
         return
     values = cells.labels[hue]
     for k, (value, color) in enumerate(zip(values, hue_colors(len(values)), strict=True)):
@@ -49,10 +51,10 @@ def hues(cells: Cells, hue: str | None) -> Iterator[tuple[Cells, str, Any, str]]
         yield cells.take({hue: [k]}), text, color, MARKERS[k % len(MARKERS)]
 
 
-def _over_seeds(cells: Cells) -> str:
+def _over_seeds(cells: Cells, along: str) -> str:
     """Over how many finished seeds the points are means, as it stands in the legend."""
     done = cells.finished
-    counts = done.sum([axis for axis in done.dims if axis != "T"]).to_numpy()
+    counts = done.sum([axis for axis in done.dims if axis != along]).to_numpy()
     most = int(np.max(counts, initial=1))
     fewest = int(np.min(counts[counts > 0], initial=most))
     if most == 1:
@@ -62,7 +64,7 @@ def _over_seeds(cells: Cells) -> str:
 
 def curve(
     ax: Axes,
-    axis: TAxis,
+    axis: TAxis | FieldAxis,
     cells: Cells,
     variable: str,
     *,
@@ -71,10 +73,14 @@ def curve(
     marker: str = "o",
     linestyle: str = "-",
     factor: float = 1.0,
+    along: str = "T",
 ) -> Floats:
-    """Draw one variable against T, or T times a factor; returns the mean over seeds by T."""
-    T = abscissa(cells, factor)
-    dims = ("T", "seed") if "seed" in cells.coords else ("T",)
+    """Draw one variable against an axis, or its values times a factor; returns the mean over seeds.
+
+    The mean is that of each value of the axis.
+    """
+    T = abscissa(cells, factor, along)
+    dims = (along, "seed") if "seed" in cells.coords and along != "seed" else (along,)
     seeds = cells.values(variable, *dims).reshape(T.size, -1)
     mean = nan_mean(seeds)
     if seeds.shape[1] > 1:
@@ -103,10 +109,14 @@ def curve(
     return mean
 
 
-def abscissa(cells: Cells, factor: float = 1.0) -> Floats:
-    """T times a factor, without the last bits that would tell equal products apart."""
-    x: Floats = np.round(np.asarray(cells.coords["T"], dtype=np.float64) * factor, 9)
-    return x
+def abscissa(cells: Cells, factor: float = 1.0, along: str = "T") -> Floats:
+    """T times a factor, without the last bits that would tell equal products apart.
+
+    Another axis has its own values, arrays by their means.
+    """
+    values = [float(np.mean(v)) for v in cells.coords[along]]
+    x: Floats = np.asarray(values, dtype=np.float64)
+    return np.round(x * factor, 9) if along == "T" else x
 
 
 def line_at(ax: Axes, height: float) -> None:

@@ -16,6 +16,7 @@ from toysup._files.paths import as_path
 from toysup.config.grid import places_of
 from toysup.config.weights import Weights
 from toysup.errors import short, unknown
+from toysup.plot._parts.style import thousands
 
 if TYPE_CHECKING:
     from toysup._run.run import Run
@@ -92,8 +93,11 @@ class Cells:
         return Cells(coords, labels, self.data.isel(places), self.open_run, self.is_run)
 
     def sort(self, *names: str) -> Cells:
-        """The same cells with the values of these axes in rising order, arrays by their means."""
-        known = {name: self.coords[name] for name in names if name in self.coords}
+        """The same cells with the values of these axes in rising order, arrays by their means.
+
+        Axes that hold other things than numbers stay as they are.
+        """
+        known = {name: self.coords[name] for name in names if self.is_numeric(name)}
         sizes = {k: [np.mean(v) if isinstance(v, tuple) else v for v in known[k]] for k in known}
         return self.take({k: sorted(range(len(v)), key=v.__getitem__) for k, v in sizes.items()})
 
@@ -101,6 +105,32 @@ class Cells:
     def finished(self) -> xr.DataArray:
         """Whether the run of each cell ended well."""
         return is_finished(self.data)
+
+    def is_numeric(self, name: str) -> bool:
+        """Whether this is an axis of numbers, or of arrays of them."""
+        return name in self.coords and all(
+            isinstance(v, (int, float, tuple)) and not isinstance(v, bool)
+            for v in self.coords[name]
+        )
+
+    def texts(self, name: str) -> list[str]:
+        """The values of an axis as they stand at ticks and in legends."""
+        if name == "T":
+            return [thousands(value) for value in self.coords[name]]
+        labels = self.labels[name]
+        return [f"{v:g}" if isinstance(v, float) else str(v) for v in labels]
+
+    def require_axis(self, parameter: str, name: str) -> None:
+        """Refuse what is no axis.
+
+        Raises
+        ------
+        ValueError
+            Naming the axes there are.
+        """
+        if name not in self.coords:
+            choices = ", ".join(self.coords)
+            raise ValueError(f"{parameter} must be an axis of the sweep ({choices}), got {name!r}")
 
     def varied(self, *known: str) -> list[str]:
         """Axes with more than one value, apart from the known ones."""
@@ -138,7 +168,7 @@ class Cells:
 
     def mean(self, variable: str, *dims: str) -> Floats:
         """A variable over ``dims``, averaged over the seeds that have finished."""
-        if "seed" not in self.coords:
+        if "seed" not in self.coords or "seed" in dims:
             return self.values(variable, *dims)
         return nan_mean(self.values(variable, *dims, "seed"))
 

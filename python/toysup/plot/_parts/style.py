@@ -23,6 +23,7 @@ __all__ = [
     "hue_colors",
     "label_S",
     "label_T",
+    "name_axis",
     "on_dark",
     "paint",
     "thousands",
@@ -66,6 +67,7 @@ VARIABLES = {
     "seconds": "seconds",
     "learning_rate": "learning rate",
 }
+AXES = {"T": "training examples T", "m": "hidden size m", "n": "features n"}
 
 # In force only while a figure of our own is made: a caller's Axes keep the caller's style.
 RC: Any = {
@@ -244,6 +246,11 @@ def _ground_of(ax: Axes) -> Any:
     for patch in (figure.patch, *reversed(patches)):
         paper = _over(patch.get_facecolor(), paper)
     return {"axes.facecolor": paper, "text.color": _legible(paper)}
+
+
+def name_axis(name: str) -> str:
+    """What to write beside an axis of a sweep."""
+    return AXES.get(name, name.replace("_", " "))
 
 
 def thousands(value: float) -> str:

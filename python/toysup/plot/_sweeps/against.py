@@ -1,27 +1,23 @@
-"""A scalar of the runs against T, or against T (1 - S): figures A1 and A2, and the comments'."""
+"""A scalar of the runs against an axis or T (1 - S): figures A1 and A2, and the comments'."""
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from toysup.errors import unknown
 from toysup.plot._parts.curves import abscissa, curve, hue_legend, hues, line_at
+from toysup.plot._parts.field_axis import FieldAxis
 from toysup.plot._parts.source import Cells, Source, open_cells
-from toysup.plot._parts.style import VARIABLES, canvas
+from toysup.plot._parts.style import VARIABLES, canvas, name_axis
 from toysup.plot._parts.t_axis import TAxis
 
 __all__ = ["against"]
 
-LABELS = {
-    "T": "training examples T",
-    "T(1-S)": r"examples with a feature, $T\,(1-S)$",
-}
+FEATURES = "T(1-S)"
+LABELS = {"T": name_axis("T"), FEATURES: r"examples with a feature, $T\,(1-S)$"}
 
 
 def against(
@@ -37,7 +33,7 @@ def against(
 ) -> Axes:
     """Draw a scalar of the runs, a curve for each value of an axis: the mean over seeds.
 
-    Each seed is a faint dot. A T at which a curve has no finished run is left out of it.
+    Each seed is a faint dot. A place at which a curve has no finished run is left out of it.
 
     Parameters
     ----------
@@ -48,9 +44,10 @@ def against(
     hue : str, optional
         An axis of the sweep, such as "weight_decay", of which each value gets a curve. By default
         "m" if it has several values.
-    x : {"T", "T(1-S)"}
-        What lies to the right: the number of training examples, or in how many of them a feature
-        occurs on average, for which "sparsity" must be an axis.
+    x : str, default "T"
+        What lies to the right: an axis of numbers, such as "m" or "learning_rate", or "T(1-S)", in
+        how many training examples a feature occurs on average, for which "sparsity" must be an
+        axis.
     legend : bool
         Whether several curves get a legend.
     room_for : iterable of float
@@ -70,44 +67,54 @@ def against(
     TypeError
         If the source or ``ax`` is something else.
     ValueError
-        If no run is finished, there is no such variable, ``x`` is none of the two or the sparsity
-        is not known, or an axis other than T, seed and the hue has several values.
+        If no run is finished, there is no such variable, ``x`` is no axis of numbers or the
+        sparsity is not known, or an axis other than that, seed and the hue has several values.
     """
-    if x not in LABELS:
-        raise ValueError(unknown("x", x, LABELS))
-    cells = open_cells(source, select).sort("T")
-    if x != "T" and "sparsity" not in cells.coords:
+    along = "T" if x == FEATURES else x
+    cells = open_cells(source, select).sort(along)
+    _require_numbers(cells, x, along)
+    if x == FEATURES and "sparsity" not in cells.coords:
         raise ValueError(f"x = {x!r} needs an axis sparsity, got {', '.join(cells.coords)}")
-    parts = [(_known(part, variable), *look) for part, *look in hues(cells, hue)]
+    parts = [(_known(part, variable, along), *look) for part, *look in hues(cells, hue, along)]
     cells.require_finished(variable)
-    parts = [part for part in parts if part[0].coords["T"]]
+    parts = [part for part in parts if part[0].coords[along]]
     factors = [_factor(part, x) for part, *_ in parts]
-    places = [abscissa(part[0], f) for part, f in zip(parts, factors, strict=True)]
-    axis = TAxis(np.concatenate([*places, list(room_for)]))
+    places = [abscissa(part[0], f, along) for part, f in zip(parts, factors, strict=True)]
+    values = np.concatenate([*places, list(room_for)])
+    axis = TAxis(values) if along == "T" else FieldAxis(x, values)
     with canvas((6.2, 3.2), ax) as panels:
         ax = panels[0, 0]
         for (part, label, color, marker), f in zip(parts, factors, strict=True):
-            curve(ax, axis, part, variable, color=color, marker=marker, label=label, factor=f)
+            look: dict[str, Any] = {"color": color, "marker": marker, "label": label}
+            curve(ax, axis, part, variable, factor=f, along=along, **look)
         if variable == "test_loss":
             line_at(ax, 1.0)
-        axis.apply(ax, label=False)
-        ax.set_xlabel(LABELS[x])
+        axis.apply(ax)
+        if x == FEATURES:
+            ax.set_xlabel(LABELS[x])
         ax.set_ylabel(VARIABLES.get(variable, variable.replace("_", " ")))
         if legend and len(parts) > 1:
             hue_legend(ax, hue or "m")
     return ax
 
 
-def _known(part: Cells, variable: str) -> Cells:
-    """The cells without each T that has no finished run."""
-    known = np.isfinite(part.mean(variable, "T"))
-    coords = {**part.coords, "T": list(itertools.compress(part.coords["T"], known))}
-    data = part.data.isel(T=np.flatnonzero(known))
-    return dataclasses.replace(part, coords=coords, data=data)
+def _require_numbers(cells: Cells, x: str, along: str) -> None:
+    """Refuse an x that is no axis, or has no places on a line."""
+    if along not in cells.coords:
+        choices = ", ".join([*cells.coords, FEATURES])
+        raise ValueError(f"x must be an axis of the sweep ({choices}), got {x!r}")
+    if not cells.is_numeric(along):
+        raise ValueError(f"x must be an axis of numbers, got {x!r}: draw it with hue={x!r}")
+
+
+def _known(part: Cells, variable: str, along: str) -> Cells:
+    """The cells without each place along the axis that has no finished run."""
+    known = np.isfinite(part.mean(variable, along))
+    return part.take({along: np.flatnonzero(known).tolist()})
 
 
 def _factor(part: Cells, x: str) -> float:
-    if x == "T":
+    if x != FEATURES:
         return 1.0
     sparsity = part.coords["sparsity"][0]
     if isinstance(sparsity, tuple):  # of each feature: the mean

@@ -1,4 +1,4 @@
-"""Figure 5: one number of every cell, over T and m."""
+"""Figure 5: one number of every cell, over T and m or two other axes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.patches import Rectangle
 
 from toysup.plot._parts.source import Floats, Source, open_cells
-from toysup.plot._parts.style import VARIABLES, canvas, paint, thousands
+from toysup.plot._parts.style import VARIABLES, canvas, name_axis, paint
 
 __all__ = ["heatmap"]
 
@@ -23,17 +23,19 @@ def heatmap(
     source: Source,
     variable: str = "test_loss",
     *,
+    x: str = "T",
+    y: str = "m",
     vmin: float | None = None,
     vmax: float | None = None,
     annotate: bool | str = False,
-    ridge: Mapping[int, float] | None = None,
+    ridge: Mapping[Any, Any] | None = None,
     colorbar: bool = True,
     ax: Axes | None = None,
     **select: Any,
 ) -> Axes:
-    """Draw the mean over seeds of a variable as a map over T (across) and m (upwards).
+    """Draw the mean over seeds of a variable as a map over two axes: T (across) and m (upwards).
 
-    The values of T and of m are drawn at equal distances, whatever lies between them. A cell
+    The values of both axes are drawn at equal distances, whatever lies between them. A cell
     without a finished run is hatched.
 
     Parameters
@@ -42,12 +44,16 @@ def heatmap(
         A run, a sweep, a sweep's data set, or the path of a store or of a run's file.
     variable : str, default "test_loss"
         A data variable of the sweep's dataset.
+    x, y : str
+        The axes of the sweep that lie across and upwards, such as "learning_rate"; by default T
+        and m.
     vmin, vmax : float, optional
         Ends of the colour scale; by default those of the data. Figure 5 has 1 and 1.57.
     annotate : bool or str, default False
         Whether to write the value into each cell; a string is the format. By default it is
         ".3f" for values about 1, such as losses, which differ in the third decimal, else ".3g".
     ridge : mapping of m to T, optional
+        Of the values of ``y`` to those of ``x``, if these are other axes.
         Cells to outline, such as those of largest loss; outlines of neighbouring rows are joined.
         Rows and columns that the map lacks are left out.
     colorbar : bool, default True
@@ -60,33 +66,37 @@ def heatmap(
     Returns
     -------
     Axes
-        With a QuadMesh whose array has shape (m, T), masked where no run is finished. The ridge is
-        a line labelled "ridge".
+        With a QuadMesh whose array has shape (m, T), or that of ``y`` and ``x``, masked where no
+        run is finished. The ridge is a line labelled "ridge".
 
     Raises
     ------
     TypeError
         If the source or ``ax`` is something else.
     ValueError
-        If no run is finished, the variable is unknown, or an axis other than T, m and seed has
-        several values.
+        If no run is finished, the variable is unknown, ``x`` or ``y`` is no axis, both are the
+        same, or an axis other than these and seed has several values.
     """
-    cells = open_cells(source, select).sort("T", "m")
-    cells.require_fixed("T", "m", "seed")
-    values = cells.mean(variable, "m", "T")
+    cells = open_cells(source, select).sort(x, y)
+    cells.require_axis("x", x)
+    cells.require_axis("y", y)
+    if x == y:
+        raise ValueError(f"x and y must be two axes, got {x!r} for both")
+    cells.require_fixed(x, y, "seed", hint=f', or lay it along a side, as {x} is by x="{x}"')
+    values = cells.mean(variable, y, x)
     cells.require_finished(variable)
-    T, m = cells.coords["T"], cells.coords["m"]
-    with canvas((1.9 + 0.42 * len(T), 1.1 + 0.3 * len(m)), ax) as panels:
+    across, upwards = cells.coords[x], cells.coords[y]
+    with canvas((1.9 + 0.42 * len(across), 1.1 + 0.3 * len(upwards)), ax) as panels:
         ax = panels[0, 0]
         mesh = _draw_mesh(ax, values, vmin, vmax)
         _hatch(ax, np.isnan(values))
         if annotate:
             _write(ax, mesh, values, annotate if isinstance(annotate, str) else _spec(values))
-        _draw_ridge(ax, T, m, ridge or {})
-        ax.set_xticks(np.arange(len(T)), [thousands(t) for t in T])
-        ax.set_yticks(np.arange(len(m)), [str(k) for k in m])
+        _draw_ridge(ax, across, upwards, ridge or {})
+        ax.set_xticks(np.arange(len(across)), cells.texts(x))
+        ax.set_yticks(np.arange(len(upwards)), cells.texts(y))
         ax.tick_params(length=0)
-        ax.set(xlabel="training examples T", ylabel="hidden size m")
+        ax.set(xlabel=name_axis(x), ylabel=name_axis(y))
         if colorbar:
             _add_colorbar(ax, mesh, values, VARIABLES.get(variable, variable.replace("_", " ")))
     return ax
@@ -148,9 +158,11 @@ def _write(ax: Axes, mesh: QuadMesh, values: Floats, spec: str) -> None:
             )
 
 
-def _draw_ridge(ax: Axes, T: list[Any], m: list[Any], ridge: Mapping[int, float]) -> None:
+def _draw_ridge(ax: Axes, across: list[Any], upwards: list[Any], ridge: Mapping[Any, Any]) -> None:
     """An outline of the ridge's cells, joined along the border of neighbouring rows."""
-    places = [(T.index(ridge[k]), row) for row, k in enumerate(m) if ridge.get(k) in T]
+    places = [
+        (across.index(ridge[k]), row) for row, k in enumerate(upwards) if ridge.get(k) in across
+    ]
     if not places:
         return
     points: list[tuple[float, float]] = []
