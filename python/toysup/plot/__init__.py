@@ -24,6 +24,7 @@ from toysup.plot._steps.history import history
 from toysup.plot._sweeps.against import against
 from toysup.plot._sweeps.dimensionality import dimensionality
 from toysup.plot._sweeps.heatmap import heatmap
+from toysup.plot._sweeps.interference import interference
 from toysup.plot._sweeps.norms import norms
 from toysup.plot._sweeps.regime import regime
 from toysup.plot._sweeps.test_loss import test_loss
@@ -40,6 +41,7 @@ __all__ = [
     "figure4",
     "heatmap",
     "history",
+    "interference",
     "norms",
     "regime",
     "save",

@@ -6,26 +6,36 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from toysup._files.paths import as_path
+from toysup._run.model import Model
+from toysup._run.run import Run
+from toysup._sweep.result import SweepResult
 from toysup.config.grid import places_of
-from toysup.config.weights import Weights
+from toysup.config.weights import Weights, is_pair
 from toysup.errors import short, unknown
 from toysup.plot._parts.style import thousands
+from toysup.regime._model import model_of
 
-if TYPE_CHECKING:
-    from toysup._run.run import Run
-    from toysup._sweep.result import SweepResult
-
-__all__ = ["Cells", "Source", "UnchosenAxis", "is_finished", "open_cells", "open_source"]
+__all__ = [
+    "Cells",
+    "Source",
+    "Trained",
+    "UnchosenAxis",
+    "is_finished",
+    "open_cells",
+    "open_model",
+    "open_source",
+]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Source: TypeAlias = "Run | SweepResult | xr.Dataset | str | os.PathLike[str]"
+Trained: TypeAlias = "Source | Model | tuple[npt.ArrayLike, npt.ArrayLike]"
 
 
 class UnchosenAxis(ValueError):
@@ -224,6 +234,37 @@ def open_cells(source: Source, wanted: Mapping[str, Any] | None = None) -> Cells
     return _load(source).select(wanted or {})
 
 
+def open_model(source: Trained, wanted: Mapping[str, Any]) -> tuple[Model, npt.NDArray[np.bool_]]:
+    """The model of one run, or one's own weights, and which features it represents.
+
+    Raises
+    ------
+    TypeError
+        If the source is neither weights nor what :func:`open_cells` opens.
+    ValueError
+        If the selection leaves no finished run or several that are no seeds, or weights have one.
+    """
+    if isinstance(source, Model) or is_pair(source):
+        if wanted:
+            raise ValueError(
+                f"{next(iter(wanted))} must not be given for weights: they are one model"
+            )
+        model = model_of(source)  # type: ignore[arg-type]
+        return model, model.represented()
+    if not isinstance(source, (Run, SweepResult, xr.Dataset, str, os.PathLike)):
+        kind = type(source).__name__
+        raise TypeError(
+            "source must be a Run, a Model, a pair (W, b), a SweepResult or a path, "
+            f"got {short(source)} ({kind})"
+        )
+    cells = open_cells(source, wanted)
+    cells.require_fixed("seed", "init_seed")
+    cells.require_finished()
+    run = cells.pick()
+    assert run is not None
+    return model_of(run), run.represented()
+
+
 def nan_mean(values: Floats) -> Floats:
     """The mean along the last axis without NaN; NaN, and no warning, where nothing is left."""
     known = ~np.isnan(values)
@@ -243,8 +284,7 @@ def open_source(source: object) -> Run | SweepResult | xr.Dataset:
     FileNotFoundError, StoreError
         If nothing is at the path, or what is there cannot be read.
     """
-    from toysup._run.run import Run, load_run
-    from toysup._sweep.result import SweepResult
+    from toysup._run.run import load_run
     from toysup._sweep.sweep import open_sweep
 
     if isinstance(source, (str, os.PathLike)):
@@ -261,8 +301,6 @@ def open_source(source: object) -> Run | SweepResult | xr.Dataset:
 
 
 def _load(source: object) -> Cells:
-    from toysup._sweep.result import SweepResult
-
     found = open_source(source)
     if isinstance(found, SweepResult):
         return _cells_of_sweep(found)
