@@ -66,7 +66,7 @@ def test_a_run_is_drawn_with_its_own_features_and_other_things_are_refused():
     np.testing.assert_allclose(image.images[0].get_array(), V.T @ V)
     with pytest.raises(TypeError, match=r"a Model, a pair \(W, b\).*got 3"):
         plot.interference(3)
-    with pytest.raises(ValueError, match="T must not be given for weights"):
+    with pytest.raises(ValueError, match="T must not be given for one model"):
         plot.interference(run.model, T=3)
     with pytest.raises(ValueError, match="two features or more, got 0"):
         plot.interference((np.zeros((2, 4)), np.zeros(4)))

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import xarray as xr
 from toysup._files.paths import as_path
 from toysup._run.model import Model
 from toysup._run.run import Run
+from toysup._stream.batch import SparseBatch
 from toysup._sweep.result import SweepResult
 from toysup.config.grid import places_of
 from toysup.config.weights import Weights, is_pair
@@ -31,6 +32,7 @@ __all__ = [
     "open_cells",
     "open_model",
     "open_source",
+    "open_weights",
 ]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -234,6 +236,36 @@ def open_cells(source: Source, wanted: Mapping[str, Any] | None = None) -> Cells
     return _load(source).select(wanted or {})
 
 
+def open_weights(
+    source: object, X: object, wanted: Mapping[str, Any]
+) -> tuple[Model, SparseBatch | None] | None:
+    """Weights of one's own with examples, if given, or a run with others; None for other sources.
+
+    Raises
+    ------
+    TypeError
+        If the source is neither weights nor what :func:`open_cells` opens.
+    ValueError
+        If there is a selection, which only the runs of a sweep have, or X without one model.
+    """
+    weights = isinstance(source, Model) or is_pair(source)
+    if not weights and not isinstance(source, (Run, SweepResult, xr.Dataset, str, os.PathLike)):
+        kind = type(source).__name__
+        raise TypeError(
+            "source must be a Run, a Model, a pair (W, b), a SweepResult or a path, "
+            f"got {short(source)} ({kind})"
+        )
+    if not weights and X is None:
+        return None
+    if not weights and not isinstance(source, Run):
+        raise ValueError("X must be given with a Run, a Model or a pair (W, b) only")
+    if wanted:
+        name = next(iter(wanted))
+        raise ValueError(f"{name} must not be given for one model, which has no axes")
+    model = model_of(source)  # type: ignore[arg-type]
+    return model, None if X is None else model.examples(X)
+
+
 def open_model(source: Trained, wanted: Mapping[str, Any]) -> tuple[Model, npt.NDArray[np.bool_]]:
     """The model of one run, or one's own weights, and which features it represents.
 
@@ -244,20 +276,10 @@ def open_model(source: Trained, wanted: Mapping[str, Any]) -> tuple[Model, npt.N
     ValueError
         If the selection leaves no finished run or several that are no seeds, or weights have one.
     """
-    if isinstance(source, Model) or is_pair(source):
-        if wanted:
-            raise ValueError(
-                f"{next(iter(wanted))} must not be given for weights: they are one model"
-            )
-        model = model_of(source)  # type: ignore[arg-type]
-        return model, model.represented()
-    if not isinstance(source, (Run, SweepResult, xr.Dataset, str, os.PathLike)):
-        kind = type(source).__name__
-        raise TypeError(
-            "source must be a Run, a Model, a pair (W, b), a SweepResult or a path, "
-            f"got {short(source)} ({kind})"
-        )
-    cells = open_cells(source, wanted)
+    given = open_weights(source, None, wanted)
+    if given is not None:
+        return given[0], given[0].represented()
+    cells = open_cells(cast(Source, source), wanted)
     cells.require_fixed("seed", "init_seed")
     cells.require_finished()
     run = cells.pick()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 
-from toysup.plot._parts.source import Cells, Floats, Source, open_cells
+from toysup._run.model import Model
+from toysup._stream.batch import SparseBatch
+from toysup.plot._parts.source import (
+    Cells,
+    Floats,
+    Source,
+    Trained,
+    open_cells,
+    open_weights,
+)
 from toysup.plot._parts.style import KINDS, canvas, label_T, paint
 from toysup.plot._parts.thin import outer_and_spread
 
@@ -25,8 +34,9 @@ MAX_COLUMNS = 10
 
 
 def vectors(
-    source: Source,
+    source: Trained,
     *,
+    X: object = None,
     T: float | Sequence[float] | None = None,
     common_scale: bool = False,
     axes: npt.ArrayLike | None = None,
@@ -43,8 +53,11 @@ def vectors(
 
     Parameters
     ----------
-    source : Run, SweepResult, str or PathLike
-        A run, a sweep, or the path of a store or of a run's file.
+    source : Run, Model, (W, b), SweepResult, str or PathLike
+        A run, weights, a sweep, or the path of a store or of a run's file.
+    X : array of shape (T, n), sparse array or SparseBatch, optional
+        Examples of a run or weights, by default a run's own. Weights without any have the panel of
+        features alone.
     T : float or sequence of float, optional
         The columns of a sweep, in this order. By default all T that have a finished run, or ten
         spread over them if there are more.
@@ -52,16 +65,17 @@ def vectors(
         Whether the panels of a row share one scale (figure 4). By default each has its own; the
         length of the longest vector is written under the panel.
     axes : array of Axes, optional
-        Two Axes for a run, 2 x columns for a sweep. By default those of a new figure.
+        Two Axes for a run (one for weights without X), 2 x columns for a sweep. By default those
+        of a new figure.
     **select
         One value of any other axis of the sweep, such as ``seed=0`` or ``m=2``.
 
     Returns
     -------
     ndarray of Axes
-        Shape (2,) for a run and (2, columns) for a sweep; index 0 is the features. In each panel
-        the lines from the origin are a LineCollection and the tips a PathCollection, both labelled
-        "features" or "examples".
+        Shape (2,) for a run, (1,) for weights without X, and (2, columns) for a sweep; index 0 is
+        the features. In each panel the lines from the origin are a LineCollection and the tips a
+        PathCollection, both labelled "features" or "examples".
 
     Raises
     ------
@@ -70,7 +84,11 @@ def vectors(
     ValueError
         If m is not 2, no run is finished, or the selection does not fit the sweep.
     """
-    cells = open_cells(source, select if T is None else {**select, "T": T})
+    wanted = select if T is None else {**select, "T": T}
+    given = open_weights(source, X, wanted)
+    if given is not None:
+        return _draw_model(*given, axes)
+    cells = open_cells(cast(Source, source), wanted)
     require_plane(cells)
     columns = (
         list(range(len(cells.coords["T"]))) if T is not None else spread_places(cells, MAX_COLUMNS)
@@ -87,10 +105,31 @@ def vectors(
 def require_plane(cells: Cells) -> None:
     """Refuse what cannot be drawn as vectors in a plane."""
     cells.require_fixed("T", "seed", "init_seed")
-    m = cells.coords["m"][0]
+    _require_two(cells.coords["m"][0])
+    cells.require_finished()
+
+
+def _require_two(m: int) -> None:
     if m != 2:
         raise ValueError(f"vectors can be drawn for m = 2 only, got m = {m}")
-    cells.require_finished()
+
+
+def _draw_model(
+    model: Model, batch: SparseBatch | None, axes: npt.ArrayLike | None
+) -> npt.NDArray[np.object_]:
+    """One model: its features, and its examples if there are any."""
+    _require_two(model.m)
+    sides = [np.asarray(model.W.T, dtype=np.float64)]
+    titles = ["features"]
+    if batch is not None:
+        sides.append(model.hidden(batch))
+        titles.append(f"examples, {label_T(len(batch))}")
+    with canvas((2.2 * len(sides), 2.5), axes, columns=len(sides)) as panels:
+        for ax, V, name, title in zip(panels[0], sides, KINDS, titles, strict=False):
+            draw_panel(ax, V, name, _longest(V))
+            _write_longest(ax, _longest(V))
+            ax.set_title(title, color=paint(name))
+    return panels.reshape(-1)
 
 
 def finished_places(cells: Cells) -> list[int]:
@@ -142,9 +181,7 @@ def draw_columns(
         for ax, V, own in zip(pairs[row], sides[row], lengths, strict=True):
             draw_panel(ax, V, name, max(lengths) if common_scale else own)
             if V is not None and not common_scale:
-                ax.set_xlabel(
-                    f"longest {own:.2g}", color=paint("muted"), size="x-small", labelpad=1.5
-                )
+                _write_longest(ax, own)
     if cells.is_run:
         pairs[0, 0].set_title("features", color=paint("features"))
         pairs[1, 0].set_title(f"examples, {label_T(cells.coords['T'][0])}", color=paint("examples"))
@@ -153,6 +190,10 @@ def draw_columns(
     pairs[1, 0].set_ylabel("examples", color=paint("examples"))
     for ax, place in zip(pairs[0], columns, strict=True):
         ax.set_title(label_T(cells.coords["T"][place]))
+
+
+def _write_longest(ax: Axes, length: float) -> None:
+    ax.set_xlabel(f"longest {length:.2g}", color=paint("muted"), size="x-small", labelpad=1.5)
 
 
 def _longest(V: Floats) -> float:

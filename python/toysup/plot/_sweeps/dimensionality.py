@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from toysup.plot._parts.source import Cells, Floats, Source, open_cells
+from toysup._run.model import Model
+from toysup._stream.batch import SparseBatch
+from toysup.plot._parts.source import (
+    Cells,
+    Floats,
+    Source,
+    Trained,
+    open_cells,
+    open_weights,
+)
 from toysup.plot._parts.style import canvas, paint
 from toysup.plot._parts.t_axis import TAxis
 from toysup.plot._parts.thin import top_and_quantiles
@@ -19,7 +28,9 @@ MAX_POINTS = 500
 _GOLDEN = (5**0.5 - 1) / 2
 
 
-def dimensionality(source: Source, *, ax: Axes | None = None, **select: Any) -> Axes:
+def dimensionality(
+    source: Trained, *, X: object = None, ax: Axes | None = None, **select: Any
+) -> Axes:
     """Draw the dimensionality of every feature (blue) and training example (red) against T.
 
     A strip of features and a strip of examples stand side by side at each T, with the dotted line
@@ -32,8 +43,10 @@ def dimensionality(source: Source, *, ax: Axes | None = None, **select: Any) -> 
 
     Parameters
     ----------
-    source : Run, SweepResult, str or PathLike
-        A run, a sweep, or the path of a store or of a run's file.
+    source : Run, Model, (W, b), SweepResult, str or PathLike
+        A run, weights, a sweep, or the path of a store or of a run's file.
+    X : array of shape (T, n), sparse array or SparseBatch, optional
+        Examples of a run or weights, by default a run's own; weights need them.
     ax : Axes, optional
         Where to draw; by default a new figure.
     **select
@@ -52,13 +65,33 @@ def dimensionality(source: Source, *, ax: Axes | None = None, **select: Any) -> 
     ValueError
         If no run is finished, or an axis other than T and the seeds has several values.
     """
-    cells = open_cells(source, select).sort("T")
+    given = open_weights(source, X, select)
+    if given is not None:
+        return _draw_model(*given, ax)
+    cells = open_cells(cast(Source, source), select).sort("T")
     cells.require_fixed("T", "seed", "init_seed")
     cells.require_finished()
     axis = TAxis(cells.coords["T"])
     with canvas((2.8 if cells.is_run else 6.2, 2.8), ax) as panels:
         ax = panels[0, 0]
         draw_strips(ax, cells, axis)
+        axis.apply(ax)
+        add_legend(ax)
+    return ax
+
+
+def _draw_model(model: Model, batch: SparseBatch | None, ax: Axes | None) -> Axes:
+    """The two strips of one model and its examples."""
+    if batch is None or not len(batch):
+        raise ValueError("X must be given, with one example or more, for weights")
+    axis = TAxis([len(batch)])
+    with canvas((2.8, 2.8), ax) as panels:
+        ax = panels[0, 0]
+        room = float(axis.room(axis.values)[0])
+        at = float(axis.x(axis.values)[0])
+        features, examples = model.feature_dimensionality(), model.example_dimensionality(batch)
+        _draw_pair(ax, at, room, features, examples, "")
+        _draw_even(ax, axis, model.m)
         axis.apply(ax)
         add_legend(ax)
     return ax
@@ -79,24 +112,36 @@ def draw_strips(ax: Axes, cells: Cells, axis: TAxis) -> None:
         if run is None:
             continue
         at = float(axis.x(cells.coords["T"][place]))
-        for name, color, side, values in (
-            ("features", paint("features"), -1, run.feature_dimensionality()),
-            ("examples", paint("examples"), +1, run.example_dimensionality()),
-        ):
-            y = top_and_quantiles(np.asarray(values, dtype=np.float64), MAX_POINTS)
-            ax.plot(
-                at * 10 ** (side * room * scatter(y.size)),
-                y,
-                linestyle="none",
-                marker="o",
-                markersize=2.6 if y.size > 50 else 3.4,
-                markeredgewidth=0,
-                color=color,
-                alpha=0.55 if y.size > 50 else 0.8,
-                label=seen + name,
-                rasterized=y.size > 100,
-            )
+        _draw_pair(ax, at, room, run.feature_dimensionality(), run.example_dimensionality(), seen)
         seen = "_"
+    _draw_even(ax, axis, cells.coords["m"][0])
+
+
+def _draw_pair(
+    ax: Axes, at: float, room: float, features: Floats, examples: Floats, seen: str
+) -> None:
+    """The strips of features and of examples at one place."""
+    for name, color, side, values in (
+        ("features", paint("features"), -1, features),
+        ("examples", paint("examples"), +1, examples),
+    ):
+        y = top_and_quantiles(np.asarray(values, dtype=np.float64), MAX_POINTS)
+        ax.plot(
+            at * 10 ** (side * room * scatter(y.size)),
+            y,
+            linestyle="none",
+            marker="o",
+            markersize=2.6 if y.size > 50 else 3.4,
+            markeredgewidth=0,
+            color=color,
+            alpha=0.55 if y.size > 50 else 0.8,
+            label=seen + name,
+            rasterized=y.size > 100,
+        )
+
+
+def _draw_even(ax: Axes, axis: TAxis, m: int) -> None:
+    """The line m / T, and the y axis."""
     if axis.finite.size:
         T = np.geomspace(axis.finite[0], axis.finite[-1], 200)
         # The line of a single T is as wide as its strips.
@@ -104,7 +149,7 @@ def draw_strips(ax: Axes, cells: Cells, axis: TAxis) -> None:
         x = T if axis.finite.size > 1 else T * np.logspace(-half, half, T.size)
         ax.plot(
             x,
-            cells.coords["m"][0] / T,
+            m / T,
             linestyle=":",
             linewidth=1.1,
             color=paint("ink"),

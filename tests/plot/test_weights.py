@@ -1,0 +1,70 @@
+"""Vectors and dimensionalities of weights of one's own, and of a run with other examples."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pytest
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+
+import toysup
+from toysup import plot
+
+RNG = np.random.default_rng(4)
+W, b, X = RNG.normal(size=(2, 7)), np.zeros(7), RNG.random((5, 7))
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def run():
+    return toysup.train(n=7, T=4, sparsity=0.5, steps=20, learning_rate=0.01, test_size=0)
+
+
+def tips(ax):
+    return ax.collections[1].get_offsets()
+
+
+def heights(ax, name):
+    return next(line.get_ydata() for line in ax.lines if line.get_label() == name)
+
+
+@pytest.mark.parametrize("source", [(W, b), toysup.Model(W, b)], ids=["pair", "model"])
+def test_weights_are_drawn_with_and_without_examples(source):
+    (features,) = plot.vectors(source)
+    np.testing.assert_array_equal(tips(features), W.T)
+    features, examples = plot.vectors(source, X=X)
+    np.testing.assert_allclose(tips(examples), X @ W.T)
+    assert examples.get_title() == "examples, T = 5"
+    ax = plot.dimensionality(source, X=X)
+    model = toysup.Model(W, b)
+    np.testing.assert_allclose(heights(ax, "features"), -np.sort(-model.feature_dimensionality()))
+    np.testing.assert_allclose(heights(ax, "examples"), -np.sort(-model.example_dimensionality(X)))
+
+
+def test_a_run_is_drawn_with_other_examples(run):
+    _, examples = plot.vectors(run, X=X)
+    np.testing.assert_allclose(tips(examples), X @ run.W.T.astype(float))
+    expected = -np.sort(-run.model.example_dimensionality(X))
+    np.testing.assert_allclose(heights(plot.dimensionality(run, X=X), "examples"), expected)
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="X must be given, with one example or more"):
+        plot.dimensionality((W, b))
+    with pytest.raises(ValueError, match="m = 2 only, got m = 3"):
+        plot.vectors((np.ones((3, 7)), b))
+    with pytest.raises(ValueError, match="T must not be given for one model"):
+        plot.vectors((W, b), T=3)
+    with pytest.raises(ValueError, match="X must be given with a Run"):
+        plot.vectors(tmp_path, X=X)
+    for draw in (plot.vectors, plot.dimensionality):
+        with pytest.raises(TypeError, match=r"a Model, a pair \(W, b\).*got 3"):
+            draw(3)
