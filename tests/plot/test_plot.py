@@ -778,6 +778,7 @@ def drawings(result, grid):
     }
     phases = toysup.sweep(**phases)
     return {
+        "interference": lambda: plot.interference(run),
         "against": lambda: plot.against(grid, hue="m"),
         "dimensionality": lambda: plot.dimensionality(result),
         "evolution": lambda: plot.evolution(run, mark={"examples": [1], "features": [2]}),
