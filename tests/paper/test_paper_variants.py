@@ -494,9 +494,9 @@ def test_against_T_times_1_minus_S() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"x": "T(1-s)"}, r"x must be one of 'T', .*'T\(1-s\)'; did you mean 'T\(1-S\)'"),
+        ({"x": "T(1-s)"}, r"x must be an axis of .*'T\(1-s\)'; did you mean 'T\(1-S\)'"),
         ({"x": "T(1-S)"}, "needs an axis sparsity, got T, weight_decay, m"),
-        ({"hue": "decay"}, "hue must be an axis .*weight_decay"),
+        ({"hue": "decay"}, "hue must be an axis .*; did you mean 'weight_decay'"),
         ({"variable": "test_los"}, "'test_los'; did you mean 'test_loss'"),
         ({}, "weight_decay has 2 values"),
     ],

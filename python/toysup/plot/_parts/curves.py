@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from toysup.errors import nearest
 from toysup.plot._parts.field_axis import FieldAxis
 from toysup.plot._parts.source import Cells, Floats, nan_mean
 from toysup.plot._parts.style import MARKERS, hue_colors, paint
@@ -31,9 +32,10 @@ def hues(cells: Cells, hue: str | None, along: str = "T") -> Iterator[tuple[Cell
     if hue is None:
         hue = "m" if len(cells.coords["m"]) > 1 and along != "m" else None
     elif hue in (along, "seed") or hue not in cells.coords:
-        choices = ", ".join(a for a in cells.coords if a not in (along, "seed"))
+        known = [a for a in cells.coords if a not in (along, "seed")]
         raise ValueError(
-            f"hue must be an axis of the sweep other than {along} and seed ({choices}), got {hue!r}"
+            f"hue must be an axis of the sweep other than {along} and seed ({', '.join(known)}), "
+            f"got {hue!r}{nearest(str(hue), known)}"
         )
     cells.require_fixed(
         along,

@@ -19,7 +19,7 @@ from toysup._stream.batch import SparseBatch
 from toysup._sweep.result import SweepResult
 from toysup.config.grid import places_of
 from toysup.config.weights import Weights, is_pair
-from toysup.errors import short, unknown
+from toysup.errors import nearest, short, unknown
 from toysup.plot._parts.style import thousands
 from toysup.regime._model import model_of
 
@@ -142,7 +142,10 @@ class Cells:
         """
         if name not in self.coords:
             choices = ", ".join(self.coords)
-            raise ValueError(f"{parameter} must be an axis of the sweep ({choices}), got {name!r}")
+            raise ValueError(
+                f"{parameter} must be an axis of the sweep ({choices}), got {name!r}"
+                f"{nearest(str(name), self.coords)}"
+            )
 
     def varied(self, *known: str) -> list[str]:
         """Axes with more than one value, apart from the known ones."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from toysup.errors import nearest
 from toysup.plot._parts.curves import abscissa, curve, hue_legend, hues, line_at
 from toysup.plot._parts.field_axis import FieldAxis
 from toysup.plot._parts.source import Cells, Source, open_cells
@@ -101,8 +102,11 @@ def against(
 def _require_numbers(cells: Cells, x: str, along: str) -> None:
     """Refuse an x that is no axis, or has no places on a line."""
     if along not in cells.coords:
-        choices = ", ".join([*cells.coords, FEATURES])
-        raise ValueError(f"x must be an axis of the sweep ({choices}), got {x!r}")
+        known = [*cells.coords, FEATURES]
+        raise ValueError(
+            f"x must be an axis of the sweep ({', '.join(known)}), got {x!r}"
+            f"{nearest(str(x), known)}"
+        )
     if not cells.is_numeric(along):
         raise ValueError(f"x must be an axis of numbers, got {x!r}: draw it with hue={x!r}")
 
