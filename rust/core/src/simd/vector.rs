@@ -112,17 +112,6 @@ pub unsafe trait Vector: Copy {
         // SAFETY: at most 16 lanes.
         unsafe { Self::load(out.as_ptr()) }
     }
-    /// Lane i is `p[indices[i]]`.
-    #[inline(always)]
-    unsafe fn gather(p: *const Self::Scalar, indices: *const u32) -> Self {
-        let mut out = [Self::Scalar::default(); 16];
-        for (i, out) in out.iter_mut().enumerate().take(Self::LANES) {
-            // SAFETY: the caller vouches for LANES indices, and for what they point to.
-            *out = unsafe { *p.add(*indices.add(i) as usize) };
-        }
-        // SAFETY: at most 16 lanes.
-        unsafe { Self::load(out.as_ptr()) }
-    }
     /// Add all lanes to doubles.
     #[inline(always)]
     unsafe fn add_lanes(self, out: *mut f64) {
@@ -217,8 +206,6 @@ mod tests {
                 z,
                 x,
             ];
-            let indices: Vec<u32> = (0..16).map(|i| (i * 7 + seed as u32) % 16).collect();
-            let table: Vec<V::Scalar> = a.iter().chain(&b).copied().collect();
             let vectors = [
                 x.first(0),
                 x.first(seed as usize % V::LANES),
@@ -236,7 +223,6 @@ mod tests {
                 x.relu(),
                 x.flush(),
                 V::sums(parts.as_ptr()),
-                V::gather(table.as_ptr(), indices.as_ptr()),
             ];
             let mut all = Vec::new();
             for vector in vectors {

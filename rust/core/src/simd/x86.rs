@@ -230,14 +230,6 @@ unsafe impl Vector for Avx512F32 {
         }
     }
     #[inline(always)]
-    unsafe fn gather(p: *const f32, indices: *const u32) -> Self {
-        // SAFETY: as the trait demands.
-        unsafe {
-            let indices = _mm512_loadu_si512(indices.cast());
-            Avx512F32(_mm512_i32gather_ps::<4>(indices, p))
-        }
-    }
-    #[inline(always)]
     unsafe fn sums(vectors: *const Self) -> Self {
         // SAFETY: as the trait demands.
         unsafe {
