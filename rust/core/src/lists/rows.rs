@@ -4,9 +4,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::memory;
 
-/// Entries that may be read behind any row.
-pub const SLACK: usize = 16;
-
 /// Entries that a row may have, and how many different ones there may be: they and the lengths are u16.
 /// No tile has more examples.
 pub const LONGEST: usize = u16::MAX as usize;
@@ -45,7 +42,7 @@ impl Rows {
     pub fn new(count: usize) -> Self {
         Rows {
             rows: memory::filled(count, Row::default()),
-            pool: memory::zeros(SLACK),
+            pool: Vec::new(),
             live: 0,
             order: memory::with_capacity(count),
             ordered: memory::zeros(count),
@@ -161,7 +158,7 @@ impl Rows {
         let end = self.pool.len();
         memory::reserve(&mut self.pool, usize::from(room));
         self.pool.resize(end + usize::from(room), 0);
-        self.rows[i].start = begin(end - SLACK);
+        self.rows[i].start = begin(end);
         self.rows[i].room = room;
     }
 
@@ -178,7 +175,7 @@ impl Rows {
         if self.pool.len() <= 2 * self.live + 8 * self.rows.len() {
             return;
         }
-        let mut pool = memory::with_capacity(2 * self.live + 2 * self.rows.len() + SLACK);
+        let mut pool = memory::with_capacity(2 * self.live + 2 * self.rows.len());
         for row in &mut self.rows {
             let len = usize::from(row.len);
             let old = row.start as usize..row.start as usize + len;
@@ -188,7 +185,6 @@ impl Rows {
             pool.extend_from_slice(&self.pool[old]);
             pool.resize(row.start as usize + usize::from(row.room), 0);
         }
-        pool.resize(pool.len() + SLACK, 0);
         self.pool = pool;
     }
 }
@@ -313,7 +309,7 @@ mod tests {
 
     #[test]
     fn room_is_shared_and_ends() {
-        let (room, mut rows, mut sizes) = (Room::new(100, 40), Rows::new(9), [SLACK; 2]);
+        let (room, mut rows, mut sizes) = (Room::new(100, 40), Rows::new(9), [0; 2]);
         for i in 0..3 {
             // Room for 3 + 0 + 2 each, which two tiles take.
             rows.set(i, &[1, 2, 3], 0);
