@@ -14,7 +14,7 @@ pub struct Avx512F32(__m512);
 pub struct Avx512F64(__m512d);
 /// 16 `f32` in two registers.
 #[derive(Clone, Copy)]
-pub struct Avx2F32(__m256, __m256);
+pub struct Avx2F32(HalfF32, HalfF32);
 /// 8 `f64` in two registers.
 #[derive(Clone, Copy)]
 pub struct Avx2F64(__m256d, __m256d);
@@ -24,10 +24,10 @@ pub struct Avx2F64(__m256d, __m256d);
 pub struct HalfF32(__m256);
 
 /// Lanes that stay, then lanes that do not.
-static FIRST: [i32; 32] = {
-    let mut mask = [0; 32];
+static FIRST: [i32; 16] = {
+    let mut mask = [0; 16];
     let mut i = 0;
-    while i < 16 {
+    while i < 8 {
         mask[i] = -1;
         i += 1;
     }
@@ -166,7 +166,7 @@ unsafe fn pairs(a: __m512, b: __m512) -> __m512 {
 
 /// Halves of `a` added, then those of `b`: one shuffle across halves, and one that any unit does.
 #[inline(always)]
-unsafe fn halves(a: __m256, b: __m256) -> __m256 {
+unsafe fn two_halves(a: __m256, b: __m256) -> __m256 {
     // SAFETY: as the trait demands.
     unsafe {
         let inner = _mm256_permute2f128_ps::<0x21>(a, b);
@@ -375,88 +375,94 @@ unsafe impl Vector for Avx512F64 {
     }
 }
 
+/// Each half by itself.
+macro_rules! halves {
+    ($($name:ident($($arg:ident),*)),+) => {
+        $(
+            #[inline(always)]
+            unsafe fn $name(self, $($arg: Self),*) -> Self {
+                // SAFETY: as the trait demands.
+                unsafe { Avx2F32(self.0.$name($($arg.0),*), self.1.$name($($arg.1),*)) }
+            }
+        )+
+    };
+}
+
 // SAFETY: operations of the instruction set; pointers as the trait demands.
 unsafe impl Vector for Avx2F32 {
-    #[inline(always)]
-    unsafe fn first(self, count: usize) -> Self {
-        // SAFETY: as the trait demands; a window of 16 into the 32 of the mask.
-        unsafe {
-            let mask = FIRST.as_ptr().add(16 - count).cast();
-            let low = _mm256_and_ps(self.0, _mm256_loadu_ps(mask));
-            Avx2F32(low, _mm256_and_ps(self.1, _mm256_loadu_ps(mask.add(8))))
-        }
-    }
-    #[inline(always)]
-    unsafe fn any(self) -> bool {
-        // SAFETY: as the trait demands.
-        unsafe {
-            let zero = _mm256_setzero_ps();
-            let low = _mm256_cmp_ps::<_CMP_NEQ_UQ>(self.0, zero);
-            let high = _mm256_cmp_ps::<_CMP_NEQ_UQ>(self.1, zero);
-            _mm256_movemask_ps(_mm256_or_ps(low, high)) != 0
-        }
-    }
-    #[inline(always)]
-    unsafe fn positive(self) -> u32 {
-        // SAFETY: as the trait demands.
-        unsafe {
-            let zero = _mm256_setzero_ps();
-            let low = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(self.0, zero));
-            let high = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(self.1, zero));
-            (low | high << 8) as u32
-        }
-    }
-    common!(
-        Avx2F32,
-        HalfF32,
-        f32,
-        16,
-        8,
-        (0, 1),
-        _mm256_setzero_ps,
-        _mm256_set1_ps,
-        _mm256_add_ps,
-        _mm256_sub_ps,
-        _mm256_mul_ps,
-        _mm256_div_ps,
-        _mm256_fmadd_ps,
-        _mm256_fnmadd_ps,
-        _mm256_sqrt_ps,
-        _mm256_max_ps
+    type Scalar = f32;
+    type Half = HalfF32;
+    const LANES: usize = 2 * HalfF32::LANES;
+    const REGISTERS: usize = HalfF32::REGISTERS;
+    halves!(
+        add(b),
+        sub(b),
+        mul(b),
+        div(b),
+        fma(a, b),
+        fnma(a, b),
+        sqrt(),
+        relu(),
+        flush()
     );
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        // SAFETY: as the trait demands.
+        unsafe { Avx2F32(HalfF32::zero(), HalfF32::zero()) }
+    }
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe { Avx2F32(HalfF32::splat(x), HalfF32::splat(x)) }
+    }
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {
         // SAFETY: as the trait demands.
-        unsafe { Avx2F32(_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))) }
+        unsafe { Avx2F32(HalfF32::load(p), HalfF32::load(p.add(HalfF32::LANES))) }
     }
     #[inline(always)]
     unsafe fn load_f64(p: *const f64) -> Self {
         // SAFETY: as the trait demands.
         unsafe {
-            let a = _mm256_cvtpd_ps(_mm256_loadu_pd(p));
-            let b = _mm256_cvtpd_ps(_mm256_loadu_pd(p.add(4)));
-            let c = _mm256_cvtpd_ps(_mm256_loadu_pd(p.add(8)));
-            let d = _mm256_cvtpd_ps(_mm256_loadu_pd(p.add(12)));
-            Avx2F32(_mm256_set_m128(b, a), _mm256_set_m128(d, c))
+            Avx2F32(
+                HalfF32::load_f64(p),
+                HalfF32::load_f64(p.add(HalfF32::LANES)),
+            )
         }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32) {
         // SAFETY: as the trait demands.
         unsafe {
-            _mm256_storeu_ps(p, self.0);
-            _mm256_storeu_ps(p.add(8), self.1);
+            self.0.store(p);
+            self.1.store(p.add(HalfF32::LANES));
         }
     }
     #[inline(always)]
-    unsafe fn flush(self) -> Self {
+    unsafe fn first(self, count: usize) -> Self {
+        let lanes = HalfF32::LANES;
         // SAFETY: as the trait demands.
-        unsafe { Avx2F32(flush_ps(self.0), flush_ps(self.1)) }
+        unsafe {
+            Avx2F32(
+                self.0.first(count.min(lanes)),
+                self.1.first(count.saturating_sub(lanes)),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn any(self) -> bool {
+        // SAFETY: as the trait demands.
+        unsafe { self.0.any() | self.1.any() }
+    }
+    #[inline(always)]
+    unsafe fn positive(self) -> u32 {
+        // SAFETY: as the trait demands.
+        unsafe { self.0.positive() | self.1.positive() << HalfF32::LANES }
     }
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
         // SAFETY: as the trait demands.
-        unsafe { sum8(_mm256_add_ps(self.0, self.1)) }
+        unsafe { self.0.add(self.1).sum() }
     }
 }
 
@@ -534,9 +540,9 @@ unsafe impl Vector for Avx2F64 {
 unsafe impl Vector for HalfF32 {
     #[inline(always)]
     unsafe fn first(self, count: usize) -> Self {
-        // SAFETY: as the trait demands; a window of 8 into the 32 of the mask.
+        // SAFETY: as the trait demands; a window of 8 into the 16 of the mask.
         unsafe {
-            let mask = FIRST.as_ptr().add(16 - count).cast();
+            let mask = FIRST.as_ptr().add(8 - count).cast();
             HalfF32(_mm256_and_ps(self.0, _mm256_loadu_ps(mask)))
         }
     }
@@ -561,10 +567,10 @@ unsafe impl Vector for HalfF32 {
         // SAFETY: as the trait demands.
         unsafe {
             let v = std::slice::from_raw_parts(vectors, 8);
-            let ae = halves(v[0].0, v[4].0);
-            let bf = halves(v[1].0, v[5].0);
-            let cg = halves(v[2].0, v[6].0);
-            let dh = halves(v[3].0, v[7].0);
+            let ae = two_halves(v[0].0, v[4].0);
+            let bf = two_halves(v[1].0, v[5].0);
+            let cg = two_halves(v[2].0, v[6].0);
+            let dh = two_halves(v[3].0, v[7].0);
             let (abef, cdgh) = (quarters(ae, bf), quarters(cg, dh));
             let even = _mm256_shuffle_ps::<0b10_00_10_00>(abef, cdgh);
             let odd = _mm256_shuffle_ps::<0b11_01_11_01>(abef, cdgh);
