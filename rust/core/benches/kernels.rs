@@ -62,7 +62,7 @@ fn main() {
 
 /// Nanoseconds a pair of lists, by m and the length of the lists.
 fn pair_table(isa: Isa, clock: f64) {
-    println!("\npairs of lists, 1,024 features, h of 256 kB: ns a pair (cycles a pair)");
+    println!("\npairs of lists, 1,024 features: ns a pair (cycles a pair)");
     print!("   m");
     LENGTHS.iter().for_each(|length| print!("{length:>14}"));
     println!();
@@ -72,7 +72,6 @@ fn pair_table(isa: Isa, clock: f64) {
             let shape = Walk {
                 n: 1024,
                 m,
-                count: (1 << 16) / m.next_multiple_of(if m > 8 { 16 } else { 8 }),
                 entries,
             };
             let pairs = (shape.n * entries) as f64;

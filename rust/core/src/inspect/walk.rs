@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use crate::lists::by_feature::tile_size;
 use crate::lists::tile::Tile;
 use crate::lists::versions::tile as run;
 use crate::lists::work::Work;
-use crate::model::params::{Params, row_length};
+use crate::model::params::{Params, SMALL, row_length};
 use crate::simd::aligned::Aligned;
 use crate::simd::isa::Isa;
 use crate::simd::vector::Real;
@@ -18,29 +19,23 @@ pub struct Walk {
     pub n: usize,
     /// Hidden dimensions, at least 7.
     pub m: usize,
-    /// Examples of the tile.
-    pub count: usize,
     /// Entries of each list: different examples, in order.
     pub entries: usize,
 }
 
-/// Shortest time of `rounds` walks through lists of random examples, in seconds.
+/// Shortest time of `rounds` walks through lists of random examples of one tile, in seconds.
 ///
 /// # Panics
 /// If the lists are longer than there are examples, or m is so small that lists are by group.
 pub fn walk<T: Real>(isa: Isa, shape: Walk, rounds: usize) -> f64 {
-    let Walk {
-        n,
-        m,
-        count,
-        entries,
-    } = shape;
-    assert!(entries <= count && m > crate::model::params::SMALL);
+    let Walk { n, m, entries } = shape;
+    let length = row_length::<T>(m);
+    let count = tile_size(1, length * size_of::<T>());
+    assert!(entries <= count && m > SMALL);
     let word = |i: usize, kind: u64| philox([kind, 0], [i as u64, 0, 0, 0])[0];
     let drawn = |i: usize, kind: u64| (word(i, kind) >> 11) as f64 / (1u64 << 52) as f64 - 1.0;
     let w = (0..n * m).map(|i| T::from_f64(drawn(i, 1)));
     let p = Params::from_values(n, m, w, &vec![T::default(); n], None);
-    let length = row_length::<T>(m);
     let mut h = Aligned::zeros(count * length);
     for (t, row) in h.chunks_exact_mut(length).enumerate() {
         (0..m).for_each(|k| row[k] = T::from_f64(drawn(t * m + k, 2)));

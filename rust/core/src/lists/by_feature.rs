@@ -124,7 +124,7 @@ impl<T: Real> Lists<T> {
 
 /// Examples of a tile: a multiple of a vector, small enough for the caches, few enough in number, and
 /// never more than rows can hold.
-fn tile_size(count: usize, row: usize) -> usize {
+pub fn tile_size(count: usize, row: usize) -> usize {
     let fit = (TILE_BYTES / row).clamp(256, 8192).next_multiple_of(64);
     let few = count.div_ceil(TILES).next_multiple_of(64);
     fit.max(few).min(LONGEST / 64 * 64)
