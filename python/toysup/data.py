@@ -20,11 +20,11 @@ from toysup._stream.rows import draws
 from toysup._stream.stream import ROLES, uniform
 from toysup._system.extras import need
 from toysup._system.memory import refuse_memory
-from toysup.config.checks import as_float, as_int, as_share
+from toysup.config.checks import as_flag, as_float, as_int, as_share
 from toysup.config.per_feature import Sparsities
 from toysup.config.train_config import MAX_EXAMPLES, MAX_FEATURES, MAX_SEED, as_sparsity
 from toysup.config.values import as_value
-from toysup.errors import short, unknown
+from toysup.errors import unknown
 
 __all__ = [
     "Dataset",
@@ -96,12 +96,11 @@ def sample(
     density = S.density if isinstance(S, Sparsities) else 1 - S
     seed = as_int("seed", seed, 0, MAX_SEED)
     start = as_int("start", start, 0, MAX_EXAMPLES)
-    if not isinstance(normalize, (bool, np.bool_)):
-        raise TypeError(f"normalize must be True or False, got {short(normalize)}")
+    normalize = as_flag("normalize", normalize)
     if role not in ("train", "test"):
         raise ValueError(unknown("role", role, ("train", "test")))
     refuse_memory(int(24 * T * (n * density + 1)), f"{T} examples of {n} features")
-    csr = backend().sample(n, start, start + T, S, seed, ROLES[role], bool(normalize))
+    csr = backend().sample(n, start, start + T, S, seed, ROLES[role], normalize)
     return SparseBatch(*csr, n)
 
 

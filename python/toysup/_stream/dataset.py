@@ -13,6 +13,7 @@ import numpy.typing as npt
 from toysup._floats import exact_floats
 from toysup._stream.batch import SparseBatch, as_sparse, take
 from toysup._stream.stream import norms
+from toysup.config.checks import as_flag
 from toysup.config.data import DataRef
 from toysup.config.values import check_finite
 from toysup.errors import DataError, short
@@ -103,7 +104,7 @@ class Dataset:
         feature_names: Iterable[str] | None = None,
         name: str | None = None,
     ) -> None:
-        flag = _as_flag(normalize)
+        flag = as_flag("normalize", normalize)
         rows = _canonical("X", X, flag)
         tests = None if test is None else _canonical("test", test, flag)
         if tests is not None and tests.n != rows.n:
@@ -180,13 +181,6 @@ class Dataset:
 
 # The data sets of this process that somebody holds, some of which may be equal.
 _KNOWN: weakref.WeakValueDictionary[int, Dataset] = weakref.WeakValueDictionary()
-
-
-def _as_flag(normalize: object) -> bool:
-    if not isinstance(normalize, (bool, np.bool_)):
-        kind = type(normalize).__name__
-        raise TypeError(f"normalize must be True or False, got {short(normalize)} ({kind})")
-    return bool(normalize)
 
 
 def _as_name(name: object, what: str = "name") -> str | None:

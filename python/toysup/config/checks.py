@@ -10,7 +10,15 @@ import numpy as np
 
 from toysup.errors import short
 
-__all__ = ["as_float", "as_int", "as_interval", "as_share", "check_shown", "in_range"]
+__all__ = ["as_flag", "as_float", "as_int", "as_interval", "as_share", "check_shown", "in_range"]
+
+
+def as_flag(name: str, value: object) -> bool:
+    """``value`` as a bool; numbers are refused."""
+    if not isinstance(value, (bool, np.bool_)):
+        kind = type(value).__name__
+        raise TypeError(f"{name} must be True or False, got {short(value)} ({kind})")
+    return bool(value)
 
 
 def as_int(name: str, value: object, low: int, high: int) -> int:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from toysup._floats import exact_floats
 from toysup.config import cost
-from toysup.config.checks import as_float, as_int, in_range
+from toysup.config.checks import as_flag, as_float, as_int, in_range
 from toysup.config.data import DataRef, as_data
 from toysup.config.per_feature import PER_FEATURE, Biases, Importances, PerFeature, Sparsities
 from toysup.config.values import as_value
@@ -315,11 +315,7 @@ class TrainConfig:
         if self.batch_size is not None:
             values["batch_size"] = as_int("batch_size", self.batch_size, 1, MAX_EXAMPLES)
         for name in ("normalize", "decay_bias", "learn_bias"):
-            flag = getattr(self, name)
-            if not isinstance(flag, (bool, np.bool_)):
-                kind = type(flag).__name__
-                raise TypeError(f"{name} must be True or False, got {short(flag)} ({kind})")
-            values[name] = bool(flag)
+            values[name] = as_flag(name, getattr(self, name))
         values["repeats"] = _as_repeats(self.repeats, values["T"])  # type: ignore[arg-type]
         values["init"] = _as_init(self.init)
         for name in _CHOICES.keys() - {"init"}:
