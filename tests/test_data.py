@@ -94,6 +94,15 @@ DIGESTS = {
 }
 
 
+def test_numbers_of_numpy_make_the_same_data():
+    for make in (correlated_pairs, anticorrelated_pairs, hierarchical):
+        data = make(np.int64(20), np.int64(50), np.float64(0.9), np.int64(3))
+        assert data == make(20, 50, 0.9, 3)
+        assert toysup.TrainConfig(data=data, T=10).to_json()
+    data = one_at_a_time(np.int64(20), np.int64(50), np.int64(3))
+    assert data == one_at_a_time(20, 50, 3)
+
+
 @pytest.mark.parametrize("kind", MAKE)
 def test_a_row_does_not_depend_on_how_many_there_are(kind):
     few, many = MAKE[kind](40).X.toarray(), MAKE[kind](90).X.toarray()

@@ -138,6 +138,7 @@ REFUSED = [
         dict(X=SparseBatch(*map(np.array, ([0, 1], [2], [1.0])), 2)),
         r"X.indices must be in \[0, 2\)",
     ),
+    (dict(X=SparseBatch(*map(np.array, ([0, 1], [0], [1.0])), 2.5)), "X.n must be an integer"),
 ]
 
 

@@ -13,6 +13,8 @@ from toysup._floats import exact_floats
 from toysup._system.extras import need
 from toysup._system.memory import refuse_memory
 from toysup._typing import CSR
+from toysup.config.checks import as_int
+from toysup.config.train_config import MAX_FEATURES
 from toysup.config.values import as_array, check_finite
 from toysup.errors import short
 
@@ -199,6 +201,7 @@ def _checked(name: str, X: SparseBatch) -> SparseBatch:
                 f"{name}.{part} must be a one-dimensional array of numbers, "
                 f"got {array.dtype} of shape {array.shape}"
             )
+    n = as_int(f"{name}.n", X.n, 0, MAX_FEATURES)
     indptr, indices = np.ascontiguousarray(parts["indptr"], np.int64), parts["indices"]
     entries = len(indices)
     if len(parts["values"]) != entries:
@@ -206,9 +209,9 @@ def _checked(name: str, X: SparseBatch) -> SparseBatch:
     ends = len(indptr) > 0 and indptr[0] == 0 and indptr[-1] == entries
     if not ends or np.any(indptr[1:] < indptr[:-1]):
         raise ValueError(f"{name}.indptr must rise from 0 to {entries}, got {short(indptr)}")
-    if entries and not 0 <= indices.min() <= indices.max() < X.n:
-        bad = indices[(indices < 0) | (indices >= X.n)][0]
-        raise ValueError(f"{name}.indices must be in [0, {X.n}), got {bad}")
+    if entries and not 0 <= indices.min() <= indices.max() < n:
+        bad = indices[(indices < 0) | (indices >= n)][0]
+        raise ValueError(f"{name}.indices must be in [0, {n}), got {bad}")
     starts = np.zeros(entries + 1, dtype=np.bool_)
     starts[indptr] = True
     falls = indices[1:] <= indices[:-1]
@@ -218,7 +221,7 @@ def _checked(name: str, X: SparseBatch) -> SparseBatch:
         raise ValueError(f"{name}.indices must ascend within each example, got {bad} too late")
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(parts["values"], np.float64)
-    return SparseBatch(indptr, np.ascontiguousarray(indices, np.int32), values, X.n)
+    return SparseBatch(indptr, np.ascontiguousarray(indices, np.int32), values, n)
 
 
 def _from_scipy(name: str, X: Any) -> SparseBatch:
