@@ -27,6 +27,8 @@ _BUDGET = 1 << 20
 # Squares of numbers between these are neither lost nor infinite, nor are sums of them.
 _SMALL, _LARGE = 2.0**-480, 2.0**480
 
+_ATTRIBUTES = ("X", "test", "normalize", "feature_names", "name", "digest")
+
 
 class Dataset:
     """Examples of one's own, to be trained on in place of generated ones.
@@ -91,10 +93,7 @@ class Dataset:
     digest: str
     _ref: dict[str, Any]
 
-    __slots__ = (
-        *("X", "test", "normalize", "feature_names", "name", "digest"),
-        *("__weakref__", "_ref"),
-    )
+    __slots__ = (*_ATTRIBUTES, "__weakref__", "_ref")
 
     def __init__(
         self,
@@ -127,16 +126,22 @@ class Dataset:
         self._fill(X, test, normalize, _as_names(feature_names, X.n), _as_name(name))
         return self
 
-    def _fill(self, X: SparseBatch, test: SparseBatch | None, *rest: object) -> None:
-        """Set every attribute, and be known by the digest."""
-        normalize, names, name = rest
-        digest = _digest(X, test, bool(normalize))
+    def _fill(
+        self,
+        X: SparseBatch,
+        test: SparseBatch | None,
+        normalize: bool,
+        feature_names: tuple[str, ...] | None,
+        name: str | None,
+    ) -> None:
+        """Set every attribute, and note that this process holds the data set."""
         for batch in (X, *([] if test is None else [test])):
             for array in batch.csr():
                 array.flags.writeable = False
-        values = (X, test, normalize, names, name, digest)
-        for slot, value in zip(self.__slots__, values, strict=False):
-            object.__setattr__(self, slot, value)
+        digest = _digest(X, test, normalize)
+        values = (X, test, normalize, feature_names, name, digest)
+        for attribute, value in zip(_ATTRIBUTES, values, strict=True):
+            object.__setattr__(self, attribute, value)
         object.__setattr__(self, "_ref", _measured(self))
         _KNOWN[id(self)] = self
 
@@ -211,15 +216,20 @@ def _canonical(name: str, X: object, normalize: bool) -> SparseBatch:
     if len(batch) == 0 or batch.n == 0:
         raise ValueError(f"{name} must hold at least one row and column, got shape {batch.shape}")
     check_finite(name, batch.values)
-    indptr, indices, values = batch.csr()
-    kept = values != 0.0
-    if not np.all(kept):
-        ends = np.concatenate(([0], np.cumsum(kept)))
-        indptr, indices, values = ends[indptr], indices[kept], values[kept]
-    elif isinstance(X, SparseBatch):
-        indptr, indices, values = indptr.copy(), indices.copy(), values.copy()
-    batch = SparseBatch(indptr, indices, values, batch.n)
-    return _scaled(name, batch) if normalize else batch
+    own = _without_zeros(batch)
+    if own is batch and isinstance(X, SparseBatch):
+        indptr, indices, values = batch.csr()
+        own = SparseBatch(indptr.copy(), indices.copy(), values.copy(), batch.n)
+    return _scaled(name, own) if normalize else own
+
+
+def _without_zeros(batch: SparseBatch) -> SparseBatch:
+    """The batch itself if it holds none."""
+    kept = batch.values != 0.0
+    if np.all(kept):
+        return batch
+    ends = np.concatenate(([0], np.cumsum(kept)))
+    return SparseBatch(ends[batch.indptr], batch.indices[kept], batch.values[kept], batch.n)
 
 
 @exact_floats()
@@ -239,11 +249,7 @@ def _scaled(name: str, batch: SparseBatch) -> SparseBatch:
         largest = np.maximum.reduceat(sizes, batch.indptr[:-1])
         values[:] = np.ldexp(values, -np.repeat(np.frexp(largest)[1], counts))
     values /= np.repeat(_norms(batch, counts), counts)
-    kept = values != 0.0
-    if np.all(kept):
-        return batch
-    ends = np.concatenate(([0], np.cumsum(kept)))
-    return SparseBatch(ends[batch.indptr], batch.indices[kept], values[kept], batch.n)
+    return _without_zeros(batch)  # what was lost beside the largest of its row
 
 
 def _norms(batch: SparseBatch, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
