@@ -96,11 +96,16 @@ def _intact(
             if name is STATE:
                 checkpoint_at(path, config)
         except Damaged as error:
-            counts["damaged"] += 1
-            log.warning("%s; it is left out", error)
-            warn(f"{error}; it is left out", stacklevel=2)
+            _leave_out(str(error), counts)
         else:
             yield path, config, meta
+
+
+def _leave_out(damage: str, counts: dict[str, int]) -> None:
+    """Count a damaged file, and say what is wrong with it."""
+    counts["damaged"] += 1
+    log.warning("%s; it is left out", damage)
+    warn(f"{damage}; it is left out", stacklevel=3)
 
 
 def _refuse_difference(a: Path, b: Path) -> None:
@@ -146,10 +151,7 @@ def _copy_data(target: Store, source: Store, counts: dict[str, int]) -> None:
                 raise Damaged(path, "is not named as its data set")
             check_data(path, ref)
         except (Damaged, ValueError, TypeError) as error:
-            counts["damaged"] += 1
-            say = str(error) if isinstance(error, Damaged) else f"{path}: {error}"
-            log.warning("%s; it is left out", say)
-            warn(f"{say}; it is left out", stacklevel=2)
+            _leave_out(str(error) if isinstance(error, Damaged) else f"{path}: {error}", counts)
         else:
             _copy(path, make(target.folder("data")) / path.name)
 

@@ -272,8 +272,9 @@ class Store:
             self.path.mkdir(parents=True, exist_ok=True)
             with locked(self.path):
                 self._extend(grid)
-                for name in ("", "runs", "checkpoints", "data"):
-                    remove_leftovers(self.folder(name) if name else self.path)
+                folders = map(self.folder, ("runs", "checkpoints", "data"))
+                for folder in (self.path, *folders):
+                    remove_leftovers(folder)
         except StoreError:
             raise
         except OSError as error:
@@ -466,8 +467,8 @@ class Store:
         """Write a data set, unless it is there; a damaged file is set aside, with a warning."""
         ref, path = data.ref, self.data_file(data.ref)
         with contextlib.suppress(FileNotFoundError):
-            look = functools.partial(check_data, path, ref)
-            if self._or_set_aside(lambda: look() is None, "and is written again"):
+            reading = functools.partial(check_data, path, ref)
+            if self._or_set_aside(lambda: reading() is None, "and is written again"):
                 return
         make(self._folders["data"])
         write_data(path, data)
