@@ -21,6 +21,7 @@ from toysup._stream.stream import ROLES, uniform
 from toysup._system.extras import need
 from toysup._system.memory import refuse_memory
 from toysup.config.checks import as_flag, as_float, as_int, as_share
+from toysup.config.data import MAX_ROWS
 from toysup.config.per_feature import Sparsities
 from toysup.config.train_config import MAX_EXAMPLES, MAX_FEATURES, MAX_SEED, as_sparsity
 from toysup.config.values import as_value
@@ -38,7 +39,6 @@ __all__ = [
     "sample",
 ]
 
-_MAX_ROWS = 2**32 - 1
 _MAX_CHILDREN = 1000
 
 
@@ -199,8 +199,8 @@ def _read(path: Path) -> Any:
 
         return load_npz(path)
     except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        kind = "an array of SciPy" if path.suffix == ".npz" else "an array of NumPy"
-        raise ValueError(f"{str(path)!r} holds no {kind[3:]} ({str(error)[:200]})") from error
+        kind = "SciPy" if path.suffix == ".npz" else "NumPy"
+        raise ValueError(f"{str(path)!r} holds no array of {kind} ({str(error)[:200]})") from error
 
 
 # ------------------------------------------------------------------------- data of simple structure
@@ -248,7 +248,7 @@ def correlated_pairs(n: int, rows: int, sparsity: float, seed: int = 0) -> Datas
     >>> bool((present[:, ::2] == present[:, 1::2]).all())
     True
     """
-    drawn = _drawn(n, rows, _one_sparsity(sparsity), seed, 2, "correlated")
+    drawn = _Drawn(n, rows, _one_sparsity(sparsity), seed, 2, "correlated")
     second = drawn.more(drawn.counts)
     features = np.stack([2 * drawn.groups, 2 * drawn.groups + 1], axis=1)
     values = np.stack([drawn.values, second], axis=1)
@@ -290,7 +290,7 @@ def anticorrelated_pairs(n: int, rows: int, sparsity: float, seed: int = 0) -> D
     False
     """
     sparsity = _one_sparsity(sparsity, 0.5)
-    drawn = _drawn(n, rows, 2.0 * sparsity - 1.0, seed, 2, "anticorrelated")
+    drawn = _Drawn(n, rows, 2.0 * sparsity - 1.0, seed, 2, "anticorrelated")
     coins = drawn.more(drawn.counts)
     features = 2 * drawn.groups + (coins > 0.5)
     return _dataset(drawn.counts, features, drawn.values, n, "anticorrelated pairs")
@@ -339,7 +339,7 @@ def hierarchical(
     """
     children = as_int("children", children, 1, _MAX_CHILDREN)
     share = as_share("share", share)
-    drawn = _drawn(n, rows, _one_sparsity(sparsity), seed, 1 + children, "hierarchical")
+    drawn = _Drawn(n, rows, _one_sparsity(sparsity), seed, 1 + children, "hierarchical")
     more = drawn.more(2 * children * drawn.counts)
     there, theirs = more.reshape(-1, 2, children).swapaxes(0, 1)
     values = np.concatenate([drawn.values[:, None], np.where(there <= share, theirs, 0.0)], axis=1)
@@ -378,7 +378,7 @@ def one_at_a_time(n: int, rows: int, seed: int = 0) -> Dataset:
     Dataset('one at a time', 1,000 x 20, 1 non-zeros a row, ...)
     """
     n = as_int("n", n, 1, MAX_FEATURES)
-    rows, seed = as_int("rows", rows, 1, _MAX_ROWS), as_int("seed", seed, 0, MAX_SEED)
+    rows, seed = as_int("rows", rows, 1, MAX_ROWS), as_int("seed", seed, 0, MAX_SEED)
     refuse_memory(100 * rows, f"{rows} rows")
     features = draws(seed, n, 0, rows, role="one")
     counts = np.ones(rows, dtype=np.int64)
@@ -387,28 +387,26 @@ def one_at_a_time(n: int, rows: int, seed: int = 0) -> Dataset:
 
 
 class _Drawn:
-    """Groups of features that are there in each row, and a value of each, by the sample stream."""
+    """Which groups of ``size`` features each row has, and a value of each, by the sample stream.
 
-    def __init__(self, groups: int, rows: int, sparsity: float, seed: int, role: str) -> None:
+    Checks n, rows and the seed.
+    """
+
+    def __init__(self, n: int, rows: int, sparsity: float, seed: int, size: int, role: str) -> None:
+        n = as_int("n", n, size, MAX_FEATURES)
+        if n % size:
+            raise ValueError(f"n must be a multiple of {size}, got {n}")
+        rows, seed = as_int("rows", rows, 1, MAX_ROWS), as_int("seed", seed, 0, MAX_SEED)
+        refuse_memory(int(100 * rows * (n * (1 - sparsity) + 1)), f"{rows} rows of {n} features")
         self._key, self._rows = (seed, ROLES[role]), rows
         indptr, indices, self.values = backend().sample(
-            groups, 0, rows, sparsity, *self._key, False
+            n // size, 0, rows, sparsity, *self._key, False
         )
         self.counts, self.groups = np.diff(indptr), indices.astype(np.int64)
 
     def more(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """So many further numbers of each row, uniform on (0, 1]."""
         return uniform(self._key, np.arange(self._rows, dtype=np.uint64), counts, substream=2)
-
-
-def _drawn(n: int, rows: int, sparsity: float, seed: int, size: int, role: str) -> _Drawn:
-    """The groups of ``size`` features; with the arguments that are not checked yet."""
-    n = as_int("n", n, size, MAX_FEATURES)
-    if n % size:
-        raise ValueError(f"n must be a multiple of {size}, got {n}")
-    rows, seed = as_int("rows", rows, 1, _MAX_ROWS), as_int("seed", seed, 0, MAX_SEED)
-    refuse_memory(int(100 * rows * (n * (1 - sparsity) + 1)), f"{rows} rows of {n} features")
-    return _Drawn(n // size, rows, sparsity, seed, role)
 
 
 def _dataset(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from toysup.config.checks import as_int, in_range
 from toysup.errors import short
 
-__all__ = ["DataRef", "as_data"]
+__all__ = ["MAX_ROWS", "DataRef", "as_data"]
 
-_MAX_ROWS = 2**32 - 1
+MAX_ROWS = 2**32 - 1
 _MAX_FEATURES = 2**31 - 1
 _DIGITS = frozenset("0123456789abcdef")
 
@@ -69,10 +69,7 @@ class DataRef:
         return {name: getattr(self, name) for name in _FIELDS}
 
 
-_FIELDS = (
-    *("digest", "n", "rows", "nonzeros", "longest", "test", "test_nonzeros", "largest"),
-    "normalize",
-)
+_FIELDS = tuple(field.name for field in fields(DataRef) if field.compare)
 
 
 def _from_json(values: Mapping[str, Any]) -> DataRef:
@@ -88,8 +85,8 @@ def _from_json(values: Mapping[str, Any]) -> DataRef:
     if set(values) != set(_FIELDS) or not known or not isinstance(values["normalize"], bool):
         raise ValueError(f"data must name a data set by its digest, got {short(dict(values))}")
     n = as_int("n of data", values["n"], 1, _MAX_FEATURES)
-    rows = as_int("rows of data", values["rows"], 1, _MAX_ROWS)
-    test = as_int("test of data", values["test"], 0, _MAX_ROWS)
+    rows = as_int("rows of data", values["rows"], 1, MAX_ROWS)
+    test = as_int("test of data", values["test"], 0, MAX_ROWS)
     longest = as_int("longest of data", values["longest"], 1, n)
     most = longest * test
     return DataRef(
