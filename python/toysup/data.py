@@ -65,11 +65,11 @@ def sample(
     T : int
         Number of examples.
     sparsity : float or array of shape (n,)
-        S, in [0, 1), or S_i of every feature, in [0, 1]. Of the S_i, candidates are drawn for all
-        features whose 1 - S_i is between the same powers of 1/2, as many as a binomial distribution
-        has it, in double precision; each is accepted by a comparison of integers, with a
-        probability that is right to 2^-64. An array of equal numbers does not give the examples
-        that one such number gives.
+        S, in [0, 1), or S_i of every feature, in [0, 1]. With S_i, features whose 1 - S_i lies
+        between the same two powers of 1/2 are drawn together: their number of candidates from a
+        binomial distribution in double precision, and then each candidate is accepted by a
+        comparison of integers, with a probability that is right to 2^-64. An array of equal numbers
+        does not give the same examples as that one number.
     seed : int
         The dataset seed.
     start : int
@@ -161,7 +161,7 @@ def load(
     Parameters
     ----------
     path : path-like
-        The file with the rows. One of NumPy is read where it lies, and not loaded as a whole.
+        The file with the rows. A NumPy file is memory-mapped, and not loaded as a whole.
     test : path-like, optional
         A file with test rows.
     normalize, feature_names
@@ -174,7 +174,7 @@ def load(
     FileNotFoundError
         If there is no such file.
     TypeError, ValueError
-        If it is no such file, or as for :class:`Dataset`.
+        If the file holds something else, or as for :class:`Dataset`.
     ImportError
         For ``.npz`` without SciPy.
     """
@@ -405,7 +405,7 @@ class _Drawn:
         self.counts, self.groups = np.diff(indptr), indices.astype(np.int64)
 
     def more(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """So many further numbers of each row, uniform on (0, 1]."""
+        """Further numbers, uniform on (0, 1]: ``counts[t]`` of them for row t, rows in turn."""
         return uniform(self._key, np.arange(self._rows, dtype=np.uint64), counts, substream=2)
 
 
@@ -416,7 +416,7 @@ def _dataset(
     n: int,
     name: str,
 ) -> Dataset:
-    """The data set of rows with so many values each."""
+    """The data set of rows, of which row t has the next ``counts[t]`` features and values."""
     indptr = np.concatenate(([0], np.cumsum(counts)))
     batch = SparseBatch(indptr, features.astype(np.int32), values, n)
     return Dataset(batch, normalize=False, name=name)

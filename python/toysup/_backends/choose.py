@@ -46,7 +46,10 @@ def backend_name() -> str:
 
 
 def warn_if_slow() -> None:
-    """Warn, once in a process, the caller of who trains that NumPy was not chosen but is left."""
+    """Warn, once in a process, that training runs on NumPy only for want of the extension.
+
+    The warning points at the caller of the function that calls this one.
+    """
     global _is_said
     if _is_said or _choice() != "auto" or backend_name() != "numpy":
         return

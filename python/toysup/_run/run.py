@@ -172,7 +172,7 @@ class Run:
         return sample(c.n, count, c.sparsity, c.seed, normalize=c.normalize, role="test")
 
     def _check_data(self, data: object) -> None:
-        """Refuse other data than the run's own; who gives these need not hold them."""
+        """Refuse other data than the run's own; these are remembered as where the rows are."""
         if data is None:
             return
         given, own = as_data(data), self.config.data

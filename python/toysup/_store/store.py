@@ -109,7 +109,7 @@ class Store:
         self._folders = {name: self.path / name for name in FOLDERS}
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
-        # Who takes a pickle out again may work in another folder.
+        # Whoever unpickles it may work in another folder.
         return type(self), (os.path.abspath(self.path),)
 
     # ------------------------------------------------------------------------------- names
@@ -492,7 +492,7 @@ class Store:
             ) from None
 
     def offer_data(self, ref: DataRef | None) -> None:
-        """Let a config know that its data set may be here."""
+        """Let a config look here for its data set, if it does not know where that is."""
         if ref is not None:
             offer(ref, functools.partial(self.data, ref))
 
@@ -508,7 +508,7 @@ class Store:
     def checkpoints(
         self, configs: Iterable[TrainConfig], *, repair: bool = False
     ) -> list[Checkpoint]:
-        """Those of these runs, the furthest first; damaged ones are set aside to repair."""
+        """The checkpoints of these runs, most steps first; ``repair`` sets damaged ones aside."""
         files = self._states()
         found = []
         for config in configs if files else ():

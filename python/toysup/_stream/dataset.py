@@ -121,7 +121,7 @@ class Dataset:
         feature_names: Iterable[str] | None,
         name: str | None,
     ) -> Dataset:
-        """The data set of rows as another one holds them: nothing is scaled, nor checked."""
+        """A data set of the rows of another one: they are neither scaled nor checked."""
         self = object.__new__(cls)
         self._fill(X, test, normalize, _as_names(feature_names, X.n), _as_name(name))
         return self
@@ -211,7 +211,7 @@ def _as_names(names: object, n: int) -> tuple[str, ...] | None:
 
 
 def _canonical(name: str, X: object, normalize: bool) -> SparseBatch:
-    """Rows of finite numbers without zeros, which nobody else holds."""
+    """Rows of finite numbers without zeros, in arrays of their own."""
     batch = as_sparse(name, X)
     if len(batch) == 0 or batch.n == 0:
         raise ValueError(f"{name} must hold at least one row and column, got shape {batch.shape}")
@@ -224,7 +224,7 @@ def _canonical(name: str, X: object, normalize: bool) -> SparseBatch:
 
 
 def _without_zeros(batch: SparseBatch) -> SparseBatch:
-    """The batch itself if it holds none."""
+    """The batch without its zeros: itself, if it holds none."""
     kept = batch.values != 0.0
     if np.all(kept):
         return batch
@@ -295,7 +295,7 @@ def _measured(data: Dataset) -> dict[str, Any]:
 
 
 def find(ref: DataRef) -> Dataset:
-    """The data set that a config names: what it was made of, or what this process holds.
+    """The data set that a config names: the one it was made from, or an equal one held here.
 
     Raises
     ------
@@ -318,6 +318,6 @@ def find(ref: DataRef) -> Dataset:
 
 
 def offer(ref: DataRef | None, source: Callable[[], Dataset]) -> None:
-    """Say where the rows may be found, if that is not known."""
+    """Give a config, unless it has one, a function that finds its data set."""
     if ref is not None and ref.source is None:
         object.__setattr__(ref, "source", source)

@@ -131,7 +131,7 @@ def _positions(
 
 
 def _words(key: tuple[int, int], t: U64, counts: I64, substream: int) -> U64:
-    """So many first words of a substream of each example, examples in turn."""
+    """The first ``counts[i]`` words of a substream of example ``t[i]``, examples in turn."""
     blocks = (counts + 3) // 4
     first = np.repeat(np.cumsum(blocks) - blocks, blocks)
     block = np.arange(len(first)) - first
@@ -146,7 +146,7 @@ def uniform(key: tuple[int, int], t: U64, counts: I64, substream: int = 1) -> F6
 
 
 class _Class(NamedTuple):
-    """Features whose probabilities to be non-zero are apart by less than a factor of 2."""
+    """Features whose probabilities of being non-zero differ by less than a factor of 2."""
 
     members: I64
     chances: U64  # 2^53 times the probability of each

@@ -123,7 +123,7 @@ def _follow(caller: Caller) -> None:
 
 @dataclass(frozen=True)
 class _Lacks:
-    """What a worker, by its host and process, returns that does not have the data set."""
+    """What a worker without the data set returns: which one it is, by host and process."""
 
     worker: tuple[str, int]
 
@@ -131,8 +131,8 @@ class _Lacks:
 class _Deliveries:
     """Which runs go with their data set, so that each worker is sent it about once.
 
-    Executors do not say which worker takes a run. So there are as many such runs with it as workers
-    have said that they lack the rows; but a run that was given back twice goes with them.
+    Executors do not say which worker takes a run. So no more runs are under way with the data set
+    than workers have said that they lack it; but a run that was returned twice always goes with it.
     """
 
     def __init__(self) -> None:
@@ -158,17 +158,17 @@ class _Deliveries:
         self._returned[i] = self._returned.get(i, 0) + 1
 
 
-# The data sets that a worker was sent by a sweep, until another one sends it some.
+# The data sets that this worker was sent by a sweep, until another sweep sends it one.
 _held: dict[str, list[Dataset]] = {}
 
 
 def _has_data(config: TrainConfig, data: Dataset | None, caller: Caller | None) -> bool:
-    """Whether the rows of a run's data set are in this process; what was sent is kept.
+    """Whether the rows of a run's data set are in this process; ``data``, if sent, is kept.
 
     Raises
     ------
     DataError
-        If other ones were sent.
+        If another data set was sent.
     """
     if data is not None:
         flag = "" if caller is None else caller.flag
@@ -185,7 +185,7 @@ def _has_data(config: TrainConfig, data: Dataset | None, caller: Caller | None) 
 
 
 def outcome(config: TrainConfig, ended: RawRun | Failed, chosen: Backend) -> Run | Failed:
-    """What a backend returned, as what is kept of it."""
+    """What a sweep keeps of what a backend returned."""
     return ended if isinstance(ended, Failed) else from_raw(config, ended, chosen)
 
 

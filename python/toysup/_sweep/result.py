@@ -64,7 +64,7 @@ class Summary:
     Attributes
     ----------
     status : {"ok", "diverged", "failed", "damaged", "missing"}
-        The last but one is that of a file.
+        "damaged" is said of the run's file.
     error : str
         Why it failed, or what is wrong with its file; empty if nothing is.
     scalars : mapping of str to float
@@ -80,7 +80,7 @@ class Summary:
 
     @classmethod
     def of(cls, found: Mapping[str, Any] | None) -> Summary:
-        """What a run says of itself, or a store of a run: None if it has none."""
+        """That of ``Run.summary``, or of what a store knows of a run: None for nothing."""
         if found is None:
             return MISSING
         scalars = {name: found[name] for name in VARIABLES if name in found}

@@ -50,7 +50,7 @@ class DataRef:
         return f"DataRef({self.rows:,} x {self.n:,}, {self.digest[:12]})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Without the rows, which may be large: who takes it out again must have the data set.
+        # Without the rows, which may be large: whoever unpickles it must have the data set.
         return _from_json, (self.to_json(),)
 
     def __copy__(self) -> DataRef:
