@@ -11,7 +11,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import scipy.stats
 
 import toysup
 from toysup import TrainConfig, regime
@@ -19,7 +18,7 @@ from toysup._backends.protocol import Backend
 from toysup._sweep.result import SweepResult
 from toysup.paper import _preset
 from toysup.paper.questions import memorization
-from toysup.paper.questions.memorization import MEMORIZATION, PART, auc, rank_correlation, ranks
+from toysup.paper.questions.memorization import MEMORIZATION, PART
 
 TINY: dict[str, Any] = {
     **{"n": 40, "sparsity": 0.9, "steps": 200, "learning_rate": 2e-2, "eps": 1e-6},
@@ -100,34 +99,6 @@ def test_the_score_of_a_few_runs_and_its_error() -> None:
     assert error == pytest.approx([math.sqrt(4 / 3 + 1), math.sqrt(4 / 3)])
     alone, _ = memorization.score_of(inside[:2], losses[:2])
     assert np.isnan(alone).all()  # none without the first, one with the second
-
-
-def test_ranks_and_correlations_are_those_of_scipy() -> None:
-    rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 6, 40).astype(float), rng.normal(size=40)
-    np.testing.assert_array_equal(ranks(x), scipy.stats.rankdata(x))
-    assert rank_correlation(x, y) == pytest.approx(scipy.stats.spearmanr(x, y).statistic)
-    assert math.isnan(rank_correlation(np.ones(4), y[:4]))
-    positive = y > 0.3
-    pairs = np.sign(x[positive][:, None] - x[~positive])
-    assert auc(x, positive) == pytest.approx(np.mean(0.5 + 0.5 * pairs))
-    assert math.isnan(auc(x, np.zeros(40, dtype=bool)))
-
-
-def test_shapes_of_one_hump_and_of_two() -> None:
-    rng = np.random.default_rng(0)
-    one, two = rng.normal(size=400), rng.normal(size=400) + np.repeat([0, 6], [280, 120])
-    uniform, outliers = rng.uniform(size=4_000), np.append(rng.normal(size=300), [30.0, 30.1])
-    assert memorization.bimodality(one)[0] == pytest.approx(1 / 3, abs=0.05)
-    value, low, high = memorization.bimodality(uniform)
-    assert low < 5 / 9 < high and high - low < 0.05 and value == pytest.approx(5 / 9, abs=0.02)
-    assert memorization.bimodality(np.repeat([0.0, 1.0], 50))[0] == pytest.approx(1.0)
-    assert memorization.one_hump(one)[0] > 0.1
-    p, beyond = memorization.one_hump(two)
-    assert p < 0.05 and beyond == pytest.approx(0.3, abs=0.06)
-    p, beyond = memorization.one_hump(outliers)
-    assert p < 0.05 and beyond == pytest.approx(2 / 302)
-    assert all(map(math.isnan, memorization.one_hump(np.ones(9))))
 
 
 def test_measures_are_those_of_the_run_and_of_its_start() -> None:

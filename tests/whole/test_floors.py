@@ -35,6 +35,7 @@ PYTHON_FLOORS = [
     ["plot._figures"],
     ["plot._explore"],
     ["plot"],
+    ["paper._statistics"],
     ["paper._preset", "paper._recorded", "paper.reference", "paper._recipe", "paper._runs"],
     ["paper.figures"],
     ["paper.curves"],

@@ -41,7 +41,7 @@ from toysup._sweep.table import Table, Value
 from toysup._system.extras import need
 from toysup.paper import _runs
 from toysup.paper._preset import Preset, Results
-from toysup.paper.questions.memorization import auc, rank_correlation
+from toysup.paper._statistics import auc, rank_correlation
 
 __all__ = ["DIGITS", "Network", "noisy", "trained"]
 
