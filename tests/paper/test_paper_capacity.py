@@ -139,6 +139,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     table, laws = made.tables
     rows = table.records()
     assert [row["m"] for row in rows] == [2, 2, 3, 2, 2]
+    assert {row["S"] for row in rows} == {0.9}
     assert rows[0]["steps"] == 60 and rows[1]["steps"] == 30
     assert rows[0]["steps*rate"] == pytest.approx(1.2)
     found = capacity.curves(made.results)

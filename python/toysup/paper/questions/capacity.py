@@ -284,7 +284,9 @@ def tables(measured: Measured, scale: str) -> list[Table]:
     for c in found:
         T = list(c.passing.values())
         ends = (min(T, default=math.nan), max(T, default=math.nan))
-        rows.append((*_setting(c.config), budget(c.config), len(c.losses), len(T), c.place, *ends))
+        m, n, density, *rest = _setting(c.config)
+        seeds, passing = len(c.losses), len(T)
+        rows.append((m, n, 1 - density, *rest, budget(c.config), seeds, passing, c.place, *ends))
     heading = (
         f"Where test loss first passes {LEVEL} with rising T, at the {scale} scale: the geometric "
         "mean over the seeds\nthat pass within their grid, and the least and the most of them."
