@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from toysup._stream.dataset import Dataset
 from toysup._sweep.result import SweepResult
+from toysup.config import TrainConfig
+from toysup.config.train_config import OF_DATA
 from toysup.paper import reference
 
-__all__ = ["PAPER", "PART", "SMALL", "STAND_IN", "paper_T", "recipe"]
+__all__ = ["PAPER", "PART", "SMALL", "STAND_IN", "on_data", "paper_T", "recipe"]
 
 # The store of all runs of m = 2 with the paper's recipe.
 PART = "figure3"
@@ -44,6 +47,12 @@ SMALL_DATA = 50
 def paper_T(T: float, scale: str) -> float:
     """The paper's T that a T of this scale is compared with."""
     return T if scale == "paper" or T <= SMALL_DATA else 10 * T
+
+
+def on_data(config: TrainConfig, data: Dataset) -> dict[str, Any]:
+    """The fields of a config on a data set, without those that are the data set's own."""
+    fields = {k: v for k, v in config.to_dict().items() if k not in ("n", *OF_DATA)}
+    return {**fields, "data": data}
 
 
 def recipe(result: SweepResult) -> str:

@@ -114,11 +114,8 @@ def then(results: Results, scale: str) -> Mapping[str, Mapping[str, Any]]:
     for config in results[PART].configs:
         if config.T == math.inf or f"{PART}-{config.T}" in made:
             continue
-        given = config.to_dict()
-        for name in ("n", "sparsity", "normalize"):
-            del given[name]  # the data set has them
-        part = {**given, "data": pool(config), "seed": range(HALVES[scale])}
-        made[f"{PART}-{config.T}"] = part
+        fields = _recipe.on_data(config, pool(config))
+        made[f"{PART}-{config.T}"] = {**fields, "seed": range(HALVES[scale])}
     return made
 
 

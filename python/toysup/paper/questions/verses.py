@@ -54,7 +54,7 @@ from toysup._sweep.table import Table, Value
 from toysup._system.extras import file_of
 from toysup.paper import _runs
 from toysup.paper._preset import Preset, Results
-from toysup.paper._recipe import STAND_IN, recipe
+from toysup.paper._recipe import STAND_IN, on_data, recipe
 
 __all__ = ["VERSES", "Reading", "Text", "dataset", "dealt", "text", "words"]
 
@@ -201,15 +201,11 @@ def _batch(found: Text, rows: Ints) -> SparseBatch:
 def then(results: Results, scale: str) -> Mapping[str, Mapping[str, Any]]:
     """The sweeps over the verses, and over those with words dealt anew, as that over the toy."""
     configs = results[f"{PART}-toy"].configs
-    given = configs[0].to_dict()
-    for name in ("n", "sparsity", "normalize"):
-        del given[name]  # the data set has them
-    for name in ("m", "T", "seed"):
-        given[name] = sorted({getattr(config, name) for config in configs})
+    axes = {name: sorted({getattr(c, name) for c in configs}) for name in ("m", "T", "seed")}
     verses = text(LEAST[scale])
     made = {"words": verses, "dealt": dealt(verses)}
     return {
-        f"{PART}-{source}": {**given, "data": dataset(one, SOURCES[source])}
+        f"{PART}-{source}": {**on_data(configs[0], dataset(one, SOURCES[source])), **axes}
         for source, one in made.items()
     }
 

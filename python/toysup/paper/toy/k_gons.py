@@ -39,6 +39,7 @@ from toysup._stream.dataset import Dataset
 from toysup._sweep.table import Table, Value
 from toysup.paper import _runs
 from toysup.paper._preset import Preset, Results
+from toysup.paper._recipe import on_data
 
 __all__ = ["K_GONS", "Descent", "expected_loss_and_grad", "level", "name_of", "polygon"]
 
@@ -176,15 +177,13 @@ def then(results: Results, scale: str) -> Mapping[str, Mapping[str, Any]]:
     first, made = results[NAME], {}
     for c in sorted({config.n for config in first.configs}):
         some = [config for config in first.configs if config.n == c]
-        fields = {k: v for k, v in some[0].to_dict().items() if k in STARTS and k not in _OF_DATA}
         data = grid(c)
-        fields |= {"data": data, "T": len(data), "steps": some[0].steps or STEPS}
-        made[f"{NAME}-{c}"] = {**fields, "seed": [config.seed for config in some]}
+        made[f"{NAME}-{c}"] = {
+            **on_data(some[0], data),
+            **{"T": len(data), "steps": some[0].steps or STEPS},
+            "seed": [config.seed for config in some],
+        }
     return made
-
-
-# What the data set decides in place of the config.
-_OF_DATA = ("n", "sparsity", "normalize")
 
 
 @dataclass(frozen=True)
