@@ -78,7 +78,8 @@ def test_without_scikit_learn_it_is_said_what_to_install(
     monkeypatch.setitem(sys.modules, "sklearn", None)
     message = r"the preset digits needs sklearn: .*pip install 'toysup\[digits\]'"
     with pytest.raises(ImportError, match=message):
-        toysup.paper.reproduce("digits", out=tmp_path, seeds=1, progress=False)
+        toysup.paper.reproduce("digits", out=tmp_path / "out", seeds=1, progress=False)
+    assert not (tmp_path / "out").exists()  # before any training
 
 
 # --- with scikit-learn ---

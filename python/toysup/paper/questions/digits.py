@@ -272,4 +272,5 @@ DIGITS = Preset(
     make_tables=tables,
     draw=drawings,
     tell=see,
+    check=examples,
 )
