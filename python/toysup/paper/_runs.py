@@ -12,7 +12,16 @@ import numpy.typing as npt
 from toysup._run.run import Run
 from toysup._sweep.result import SweepResult
 
-__all__ = ["NOTHING", "best", "finished", "finite", "mean", "spread", "train_loss"]
+__all__ = [
+    "NOTHING",
+    "best",
+    "finished",
+    "finite",
+    "mean",
+    "mean_and_spread",
+    "spread",
+    "train_loss",
+]
 
 NOTHING = "No run has finished, so there is nothing to see."
 
@@ -52,3 +61,8 @@ def spread(values: npt.ArrayLike) -> float:
     """The standard deviation of a sample, of what is finite; NaN of fewer than two values."""
     known = finite(values)
     return float(known.std(ddof=1)) if known.size > 1 else math.nan
+
+
+def mean_and_spread(values: npt.ArrayLike) -> tuple[float, float]:
+    """Both, for two columns of a table."""
+    return mean(values), spread(values)

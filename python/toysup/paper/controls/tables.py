@@ -9,7 +9,7 @@ import numpy as np
 
 from toysup._sweep.table import Table
 from toysup.paper import _recipe
-from toysup.paper._runs import mean, spread
+from toysup.paper._runs import mean, mean_and_spread
 from toysup.paper.controls.measures import (
     DATA,
     INIT,
@@ -100,7 +100,7 @@ def by_seed(f: Found) -> Table:
     curves = [by_T(f.results[part], "test_loss") for part in (DATA, INIT)]
     for T in sorted({T for curve in curves for T in curve}):
         of_T = [curve.get(T, np.zeros(0)) for curve in curves]
-        numbers = [number for values in of_T for number in (mean(values), spread(values))]
+        numbers = [number for values in of_T for number in mean_and_spread(values)]
         rows.append((T, *numbers))
     heading = (
         "Test loss over T: mean and standard deviation over data sets with one initialisation, and "

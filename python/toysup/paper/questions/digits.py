@@ -206,7 +206,7 @@ def tables(found: list[Network], scale: str) -> list[Table]:
                 (
                     *(hidden, source),
                     *(_curve(some, source) if source != LOSS else [None] * 5),
-                    *(_runs.mean(found_by), _runs.spread(found_by)),
+                    *_runs.mean_and_spread(found_by),
                 )
             )
     heading = (

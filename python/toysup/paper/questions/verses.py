@@ -56,6 +56,7 @@ from toysup._system.extras import file_of
 from toysup.paper import _runs
 from toysup.paper._preset import Preset, Results
 from toysup.paper._recipe import STAND_IN, on_data, recipe
+from toysup.paper._runs import mean_and_spread
 
 __all__ = ["VERSES", "Reading", "Text", "dataset", "dealt", "text", "words"]
 
@@ -435,11 +436,6 @@ def bump(groups: Mapping[int, Sequence[Reading]]) -> list[tuple[float, int, floa
     return found
 
 
-def pair(values: npt.ArrayLike) -> tuple[float, float]:
-    """Mean and spread."""
-    return _runs.mean(values), _runs.spread(values)
-
-
 def tables(found: Measured, scale: str) -> list[Table]:
     """Losses, the bump, words by frequency, verses with a copy, and directions."""
     return [
@@ -451,13 +447,18 @@ def tables(found: Measured, scale: str) -> list[Table]:
     ]
 
 
+def ridge(rises: Sequence[tuple[float, int, float, float]]) -> float:
+    """The geometric mean over the seeds of the T of highest test loss."""
+    return float(np.exp(np.mean([np.log(at) for _, at, *_ in rises])))
+
+
 def loss_table(found: Measured, scale: str) -> Table:
     """Train and test loss of every T and m."""
     rows: list[tuple[Value, ...]] = [
         (
             *(SOURCES[source], m, T, len(some)),
-            *pair([one.train_loss for one in some]),
-            *pair([one.test_loss for one in some]),
+            *mean_and_spread([one.train_loss for one in some]),
+            *mean_and_spread([one.test_loss for one in some]),
         )
         for source, m in found.lines
         for T, some in found.of(source, m).items()
@@ -475,11 +476,18 @@ def bump_table(found: Measured) -> Table:
     """The bump of each source and m."""
     rows: list[tuple[Value, ...]] = []
     for source, m in found.lines:
-        rise, at, height, fall = (
-            np.array(part) for part in zip(*bump(found.of(source, m)), strict=True)
+        rises = bump(found.of(source, m))
+        rise, _, height, fall = np.array(rises).T
+        rows.append(
+            (
+                SOURCES[source],
+                m,
+                ridge(rises),
+                *mean_and_spread(height),
+                *mean_and_spread(rise),
+                *mean_and_spread(fall),
+            )
         )
-        ridge = float(np.exp(np.log(at).mean()))
-        rows.append((SOURCES[source], m, ridge, *pair(height), *pair(rise), *pair(fall)))
     heading = (
         "The bump in test loss, means and standard deviations over seeds. Ridge: the T of highest "
         "test loss (geometric mean);\nrise: from the least loss at a smaller T; fall: to the "
@@ -498,10 +506,10 @@ def word_table(found: Measured) -> Table:
             for i, low in enumerate(BANDS):
                 number = _runs.mean([one.number[i] for one in some])
                 if number > 0:
-                    features = pair([one.represented[i] for one in some])
+                    features = mean_and_spread([one.represented[i] for one in some])
                     gains = (
-                        *pair([one.gain[i] for one in some]),
-                        *pair([one.fresh[i] for one in some]),
+                        *mean_and_spread([one.gain[i] for one in some]),
+                        *mean_and_spread([one.fresh[i] for one in some]),
                     )
                     rows.append((SOURCES[source], m, T, low, number, *features, *gains))
     heading = (
@@ -523,7 +531,7 @@ def copy_table(found: Measured) -> Table:
         for T, some in found.of(source, m).items():
             copies = _runs.mean([one.copies for one in some])
             if copies > 0:
-                values = [pair([getattr(one, name) for one in some]) for name in names]
+                values = [mean_and_spread([getattr(one, name) for one in some]) for name in names]
                 rows.append((SOURCES[source], m, T, copies, *(x for two in values for x in two)))
     heading = (
         "Verses with a copy in the training set, beside others of as many words: mean gain, and "
@@ -576,11 +584,8 @@ def see(found: Measured, scale: str) -> str:
     parts = []
     for source, m in found.lines:
         rises = bump(found.of(source, m))
-        rise, ridge = (
-            _runs.mean([r for r, *_ in rises]),
-            np.exp(np.mean([np.log(r[1]) for r in rises])),
-        )
-        parts.append(f"{rise:.3f} up to T = {ridge:,.0f} ({SOURCES[source]}, m = {m})")
+        rise = _runs.mean([rise for rise, *_ in rises])
+        parts.append(f"{rise:.3f} up to T = {ridge(rises):,.0f} ({SOURCES[source]}, m = {m})")
     some = found.directions.get("words", [])[:3]
     told = "; ".join(", ".join(one.words[:3]) for one in some)
     last = f" The longest directions of the verses mean: {told}." if some else ""
