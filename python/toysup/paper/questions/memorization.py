@@ -35,6 +35,7 @@ Part "memorization" holds the first runs, and each further part those on halves 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -160,10 +161,20 @@ class Scores:
     test_loss: float
     usual: float
 
-    @property
+    @functools.cached_property
     def known(self) -> Floats:
         """The scores that are numbers."""
         return _runs.finite(self.score)
+
+    @functools.cached_property
+    def shape(self) -> tuple[float, float, float]:
+        """Sarle's coefficient of the scores, and its interval."""
+        return bimodality(self.known)
+
+    @functools.cached_property
+    def humps(self) -> tuple[float, float]:
+        """The p of one hump, and the share of the scores in the smaller of two."""
+        return one_hump(self.known)
 
 
 def score_of(inside: npt.NDArray[np.bool_], losses: Floats) -> tuple[Floats, Floats]:
@@ -287,7 +298,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
                 *(one.T, examples, runs, one.train_loss, one.test_loss, one.usual),
                 *(float(low), float(median), float(high)),
                 *(float(np.mean(one.known > REMEMBERED)), float(np.nanmedian(one.error))),
-                *(one.reliability, *bimodality(one.known), *one_hump(one.known)),
+                *(one.reliability, *one.shape, *one.humps),
             )
         )
     columns = ["T", "examples", "runs", "loss_in", "loss_out", "test_loss"]
@@ -302,7 +313,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
     )
     short = dict.fromkeys(columns[6:], ".3f")
     told: list[tuple[Value, ...]] = [
-        (one.T, name, *(f(x) for x in values for f in (_runs.mean, _runs.spread)), one.means[name])
+        (one.T, name, *(v for x in values for v in _runs.mean_and_spread(x)), one.means[name])
         for one in found
         for name, values in one.measures.items()
     ]
@@ -331,8 +342,7 @@ def drawings(measured: Measured, scale: str) -> Iterator[tuple[str, Any]]:
 
     _, found = measured
     if found:
-        shapes = [(*bimodality(one.known), one_hump(one.known)[0]) for one in found]
-        yield PART, memorization(found, MEASURES, CONTROLS, shapes)
+        yield PART, memorization(found, MEASURES, CONTROLS)
 
 
 def see(measured: Measured, scale: str) -> str:

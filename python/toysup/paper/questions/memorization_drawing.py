@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from toysup.paper._runs import mean_and_spread
 from toysup.plot._parts.curves import line_at
 from toysup.plot._parts.style import MARKERS, label_T, paint, whole_figure
 
@@ -22,10 +23,7 @@ _MAX_PANELS = 6
 
 
 def memorization(
-    found: Sequence[Scores],
-    names: Mapping[str, str],
-    controls: Sequence[str],
-    shapes: Sequence[tuple[float, float, float, float]],
+    found: Sequence[Scores], names: Mapping[str, str], controls: Sequence[str]
 ) -> Figure:
     """Histograms of the scores of each T, above rank correlations and the shape of the histograms.
 
@@ -37,8 +35,6 @@ def memorization(
         What each measure is called in the legend.
     controls : sequence of str
         Measures that need no training.
-    shapes : sequence of (float, float, float, float)
-        For each T Sarle's coefficient, its interval, and the p of one hump.
 
     Returns
     -------
@@ -54,7 +50,7 @@ def memorization(
         panels = below.subplots(1, 3)
         _agreement(panels[0], found, names, controls)
         _means(panels[1], found, names, controls)
-        _shape(panels[2], found, shapes)
+        _shape(panels[2], found)
         for ax in panels:
             ax.set_xscale("log")
             T = [one.T for one in found]
@@ -99,9 +95,7 @@ def _agreement(
     T = np.array([one.T for one in found], dtype=np.float64)
     shift = np.linspace(-0.08, 0.08, len(names))
     for i, (name, look) in enumerate(_looks(names, controls)):
-        known = [one.measures[name][0][np.isfinite(one.measures[name][0])] for one in found]
-        mean = [value.mean() if value.size else np.nan for value in known]
-        spread = [value.std(ddof=1) if value.size > 1 else np.nan for value in known]
+        mean, spread = zip(*(mean_and_spread(one.measures[name][0]) for one in found), strict=True)
         ax.errorbar(T * np.exp(shift[i]), mean, spread, elinewidth=0.6, **look)
     _ceiling(ax, found)
     ax.set_ylabel("rank correlation with the score")
@@ -127,17 +121,15 @@ def _ceiling(ax: Axes, found: Sequence[Scores]) -> None:
     ax.set_ylim(-1.0, 1.0)
 
 
-def _shape(
-    ax: Axes, found: Sequence[Scores], shapes: Sequence[tuple[float, float, float, float]]
-) -> None:
+def _shape(ax: Axes, found: Sequence[Scores]) -> None:
     """Sarle's coefficient with its interval, and the p of one hump."""
     T = [one.T for one in found]
-    value, low, high, p = np.array(shapes, dtype=np.float64).T
+    value, low, high = np.array([one.shape for one in found]).T
     bars = [np.maximum(value - low, 0.0), np.maximum(high - value, 0.0)]
     look: dict[str, Any] = {"marker": "o", "markersize": 3.5, "color": paint("ink")}
     ax.errorbar(T, value, bars, elinewidth=0.8, label="Sarle's coefficient", **look)
     look |= {"marker": "s", "color": paint("orange"), "linewidth": 0.9}
-    ax.plot(T, p, label="p of one hump", **look)
+    ax.plot(T, [one.humps[0] for one in found], label="p of one hump", **look)
     line_at(ax, 5 / 9)
     ax.set_ylim(0.0, 1.35)
     ax.set_yticks([0.0, 0.5, 1.0])
