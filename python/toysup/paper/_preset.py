@@ -55,7 +55,7 @@ class Preset:
     then : callable, optional
         ``then(results, scale)``: further sweeps, which start from the results of the first ones.
     check : callable, optional
-        ``check()``: raises what is better known before any training, as that a package is missing.
+        ``check()``: raises what should stop it before any training, such as a missing package.
     """
 
     name: str

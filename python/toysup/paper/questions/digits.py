@@ -95,7 +95,8 @@ class Network:
     loss : array of shape (T,)
         Cross entropy of the given label.
     given, kept : float
-        Share of the examples whose given label the network says; and of those with a changed label.
+        Share of the examples whose given label the network predicts; and of those with a changed
+        label.
     """
 
     hidden: int
@@ -212,7 +213,7 @@ def tables(found: list[Network], scale: str) -> list[Table]:
     heading = (
         f"Networks of one hidden layer on scikit-learn's digits at the {scale} scale, after "
         f"{EPOCHS} passes, with\n{NOISE:.0%} of the labels changed. Given: examples whose given "
-        "label the network says; kept: of those with a changed label."
+        "label the network predicts; kept: of those with a changed label."
     )
     about = (
         "D* of the examples, means over the networks. 5%, 50% and highest: of the sorted values, "

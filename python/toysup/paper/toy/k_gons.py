@@ -13,7 +13,7 @@ the distribution: every feature at the midpoints of 200 equal parts of [0, 1].
 Measured: at the end of each run the exact expected loss, by closed form, and the norm of its
 gradient, which would be 0 at a critical point of the loss itself and not of that on the grid. Which
 critical point it is, is told by the number k of features that are longer than half and of the
-others with a bias above 0, if its loss is that of the formula to 1e-5. What has another loss is
+others with a bias above 0, if its loss is that of the formula to 1e-5. An end with another loss is
 called irregular.
 
 Expected: k-gons of the published length and bias, up to k = 7, and the square for k = 4, of loss 0;
@@ -71,7 +71,7 @@ PAPER = {**STARTS, "seed": range(1_000)}
 
 # Updates of each run, unless another number is asked for.
 STEPS = 4_000
-# Regular polygons with an own length and bias; up to 4 features have length 1 and bias 0.
+# Regular polygons with a length and bias of their own; up to 4 features have length 1 and bias 0.
 _SIDES = range(5, 9)
 # How near a loss must be to that of a critical point.
 _NEAR = 1e-5
@@ -205,7 +205,7 @@ class Descent:
     W, b : arrays
         The model.
     steps, losses : arrays
-        The way there, by the loss on the data set.
+        The loss on the data set during training.
     """
 
     c: int
@@ -317,7 +317,7 @@ def tables(found: Sequence[Descent], scale: str) -> list[Table]:
 
 
 def drawings(found: Sequence[Descent], scale: str) -> Iterator[tuple[str, Any]]:
-    """Losses of all ends; the way of those of one c; and its models."""
+    """Losses of all ends; for one c, losses during training and a model of each end."""
     from toysup.paper.toy.k_gons_drawing import k_gons
 
     if found:

@@ -1,4 +1,4 @@
-"""Where gradient descent ends if one feature is on at a time, and its way there."""
+"""Where gradient descent ends if one feature is on at a time, and its losses on the way."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ __all__ = ["k_gons"]
 
 Groups = Mapping[str, Sequence["Descent"]]
 _MAX_PANELS = 6
-# Of each end, so many ways are drawn.
-_WAYS = 8
+# Of each end, so many runs have a curve.
+_MAX_CURVES = 8
 
 
 def k_gons(groups: Mapping[int, Groups], drawn: int, levels: Mapping[str, float]) -> Figure:
-    """Losses of all ends against c, the ways to those of one c, and a model of each of its ends.
+    """Losses of all ends against c; for one c, losses during training and a model of each end.
 
     Parameters
     ----------
     groups : mapping
         By the number of features c and the name of the end, the descents.
     drawn : int
-        The c whose ways and models are drawn.
+        The c whose curves and models are drawn.
     levels : mapping of str to float
         Losses of its critical points, by their names.
 
     Returns
     -------
     Figure
-        Its first Axes has the ends, its second the ways, the others a model each.
+        Its first Axes has the ends, its second the curves, the others a model each.
     """
     shown = list(groups[drawn].items())[:_MAX_PANELS]
     colors = hue_colors(len(shown))
@@ -47,7 +47,7 @@ def k_gons(groups: Mapping[int, Groups], drawn: int, levels: Mapping[str, float]
         (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.75, 1.0))
         left, right = above.subplots(1, 2, width_ratios=(1.0, 1.15))
         _ends(left, groups)
-        _ways(right, shown, colors, levels)
+        _curves(right, shown, colors, levels)
         right.set_title(f"c = {drawn}, with the losses of the formula", loc="left")
         panels = below.subplots(1, _MAX_PANELS, squeeze=False)[0]
         longest = max(float(np.hypot(*some[0].W).max()) for _, some in shown)
@@ -95,7 +95,7 @@ def _ends(ax: Axes, groups: Mapping[int, Groups]) -> None:
     ax.legend(handles=marks, loc="lower right")
 
 
-def _ways(
+def _curves(
     ax: Axes,
     shown: Sequence[tuple[str, Sequence[Descent]]],
     colors: Sequence[tuple[float, float, float, float]],
@@ -103,7 +103,7 @@ def _ways(
 ) -> None:
     """Loss against updates of the first runs of each end, and the losses of the formula."""
     for (name, some), color in zip(shown, colors, strict=True):
-        for place, one in enumerate(sorted(some, key=lambda one: one.seed)[:_WAYS]):
+        for place, one in enumerate(sorted(some, key=lambda one: one.seed)[:_MAX_CURVES]):
             label = name if place == 0 else f"_{name}"
             ax.plot(one.steps[1:], one.losses[1:], color=color, linewidth=0.9, label=label)
     ax.set_xscale("log")
