@@ -95,16 +95,15 @@ def _losses(ax: Axes, curves: Sequence[Curve], level: float) -> None:
 
 
 def _law(ax: Axes, law: Law) -> None:
-    """The place of each curve, of each of its seeds as a faint dot, and the power law."""
+    """The place of each curve, and the power law."""
     many = len(set(law.x)) < len(law.x)
     steps = sorted({c.config.steps for c in law.curves})
-    for x, T, c in zip(law.x, law.T, law.curves, strict=True):
-        at = list(c.passing.values())
-        look: dict[str, Any] = {"linestyle": "none", "color": paint("ink")}
-        look["marker"] = MARKERS[steps.index(c.config.steps) if many else 0]
-        ax.plot([x] * len(at), at, markersize=3.0, alpha=0.3, **look)
-        name = f"{c.config.steps:,} steps" if many else "_place"
-        ax.plot([x], [T], markersize=5.0, label=name, **look)
+    for x, c in zip(law.x, law.curves, strict=True):
+        if many:
+            marker = MARKERS[steps.index(c.config.steps)]
+            _place(ax, x, c, marker, f"{c.config.steps:,} steps")
+        else:
+            _place(ax, x, c)
     ends = np.array([law.x[0], law.x[-1]])
     line = law.factor * ends**law.exponent
     ax.plot(ends, line, color=paint("features"), linewidth=1.0, zorder=0)
@@ -128,12 +127,17 @@ def _law(ax: Axes, law: Law) -> None:
         ax.legend(names.values(), names.keys(), loc="lower left", handletextpad=0.2, borderpad=0)
 
 
+def _place(ax: Axes, x: float, c: Curve, marker: str = MARKERS[0], label: str = "_place") -> None:
+    """The place of a curve, and that of each of its seeds as a faint dot."""
+    at = list(c.passing.values())
+    look: dict[str, Any] = {"linestyle": "none", "color": paint("ink"), "marker": marker}
+    ax.plot([x] * len(at), at, markersize=3.0, alpha=0.3, **look)
+    ax.plot([x], [c.place], markersize=5.0, label=label, **look)
+
+
 def _decays(ax: Axes, curves: Sequence[Curve]) -> None:
     """The place for each weight decay, which are no scale: one of them is 0."""
     for x, c in enumerate(curves):
-        look: dict[str, Any] = {"linestyle": "none", "color": paint("ink"), "marker": "o"}
-        at = list(c.passing.values())
-        ax.plot([x] * len(at), at, markersize=3.0, alpha=0.3, **look)
-        ax.plot([x], [c.place], markersize=5.0, **look)
+        _place(ax, x, c)
     ax.set_xticks(range(len(curves)), [f"{c.config.weight_decay:g}" for c in curves])
     ax.set(xlim=(-0.5, len(curves) - 0.5), xlabel="weight decay")
