@@ -10,7 +10,7 @@ from pathlib import Path
 from toysup._files.whole import reason, temporary
 from toysup.errors import StoreError, short
 
-__all__ = ["as_path", "check_file", "check_writable"]
+__all__ = ["as_path", "check_file", "check_writable", "with_npz"]
 
 # A drive of Windows has one letter; a Path has lost one of the two slashes.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -48,6 +48,11 @@ def as_path(name: str, value: object) -> Path:
         )
     # As a Path, "./~/x" is "~/x", which must not be taken for another path the next time.
     return path.absolute() if str(path)[0] in "~$" else path
+
+
+def with_npz(path: Path) -> Path:
+    """The path with the suffix ``.npz``, which is added if it is missing."""
+    return path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
 
 
 def check_file(path: Path, *, make: bool = False) -> None:

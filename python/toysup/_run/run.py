@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from toysup import metrics
 from toysup._backends.protocol import HISTORY, HISTORY_TEST, Backend, RawRun
-from toysup._files.paths import as_path
+from toysup._files.paths import as_path, with_npz
 from toysup._files.whole import Damaged
 from toysup._run.archive import is_of, largest, read, read_config, read_meta, write
 from toysup._run.model import Model
@@ -284,9 +284,7 @@ class Run:
         StoreError
             If the file cannot be written. An older file of that name then stays as it was.
         """
-        path = as_path("path", path)
-        if path.suffix != ".npz":
-            path = path.with_name(path.name + ".npz")
+        path = with_npz(as_path("path", path))
         meta = {
             "config": json.loads(self.config.to_json()),
             "summary": {k: _to_text(v) for k, v in self.summary().items()},

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toysup._files.paths import as_path, check_file
+from toysup._files.paths import as_path, check_file, with_npz
 from toysup._text.units import duration
 from toysup._version import __version__
 from toysup.cli._fields import given_fields, one_value_fields, parse_field
@@ -40,9 +40,8 @@ def train(args: argparse.Namespace) -> int:
     from toysup import regime
 
     config = toysup.TrainConfig.from_fields(one_value_fields(args))
-    out = None if args.out is None else as_path("--out", args.out)
+    out = None if args.out is None else with_npz(as_path("--out", args.out))
     if out is not None:
-        out = out if out.suffix == ".npz" else out.with_name(f"{out.name}.npz")
         check_file(out)
     if args.checkpoint is not None:
         args.resume = "the same command continues"
