@@ -24,6 +24,7 @@ __all__ = [
     "label_S",
     "label_T",
     "name_axis",
+    "name_variable",
     "on_dark",
     "paint",
     "thousands",
@@ -251,6 +252,11 @@ def _ground_of(ax: Axes) -> Any:
 def name_axis(name: str) -> str:
     """What to write beside an axis of a sweep."""
     return AXES.get(name, name.replace("_", " "))
+
+
+def name_variable(name: str) -> str:
+    """What to write beside a variable of a sweep or of a history."""
+    return VARIABLES.get(name, name.replace("_", " "))
 
 
 def thousands(value: float) -> str:

@@ -17,7 +17,7 @@ from toysup.config import TrainConfig
 from toysup.errors import unknown
 from toysup.plot._parts.curves import line_at, thinned
 from toysup.plot._parts.source import Cells, Source, open_cells
-from toysup.plot._parts.style import VARIABLES, canvas, hue_colors, label_T, paint, thousands
+from toysup.plot._parts.style import canvas, hue_colors, label_T, name_variable, paint, thousands
 
 __all__ = ["history", "loss_axis", "step_axis"]
 
@@ -77,7 +77,7 @@ def history(
             for _, recorded, color, label in runs:
                 _line(ax, recorded, name, color=color, label=label)
             step_axis(ax, max(int(recorded["step"][-1]) for _, recorded, _, _ in runs))
-            ax.set_ylabel(VARIABLES.get(name, name.replace("_", " ")))
+            ax.set_ylabel(name_variable(name))
         loss_axis(panels[0, 0])
         line_at(panels[0, 1], 1.0)
         if len(cells.coords["T"]) > 1:

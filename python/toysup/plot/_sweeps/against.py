@@ -12,7 +12,7 @@ from toysup.errors import nearest
 from toysup.plot._parts.curves import abscissa, curve, hue_legend, hues, line_at
 from toysup.plot._parts.field_axis import FieldAxis
 from toysup.plot._parts.source import Cells, Source, open_cells
-from toysup.plot._parts.style import VARIABLES, canvas, name_axis
+from toysup.plot._parts.style import canvas, name_axis, name_variable
 from toysup.plot._parts.t_axis import TAxis
 
 __all__ = ["against"]
@@ -93,7 +93,7 @@ def against(
         axis.apply(ax)
         if x == FEATURES:
             ax.set_xlabel(LABELS[x])
-        ax.set_ylabel(VARIABLES.get(variable, variable.replace("_", " ")))
+        ax.set_ylabel(name_variable(variable))
         if legend and len(parts) > 1:
             hue_legend(ax, hue or "m")
     return ax

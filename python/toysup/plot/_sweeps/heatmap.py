@@ -11,7 +11,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.patches import Rectangle
 
 from toysup.plot._parts.source import Floats, Source, open_cells
-from toysup.plot._parts.style import VARIABLES, canvas, name_axis, paint
+from toysup.plot._parts.style import canvas, name_axis, name_variable, paint
 
 __all__ = ["heatmap"]
 
@@ -53,9 +53,9 @@ def heatmap(
         Whether to write the value into each cell; a string is the format. By default it is
         ".3f" for values about 1, such as losses, which differ in the third decimal, else ".3g".
     ridge : mapping of m to T, optional
-        Of the values of ``y`` to those of ``x``, if these are other axes.
         Cells to outline, such as those of largest loss; outlines of neighbouring rows are joined.
-        Rows and columns that the map lacks are left out.
+        Rows and columns that the map lacks are left out. With other axes it maps values of ``y`` to
+        values of ``x``.
     colorbar : bool, default True
         Whether to add a colour bar.
     ax : Axes, optional
@@ -98,7 +98,7 @@ def heatmap(
         ax.tick_params(length=0)
         ax.set(xlabel=name_axis(x), ylabel=name_axis(y))
         if colorbar:
-            _add_colorbar(ax, mesh, values, VARIABLES.get(variable, variable.replace("_", " ")))
+            _add_colorbar(ax, mesh, values, name_variable(variable))
     return ax
 
 
