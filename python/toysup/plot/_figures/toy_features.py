@@ -41,9 +41,7 @@ _MAX_FEATURES, _FEW = 100, 20
 
 def density(sparsity: float | tuple[float, ...]) -> float:
     """1 - S, or the mean of all features, without the rounding error of the difference."""
-    if isinstance(sparsity, tuple):
-        return round(float(np.mean(1.0 - np.array(sparsity))), 12)
-    return round(1.0 - sparsity, 12)
+    return round(float(np.mean(1.0 - np.array(sparsity))), 12)
 
 
 def superposition(W: npt.ArrayLike) -> Floats:

@@ -132,19 +132,19 @@ class Cells:
         labels = self.labels[name]
         return [f"{v:g}" if isinstance(v, float) else str(v) for v in labels]
 
-    def require_axis(self, parameter: str, name: str) -> None:
-        """Refuse what is no axis.
+    def require_axis(self, parameter: str, name: str, *more: str) -> None:
+        """Refuse what is no axis, nor one of what else can be given.
 
         Raises
         ------
         ValueError
-            Naming the axes there are.
+            Naming what there is.
         """
-        if name not in self.coords:
-            choices = ", ".join(self.coords)
+        known = [*self.coords, *more]
+        if name not in known:
             raise ValueError(
-                f"{parameter} must be an axis of the sweep ({choices}), got {name!r}"
-                f"{nearest(str(name), self.coords)}"
+                f"{parameter} must be an axis of the sweep ({', '.join(known)}), got {name!r}"
+                f"{nearest(str(name), known)}"
             )
 
     def varied(self, *known: str) -> list[str]:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from toysup.errors import nearest
 from toysup.plot._parts.curves import abscissa, curve, hue_legend, hues, line_at
 from toysup.plot._parts.field_axis import FieldAxis
 from toysup.plot._parts.source import Cells, Source, open_cells
@@ -73,7 +72,10 @@ def against(
     """
     along = "T" if x == FEATURES else x
     cells = open_cells(source, select).sort(along)
-    _require_numbers(cells, x, along)
+    if x != FEATURES:
+        cells.require_axis("x", x, FEATURES)
+    if not cells.is_numeric(along):
+        raise ValueError(f"x must be an axis of numbers, got {x!r}: draw it with hue={x!r}")
     if x == FEATURES and "sparsity" not in cells.coords:
         raise ValueError(f"x = {x!r} needs an axis sparsity, got {', '.join(cells.coords)}")
     parts = [(_known(part, variable, along), *look) for part, *look in hues(cells, hue, along)]
@@ -99,18 +101,6 @@ def against(
     return ax
 
 
-def _require_numbers(cells: Cells, x: str, along: str) -> None:
-    """Refuse an x that is no axis, or has no places on a line."""
-    if along not in cells.coords:
-        known = [*cells.coords, FEATURES]
-        raise ValueError(
-            f"x must be an axis of the sweep ({', '.join(known)}), got {x!r}"
-            f"{nearest(str(x), known)}"
-        )
-    if not cells.is_numeric(along):
-        raise ValueError(f"x must be an axis of numbers, got {x!r}: draw it with hue={x!r}")
-
-
 def _known(part: Cells, variable: str, along: str) -> Cells:
     """The cells without each place along the axis that has no finished run."""
     known = np.isfinite(part.mean(variable, along))
@@ -118,9 +108,5 @@ def _known(part: Cells, variable: str, along: str) -> Cells:
 
 
 def _factor(part: Cells, x: str) -> float:
-    if x != FEATURES:
-        return 1.0
-    sparsity = part.coords["sparsity"][0]
-    if isinstance(sparsity, tuple):  # of each feature: the mean
-        return float(np.mean(1.0 - np.array(sparsity)))
-    return 1.0 - float(sparsity)
+    """1 - S, or the mean of all features, for T(1-S)."""
+    return float(np.mean(1.0 - np.array(part.coords["sparsity"][0]))) if x == FEATURES else 1.0
