@@ -660,6 +660,15 @@ def test_a_scalar_is_drawn_against_any_axis_of_numbers(grid, decays):
         plot.against(grid, x="m")
 
 
+def test_repeats_are_an_axis_but_no_numbers():
+    sweep = toysup.sweep(**SMALL, T=[5, 8], repeats=[{}, {0: 3}])
+    ax = plot.heatmap(sweep, "W_norm", x="repeats", y="T")
+    drawn = next(a for a in ax.collections if isinstance(a, QuadMesh)).get_array()
+    np.testing.assert_allclose(drawn, sweep.dataset["W_norm"].transpose("T", "repeats"))
+    with pytest.raises(ValueError, match="axis of numbers, got 'repeats': draw it with hue"):
+        plot.against(sweep, x="repeats", T=5)
+
+
 def test_an_unknown_variable_is_named(result):
     with pytest.raises(ValueError, match="'test_los'; did you mean 'test_loss'"):
         plot.heatmap(result, "test_los")

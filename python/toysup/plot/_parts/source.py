@@ -121,7 +121,7 @@ class Cells:
     def is_numeric(self, name: str) -> bool:
         """Whether this is an axis of numbers, or of arrays of them."""
         return name in self.coords and all(
-            isinstance(v, (int, float, tuple)) and not isinstance(v, bool)
+            all(map(_is_number, v)) and len(v) > 0 if isinstance(v, tuple) else _is_number(v)
             for v in self.coords[name]
         )
 
@@ -222,6 +222,10 @@ class Cells:
             cell = {name: values[index[name]] for name, values in self.coords.items()}
             self._opened[key] = self.open_run(cell)
         return self._opened[key]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def open_cells(source: Source, wanted: Mapping[str, Any] | None = None) -> Cells:
