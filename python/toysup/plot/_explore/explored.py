@@ -6,19 +6,16 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+import xarray as xr
 
 from toysup._files.paths import as_path
+from toysup._run.run import Run
+from toysup._sweep.result import SweepResult
 from toysup.errors import short, unknown
 from toysup.plot._parts.source import Source, is_finished, open_source
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from toysup._run.run import Run
-    from toysup._sweep.result import SweepResult
 
 __all__ = ["MAX_STATES", "Explored", "open_explored"]
 
@@ -69,10 +66,6 @@ def open_explored(source: Source, wanted: Mapping[str, Any]) -> Explored:
     FileNotFoundError, StoreError
         If nothing is at the path, or what is there cannot be read.
     """
-    import xarray as xr
-
-    from toysup._sweep.result import SweepResult
-
     name = as_path("source", source).stem if isinstance(source, (str, os.PathLike)) else ""
     given = open_source(source)
     if isinstance(given, SweepResult):

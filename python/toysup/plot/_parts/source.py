@@ -14,7 +14,7 @@ import xarray as xr
 
 from toysup._files.paths import as_path
 from toysup._run.model import Model
-from toysup._run.run import Run
+from toysup._run.run import Run, load_run
 from toysup._stream.batch import SparseBatch
 from toysup._sweep.result import SweepResult
 from toysup.config.grid import places_of
@@ -313,7 +313,6 @@ def open_source(source: object) -> Run | SweepResult | xr.Dataset:
     FileNotFoundError, StoreError
         If nothing is at the path, or what is there cannot be read.
     """
-    from toysup._run.run import load_run
     from toysup._sweep.sweep import open_sweep
 
     if isinstance(source, (str, os.PathLike)):
