@@ -41,10 +41,11 @@ def parse_field(name: str, text: str) -> Any:
         return pairs if ";" in text else pairs[0]
     values: list[Any] = []
     texts = parts(name, text, ",")
+    has_ranges = ":" in text and "str" not in kind  # C:\run.npz is the file of a run
     for part in texts:
-        is_range = ":" in part and "str" not in kind  # C:\run.npz is the file of a run
+        is_range = has_ranges and ":" in part
         values += _range(name, kind, part) if is_range else [item(name, kind, part)]
-    return Axis(values) if len(texts) > 1 or is_range else values[0]
+    return Axis(values) if len(texts) > 1 or has_ranges else values[0]
 
 
 def option_value(value: Any) -> str:
