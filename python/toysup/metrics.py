@@ -28,7 +28,7 @@ _LONGEST = 64
 # A share of all squared lengths below which interference cannot be read off the moment matrix,
 # where it is a difference of larger numbers.
 _HARDLY_ANY = 1e-4
-# Two to this power is how far the lengths of vectors that are factored together may be apart.
+# Vectors are factored together only if their lengths differ by less than two to this power.
 _OCTAVES = 16
 # Gains that lie below the threshold by no more than this are on it: rounding moves them by less.
 _ON_THRESHOLD = 1e-9

@@ -170,7 +170,7 @@ def train(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="do not say what the run stores, which takes seconds where T or n is large",
     )
-    _add_jobs(parser, "threads for the run, where it gains by them")
+    _add_jobs(parser, "threads for the run, where they make it faster")
     _add_log(parser)
     _add_output(parser, quiet=True, json=True)
     _add_fields(parser, "fields of a run", field_help())
