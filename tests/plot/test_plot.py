@@ -635,6 +635,11 @@ def test_a_map_lies_over_any_two_axes(decays, grid):
 def test_a_map_says_which_axes_it_can_lie_over(decays):
     with pytest.raises(ValueError, match=r"y must be an axis of the sweep \(.*weight_decay.*'eps'"):
         plot.heatmap(decays, y="eps")
+    for draw in (plot.heatmap, plot.against):
+        with pytest.raises(ValueError, match=r"x must be an axis of the sweep .*\['T'\]"):
+            draw(decays, x=["T"])
+    with pytest.raises(ValueError, match=r"hue must be an axis of the sweep .*\['m'\]"):
+        plot.against(decays, hue=["m"])
     with pytest.raises(ValueError, match="x and y must be two axes, got 'T' for both"):
         plot.heatmap(decays, y="T")
     with pytest.raises(

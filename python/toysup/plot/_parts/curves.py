@@ -29,10 +29,10 @@ def hues(cells: Cells, hue: str | None, along: str = "T") -> Iterator[tuple[Cell
         If ``hue`` is no axis of the sweep, or another axis than ``along`` and seed has several
         values.
     """
+    known = [a for a in cells.coords if a not in (along, "seed")]
     if hue is None:
         hue = "m" if len(cells.coords["m"]) > 1 and along != "m" else None
-    elif hue in (along, "seed") or hue not in cells.coords:
-        known = [a for a in cells.coords if a not in (along, "seed")]
+    elif hue not in known:
         raise ValueError(
             f"hue must be an axis of the sweep other than {along} and seed ({', '.join(known)}), "
             f"got {hue!r}{nearest(str(hue), known)}"

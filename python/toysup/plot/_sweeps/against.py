@@ -71,9 +71,10 @@ def against(
         sparsity is not known, or an axis other than that, seed and the hue has several values.
     """
     along = "T" if x == FEATURES else x
-    cells = open_cells(source, select).sort(along)
+    cells = open_cells(source, select)
     if x != FEATURES:
         cells.require_axis("x", x, FEATURES)
+    cells = cells.sort(along)
     if not cells.is_numeric(along):
         raise ValueError(f"x must be an axis of numbers, got {x!r}: draw it with hue={x!r}")
     if x == FEATURES and "sparsity" not in cells.coords:

@@ -77,11 +77,12 @@ def heatmap(
         If no run is finished, the variable is unknown, ``x`` or ``y`` is no axis, both are the
         same, or an axis other than these and seed has several values.
     """
-    cells = open_cells(source, select).sort(x, y)
+    cells = open_cells(source, select)
     cells.require_axis("x", x)
     cells.require_axis("y", y)
     if x == y:
         raise ValueError(f"x and y must be two axes, got {x!r} for both")
+    cells = cells.sort(x, y)
     cells.require_fixed(x, y, "seed", hint=f', or lay it along a side, as {x} is by x="{x}"')
     values = cells.mean(variable, y, x)
     cells.require_finished(variable)
