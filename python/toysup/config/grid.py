@@ -20,9 +20,9 @@ from toysup.config.per_feature import PER_FEATURE, PerFeature
 from toysup.config.train_config import (
     FIELDS,
     MAX_EXAMPLES,
-    OF_DATA,
     OF_UPDATES,
     TrainConfig,
+    kept_fields,
 )
 from toysup.config.values import as_value
 from toysup.config.weights import Weights, as_weights, is_pair
@@ -276,12 +276,9 @@ class Grid:
             if name not in FIELDS:
                 raise TypeError(f"unknown parameter {name!r}{nearest(name, FIELDS)}")
         given = {name: as_value(name, value) for name, value in changes.items()}
-        fixed = {} if config is None else config.to_dict()
         refuse_beside_data(config, given)
-        data = as_data(given["data"]) if "data" in given else fixed.get("data")
-        if data != fixed.get("data"):
-            left_out = OF_DATA if data is None else ("n", *OF_DATA)
-            fixed = {k: v for k, v in fixed.items() if k not in left_out}
+        fixed = kept_fields({} if config is None else config.to_dict(), given)
+        data = as_data(given.get("data", fixed.get("data")))
         default = TrainConfig.__dataclass_fields__["n"].default if data is None else data.n
         n = given.get("n", fixed.get("n", default))
         sizes = list(n) if is_axis("n", n) else [n]

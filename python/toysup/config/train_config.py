@@ -443,13 +443,7 @@ class TrainConfig:
         >>> TrainConfig(m=2).replace(m=4).m
         4
         """
-        fields = self.to_dict()
-        if "data" in changes and as_data(changes["data"]) != self.data:
-            # What followed from the data set does not follow from another one, or from none.
-            fields = {k: v for k, v in fields.items() if k not in OF_DATA}
-            if changes["data"] is not None:
-                del fields["n"]
-        return self.from_fields({**fields, **changes})
+        return self.from_fields({**kept_fields(self.to_dict(), changes), **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as a dict, in the order of the class."""
@@ -724,6 +718,16 @@ def _named(init: Callable[..., None]) -> Callable[..., None]:
         init(self, **values)
 
     return checked
+
+
+def kept_fields(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields without those that follow from the data set, if that changes."""
+    before = fields.get("data")
+    data = as_data(changes.get("data", before))
+    if data == before:
+        return dict(fields)
+    left_out = OF_DATA if data is None else ("n", *OF_DATA)
+    return {k: v for k, v in fields.items() if k not in left_out}
 
 
 def of_data(name: str, value: object) -> str:
