@@ -40,14 +40,17 @@ pub fn csr(x: &ReadCsr<'_>) -> PyResult<Csr> {
 /// Numbers in another type, if there is memory for them.
 fn converted<A: Copy, B>(from: &[A], f: impl Fn(A) -> B) -> PyResult<Vec<B>> {
     let mut to = Vec::new();
-    if to.try_reserve_exact(from.len()).is_err() {
-        let bytes = from.len() * size_of::<B>();
-        return Err(PyMemoryError::new_err(format!(
-            "{bytes} bytes could not be had for the examples"
-        )));
-    }
+    reserve(&mut to, from.len(), "the examples")?;
     to.extend(from.iter().map(|&x| f(x)));
     Ok(to)
+}
+
+/// Room for `more`, or a `MemoryError` that says what for.
+fn reserve<T>(vec: &mut Vec<T>, more: usize, what: &str) -> PyResult<()> {
+    vec.try_reserve(more).map_err(|_| {
+        let bytes = (vec.len() + more) * size_of::<T>();
+        PyMemoryError::new_err(format!("{bytes} bytes could not be had for {what}"))
+    })
 }
 
 /// The training and the test examples of a run.
@@ -325,12 +328,7 @@ fn finished<'py, T: Element + Copy>(
 pub fn joined<'a, T: Copy + 'a>(parts: impl IntoIterator<Item = &'a [T]>) -> PyResult<Vec<T>> {
     let mut all = Vec::new();
     for part in parts {
-        if all.try_reserve(part.len()).is_err() {
-            let bytes = size_of_val(part) + size_of_val(&all[..]);
-            return Err(PyMemoryError::new_err(format!(
-                "{bytes} bytes could not be had for the snapshots of a run"
-            )));
-        }
+        reserve(&mut all, part.len(), "the snapshots of a run")?;
         all.extend_from_slice(part);
     }
     Ok(all)
