@@ -89,7 +89,7 @@ def _representatives(todo: Sequence[TrainConfig]) -> list[TrainConfig]:
     """A few different configs, the cheapest first: of each (n, m) the dearest, and some others."""
     groups: dict[tuple[int, int, bool], dict[tuple[Any, ...], TrainConfig]] = {}
     for c in [c for c in todo if c.steps > 0] or todo:
-        group = groups.setdefault((c.n, c.m, _is_varied(c)), {})
+        group = groups.setdefault((c.n, c.m, c.is_varied), {})
         group.setdefault((c.T, c.batch, c.sparsity, c.dtype), c)
     ranked = [sorted(group.values(), key=TrainConfig.step_cost) for group in groups.values()]
     ranked = _spread(sorted(ranked, key=lambda configs: configs[-1].step_cost()), _TRIED)
@@ -112,15 +112,10 @@ def _cut(config: TrainConfig, most: float, least: int) -> TrainConfig:
     example = config.n * (3.0 * config.m + 2.0)
     spare = most - (config.step_cost() - config.batch * example)
     examples = min(config.batch, max(1, least, int(spare / example)))
-    size: dict[str, int] = {"batch_size" if _is_varied(config) else "T": examples}
+    size: dict[str, int] = {"batch_size" if config.is_varied else "T": examples}
     if config.in_batches:  # from a smaller set
         size["T"] = min(int(config.T), 4 * examples)
     return config.replace(repeats=(), record=1, snapshots=0, test_size=0, **size)
-
-
-def _is_varied(config: TrainConfig) -> bool:
-    """Whether each step has other examples, so that no lists are made of them."""
-    return config.T == math.inf or config.in_batches
 
 
 def _tried(config: TrainConfig, seconds: float, guess: Trial, example: float, rest: float) -> Trial:
@@ -194,14 +189,15 @@ def run_seconds(trials: Sequence[Trial], config: TrainConfig) -> float:
 def _distance(a: TrainConfig, b: TrainConfig) -> tuple[float, ...]:
     """How little the steps of one say about those of the other, number of examples aside."""
     sizes = abs(math.log(a.n / b.n)) + abs(math.log(a.m / b.m))
-    return float(_is_varied(a) != _is_varied(b)), sizes, float(a.dtype != b.dtype)
+    return float(a.is_varied != b.is_varied), sizes, float(a.dtype != b.dtype)
 
 
 def _training_seconds(near: Sequence[Trial], config: TrainConfig) -> float:
     """Seconds of all updates: between the trials by the logarithms, beyond them in proportion."""
     if config.steps == 0:
         return 0.0
-    falls = backend().name == "native" and not _is_varied(config)
+    # Of examples that vary no lists are made.
+    falls = backend().name == "native" and not config.is_varied
     known = sorted((t.config.step_cost(), _extended(t, config.steps, falls)) for t in near)
     costs, seconds = np.array(known).T
     cost = config.step_cost()

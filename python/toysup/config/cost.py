@@ -56,7 +56,7 @@ def _examples(c: TrainConfig) -> float:
     With those of the next step where it has others, the whole training set where a step has a part
     of it, the order of that, and what is drawn at one time.
     """
-    fresh = 16 if c.T == math.inf or c.in_batches else 0
+    fresh = 16 if c.is_varied else 0
     nonzeros = _nonzeros(c) * (48 + 4 * np.dtype(c.dtype).itemsize + fresh)
     nonzeros += 32 * _of_all(c) + 64 * c.examples if c.in_batches else 0
     if c.data is not None:
@@ -77,7 +77,7 @@ def _lists(c: TrainConfig) -> float:
     There are as many as the core allows, or fewer: up to half of all pairs or, for small m, all
     groups of 64 bytes of features.
     """
-    pairs = 0.0 if c.T == math.inf or c.in_batches else float(c.n) * c.batch
+    pairs = 0.0 if c.is_varied else float(c.n) * c.batch
     entries = max(1 << 26, 8 * (_nonzeros(c) + (c.n + c.batch) * (c.m + 1)))
     most = 4 * entries + pairs / 128  # in growing; and a bit for each group of 16 features
     return min(most, pairs * (np.dtype(c.dtype).itemsize / 16 if c.m <= 6 else 1.5))
@@ -87,7 +87,7 @@ def _nonzeros(c: TrainConfig) -> float:
     """Non-zeros of the examples of a step, and one more of each."""
     if c.data is None:
         return c.batch * _density(c)
-    if c.T != math.inf and not c.in_batches:
+    if not c.is_varied:
         return _of_all(c)
     copies = 0 if c.T == math.inf else min(c.batch, c.examples - int(c.T))
     chosen = _chosen(c.data, c.data.nonzeros / c.data.rows, c.batch)

@@ -538,6 +538,11 @@ class TrainConfig:
         return self.T != math.inf and self.batch < self.examples
 
     @property
+    def is_varied(self) -> bool:
+        """Whether each step has other examples."""
+        return self.T == math.inf or self.in_batches
+
+    @property
     def tested(self) -> int:
         """Examples of the test loss: ``test_size``, or as many as there are beside ``data``."""
         if self.data is None:
