@@ -86,7 +86,7 @@ def _guessed(config: TrainConfig, limit: int) -> Trial:
 
 
 def _representatives(todo: Sequence[TrainConfig]) -> list[TrainConfig]:
-    """A few different configs, the cheapest first: of each (n, m) the dearest, and some others."""
+    """A few different configs, the cheapest first: of each (n, m) the costliest, and others."""
     groups: dict[tuple[int, int, bool], dict[tuple[Any, ...], TrainConfig]] = {}
     for c in [c for c in todo if c.steps > 0] or todo:
         group = groups.setdefault((c.n, c.m, c.is_varied), {})
@@ -196,7 +196,7 @@ def _training_seconds(near: Sequence[Trial], config: TrainConfig) -> float:
     """Seconds of all updates: between the trials by the logarithms, beyond them in proportion."""
     if config.steps == 0:
         return 0.0
-    # Of examples that vary no lists are made.
+    # Lists are made only of examples that are the same in every step.
     falls = backend().name == "native" and not config.is_varied
     known = sorted((t.config.step_cost(), _extended(t, config.steps, falls)) for t in near)
     costs, seconds = np.array(known).T

@@ -50,8 +50,8 @@ MAX_CELLS = 1_000_000
 # More values of an array than these are not written out.
 _MOST = 6
 
-# Of fields that hold a number for each feature: what one number for all of them is, and how an axis
-# of such numbers is written where it could be taken for one array.
+# For importance and bias_init, in messages: what a single number is called, and how to write an
+# axis of single numbers that cannot be mistaken for one array.
 _KINDS = {"importance": "bases", "bias_init": "numbers for all features"}
 _ARRAYS = {
     "importance": "[r ** np.arange({count}) for r in importance]",
@@ -291,7 +291,7 @@ class Grid:
         return grid
 
     def _refuse_batch_size(self) -> None:
-        """Refuse batch sizes as an axis that would be none for finite T."""
+        """Refuse an axis of batch sizes where finite T would not use them."""
         axis = self.axes.get("batch_size")
         if axis and self.full_batches:
             raise ValueError(

@@ -60,7 +60,7 @@ class PerFeature(tuple[float, ...]):
 
     @functools.cached_property
     def text(self) -> str:
-        """They as JSON."""
+        """The numbers as JSON."""
         return json.dumps(list(self), allow_nan=False, separators=(",", ":"))
 
     @functools.cached_property
@@ -76,7 +76,7 @@ class PerFeature(tuple[float, ...]):
         return self._hash
 
     def __repr__(self) -> str:
-        """As a tuple, or in a few words where nobody would read all of it."""
+        """As a tuple, or their count and range where there are many."""
         if len(self) <= _SHOWN:
             return super().__repr__()
         return f"<{len(self):,} numbers from {min(self):.6g} to {max(self):.6g}>"
@@ -94,7 +94,7 @@ class Importances(PerFeature):
 
 
 class Sparsities(PerFeature):
-    """S_i of every feature, of which one can occur at least."""
+    """S_i of every feature, at least one of which can occur."""
 
     field = "sparsity"
     rule = "in [0, 1]"
@@ -106,7 +106,8 @@ class Sparsities(PerFeature):
         """An array of n numbers, not all of them 1."""
         found = super().of(value, n)
         if min(found) == 1.0:
-            raise ValueError(f"sparsity must be below 1 for a feature, got {short(value)}")
+            shown = short(value)
+            raise ValueError(f"sparsity must be below 1 for at least one feature, got {shown}")
         return found
 
     @functools.cached_property
@@ -116,7 +117,7 @@ class Sparsities(PerFeature):
 
 
 class Biases(PerFeature):
-    """b_i to begin with of every feature."""
+    """Initial b_i of every feature."""
 
     field = "bias_init"
     rule = "finite"

@@ -539,7 +539,7 @@ class TrainConfig:
 
     @property
     def is_varied(self) -> bool:
-        """Whether each step has other examples."""
+        """Whether steps differ in their examples: T is infinite, or the run is in batches."""
         return self.T == math.inf or self.in_batches
 
     @property

@@ -188,9 +188,9 @@ impl Sparsity {
             )),
             Sparsity::Each(all) => match all.iter().find(|s| !(0.0..=1.0).contains(*s)) {
                 Some(s) => refuse(format!("sparsity must be in [0, 1], got {s}")),
-                None if all.iter().all(|&s| s == 1.0) => {
-                    refuse("sparsity must be below 1 for a feature, got 1 for all".into())
-                }
+                None if all.iter().all(|&s| s == 1.0) => refuse(
+                    "sparsity must be below 1 for at least one feature, got 1 for all".into(),
+                ),
                 None => Ok(()),
             },
             Sparsity::All(_) => Ok(()),

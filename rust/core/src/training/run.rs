@@ -50,7 +50,7 @@ impl Rows {
             return Ok(());
         }
         Err(Error::Invalid(format!(
-            "the run needs other numbers of examples than {train} and {test}"
+            "the run needs other numbers of examples than {train} for training and {test} for testing"
         )))
     }
 }
