@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from helpers import digest, interrupted_when, run_bits
+from helpers import digest, interrupted_sweep, interrupted_when, run_bits
 from toysup import SweepInterrupted, SweepResult, TrainConfig, cli, sweep, train
 from toysup._store.claims import Claims
 from toysup._store.pulse import Pulse, running
@@ -29,6 +29,8 @@ from toysup._sweep.work import Work
 
 pytestmark = pytest.mark.any_backend
 TINY = TrainConfig(n=16, m=2, T=4, sparsity=0.8, steps=20, test_size=20, record=3)
+# Long enough for a state on most machines.
+STEPS = {"native": 100_000, "numpy": 3000}
 RUNS = [TINY.replace(seed=seed) for seed in range(3)]
 KEY = RUNS[0].key()
 HOW: dict[str, Callable[[], Any]] = {
@@ -227,38 +229,26 @@ def test_a_claim_from_elsewhere_counts_until_its_sweep_is_late(tmp_path):
 
 
 def test_a_run_goes_on_from_the_state_that_the_dead_have_left(backend, tmp_path, trained, caplog):
-    steps = {"native": 100_000, "numpy": 4000}[backend.name]
-    long = TINY.replace(n=60, T=20, steps=steps)
-    before = tmp_path / "before"
-    with (
-        interrupted_when(lambda: list(before.glob("checkpoints/[!.]*.npz"))),
-        pytest.raises(SweepInterrupted),
-    ):
-        sweep(long, store=before, checkpoint_every=0.0)
+    before, long = interrupted_sweep(tmp_path, TINY.replace(n=60, T=20, steps=STEPS[backend.name]))
 
     def die() -> None:  # it has got so far since the sweep began
         (before / "checkpoints").rename(tmp_path / "s" / "checkpoints")
         other.dies()
 
     with Other(tmp_path / "s", long) as other, when_waiting(other, die), caplog.at_level("INFO"):
-        result = sweep(long, seed=range(2), steps=[steps], store=tmp_path / "s")
+        result = sweep(long, seed=range(2), steps=[long.steps], store=tmp_path / "s")
     assert sorted(trained[-2:]) == [0, 1] and "seed=0 goes on from step" in caplog.text
     assert run_bits(next(iter(result.runs()))) == run_bits(train(long))
 
 
 def test_a_state_is_read_when_its_run_starts(backend, tmp_path, monkeypatch):
-    steps = {"native": 300_000, "numpy": 2000}[backend.name]  # none ends before all have a state
-    long = TINY.replace(n=60, T=20, steps=steps, record=1000)
-    with (
-        interrupted_when(lambda: len(list(tmp_path.glob("checkpoints/[!.]*.npz"))) == 3),
-        pytest.raises(SweepInterrupted),
-    ):
-        sweep(long, seed=range(3), store=tmp_path, checkpoint_every=0.0, n_jobs=3)
+    long = TINY.replace(n=60, T=20, steps=STEPS[backend.name], record=1000)
+    store, long = interrupted_sweep(tmp_path, long, states=3, seed=range(3), n_jobs=3)
     events: list[int] = []
     load, keep = Store.load_checkpoint, Work._keep
     monkeypatch.setattr(Store, "load_checkpoint", lambda *a: (events.append(1), load(*a))[1])
     monkeypatch.setattr(Work, "_keep", lambda *a: (events.append(-1), keep(*a))[1])
-    sweep(long, seed=range(3), store=tmp_path, n_jobs=1)
+    sweep(long, seed=range(3), store=store, n_jobs=1)
     assert events.count(1) == events.count(-1) == 3
     assert max(itertools.accumulate(events)) <= 2  # one may wait for its place on the disk
 

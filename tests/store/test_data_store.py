@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import toysup
-from helpers import run_bits
+from helpers import interrupted_sweep, run_bits
 from toysup import DataError, StoreError, merge, open_sweep, sweep
 from toysup._files.whole import Damaged
 from toysup._run.archive import read, write
@@ -348,21 +348,12 @@ def test_a_worker_keeps_the_data_of_one_sweep(backend):
 # ------------------------------------------------------------------------------ interruptions
 
 
-def test_a_sweep_on_data_goes_on_after_an_interruption(backend, tmp_path, monkeypatch):
-    data = make()
-    fields = dict(m=2, T=[20, 30], steps=4000, test_size=20, record=4)
-    whole = sweep(data=data, n_jobs=1, **fields)
-    real = backend.train_many
-
-    def cut(configs, jobs, on_result, poll, options):
-        real(configs, jobs, on_result, lambda work: work > 0 or poll(work), options)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(backend, "train_many", cut)
-        sweep(data=data, n_jobs=1, store=tmp_path / "s", **fields)
-    assert list((tmp_path / "s" / "checkpoints").iterdir())
-    del data
-    config = open_sweep(tmp_path / "s").configs[0]
-    assert bits(sweep(config, T=[20, 30], n_jobs=1, store=tmp_path / "s")) == bits(whole)
-    assert Store(tmp_path / "s").checkpoints(whole.configs) == []
+def test_a_sweep_on_data_goes_on_after_an_interruption(backend, tmp_path):
+    steps = {"native": 40_000, "numpy": 1500}[backend.name]
+    config = toysup.TrainConfig(data=make(), m=2, T=20, steps=steps, test_size=20, record=4)
+    store, config = interrupted_sweep(tmp_path, config, T=[20, 30], n_jobs=1)
+    whole = sweep(config, T=[20, 30], n_jobs=1)
+    assert Store(store).checkpoints(whole.configs)
+    config = open_sweep(store).configs[0]
+    assert bits(sweep(config, T=[20, 30], n_jobs=1, store=store)) == bits(whole)
+    assert Store(store).checkpoints(whole.configs) == []

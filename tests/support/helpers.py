@@ -336,6 +336,26 @@ def interrupted_when(
         thread.join()
 
 
+def interrupted_sweep(
+    folder: Path, config: toysup.TrainConfig, states: int = 1, **fields: Any
+) -> tuple[Path, toysup.TrainConfig]:
+    """A store whose sweep was interrupted once so many of its runs had a state, and their config.
+
+    Where a fast machine ends them before, they are longer.
+    """
+    for steps in (config.steps * 8**k for k in range(6)):
+        store, longer = folder / f"{steps} steps", config.replace(steps=steps)
+
+        def there(store: Path = store) -> bool:
+            return len(list(store.glob("checkpoints/[!.]*.npz"))) >= states
+
+        with contextlib.suppress(KeyboardInterrupt), interrupted_when(there):
+            toysup.sweep(longer, store=store, checkpoint_every=0.0, **fields)
+        if there():
+            return store, longer
+    raise AssertionError("all of them end too soon")
+
+
 def in_new_process(function: str, module: str = "helpers", **environment: str) -> Any:
     """What ``<module>.<function>()`` returns in a process with these environment variables."""
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
