@@ -44,7 +44,7 @@ from whole import Plan
 
 TOLERANCES = ((LOSS_TOLERANCE, 2e-2), (1e-4, math.inf), (1e-4, math.inf))
 
-CELLS = "100:2,1000:2,10000:2,1000:16,10000:8,1000:256"
+CELLS = "100:2,1000:2,10000:2,1000:16,10000:8,20000:16,1000:256"
 FRAMEWORKS = [name for name, each in CONTESTANTS.items() if each.package != "toysup"]
 WINDOWS = ("early", "middle", "late")
 

@@ -60,16 +60,18 @@ def train(folder: Path) -> dict[str, Any]:
         **{"n": job.n, "m": job.m, "T": job.T, "sparsity": job.sparsity, "seed": job.seed},
         **{"steps": plan.steps, "test_size": 0, "record": 1},
     )
-    work = {**native._job(config), "snapshot_steps": list(plan.starts), "cost": 1.0}
+    outline = {**native._outline(config), "cost": 1.0}
+    work = {**native._job(config), "snapshot_steps": list(plan.starts)}
     points: list[tuple[float, float]] = []
     ended: list[Any] = []
 
-    def poll(steps: float, running: object) -> bool:
+    def poll(steps: float, running: object, missing: int) -> bool:
         points.append((time.perf_counter(), steps))
         return False
 
     ends = lambda _, raw: ended.append(raw)  # noqa: E731
-    _native.train_many([work], job.threads, 2**62, ends, poll, lambda *_: None, math.inf)
+    make = lambda _: work  # noqa: E731
+    _native.train_many([outline], make, job.threads, 2**62, ends, poll, lambda *_: None, math.inf)
     if ended[0]["status"] != "ok":
         raise RuntimeError(f"the training ended as {ended[0]['status']}")
     np.savez(folder / "shots.npz", W=ended[0]["snapshot_W"], b=ended[0]["snapshot_b"])
