@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -19,12 +18,6 @@ from toysup.plot._parts.save import figure_of
 
 USUAL = TrainConfig(**capacity.SMALL, m=4)
 T = [100, 200, 400, 800, 1_600]
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def curve(place: Callable[[int], float], seeds: int = 4, **changes: float) -> Curve:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -18,12 +16,6 @@ from toysup.paper import _preset
 from toysup.paper.questions import digits
 from toysup.paper.questions.digits import DIGITS, PART, Network
 from toysup.plot._parts.save import figure_of
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def network(hidden: int = 15, seed: int = 0, T: int = 200) -> Network:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import xarray as xr
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt
 from matplotlib.collections import PathCollection, QuadMesh
 
 import toysup
@@ -54,12 +52,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def result(store: Path) -> SweepResult:
     return toysup.open_sweep(store)
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def results_of(preset: Preset, result: SweepResult) -> dict[str, SweepResult]:

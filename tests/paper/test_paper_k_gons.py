@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -23,12 +21,6 @@ PUBLISHED = [
     (7, 1.44839, -0.96691, 0.083271),
     (8, 1.55045, -1.29119, 0.115546),
 ]
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def descents(**fields: Any) -> list[Descent]:

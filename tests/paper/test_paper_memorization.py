@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -24,12 +22,6 @@ TINY: dict[str, Any] = {
     **{"n": 40, "sparsity": 0.9, "steps": 200, "learning_rate": 2e-2, "eps": 1e-6},
     **{"m": 2, "T": [4, 8], "seed": range(2), "test_size": 50, "record": 1},
 }
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def halves(monkeypatch: pytest.MonkeyPatch, count: int = 8, **fields: Any) -> dict[str, Any]:

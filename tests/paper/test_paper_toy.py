@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from soak import soak
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb
 
@@ -41,12 +39,6 @@ QUICK = {**CLASSIC, "batch_size": 64, "steps": 40, "learning_rate": 0.03, "test_
 RATIOS = [(1.0, 5.0), (1.0, 0.2), (1.0, 1.0)]
 
 every = pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def of_weights(W: np.ndarray[Any, Any]) -> toysup.Run:

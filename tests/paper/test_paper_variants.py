@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +38,6 @@ ALL = (
 presets = pytest.mark.parametrize("preset", ALL, ids=lambda preset: preset.name)
 
 Results = dict[str, SweepResult]
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def tiny(fields: Any) -> dict[str, Any]:

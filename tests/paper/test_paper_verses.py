@@ -5,11 +5,9 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -22,12 +20,6 @@ from toysup.paper.questions.verses import PART, SOURCES, VERSES, Measured, Readi
 
 TINY = {"n": 40, "sparsity": 0.9, "steps": 60, "learning_rate": 2e-2, "test_size": 50, "record": 1}
 GRID = {"T": (5, 40), "m": (2, 3), "seed": range(2)}
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def has_text() -> bool:

@@ -52,10 +52,9 @@ def film(run):
 
 @pytest.fixture(autouse=True)
 def clean_slate():
-    """No test leaves a figure or a setting behind; films are not even known to pyplot."""
+    """No test leaves a setting behind."""
     before = dict(matplotlib.rcParams)
     yield
-    plt.close("all")
     assert dict(matplotlib.rcParams) == before
 
 

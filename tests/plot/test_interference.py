@@ -8,17 +8,10 @@ import pytest
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt
 
 import toysup
 from toysup import plot
 from toysup.plot._sweeps import interference as drawing
-
-
-@pytest.fixture(autouse=True)
-def no_figures_left():
-    yield
-    plt.close("all")
 
 
 def polygon(count):

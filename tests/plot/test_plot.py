@@ -87,10 +87,9 @@ def holed(store, result, tmp_path):
 
 @pytest.fixture(autouse=True)
 def clean_slate():
-    """No test sees the figures of another, and none changes matplotlib's settings."""
+    """No test changes matplotlib's settings."""
     before = dict(matplotlib.rcParams)
     yield
-    plt.close("all")
     assert dict(matplotlib.rcParams) == before
 
 

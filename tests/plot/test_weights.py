@@ -8,19 +8,12 @@ import pytest
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt
 
 import toysup
 from toysup import plot
 
 RNG = np.random.default_rng(4)
 W, b, X = RNG.normal(size=(2, 7)), np.zeros(7), RNG.random((5, 7))
-
-
-@pytest.fixture(autouse=True)
-def no_figures_left():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

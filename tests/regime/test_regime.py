@@ -30,12 +30,6 @@ TINY: dict[str, Any] = {"n": 60, "sparsity": 0.9, "steps": 60, "test_size": 80, 
 SPARSE: dict[str, Any] = {"n": 2_000, "sparsity": 0.995, "steps": 0, "warmup": 0.0, "test_size": 0}
 
 
-@pytest.fixture(autouse=True)
-def no_figures():
-    yield
-    plt.close("all")
-
-
 def tiny(**fields: Any) -> Run:
     return toysup.train(progress=False, **{"m": 2, "T": 20, **TINY, **fields})
 

@@ -78,8 +78,6 @@ def test_the_examples_of_the_readme(native, monkeypatch, tmp_path):
 
 @pytest.mark.skipif(not PAPER.exists(), reason="the documents are not here")
 def test_the_examples_of_the_paper(monkeypatch, tmp_path):
-    import matplotlib.pyplot as plt
-
     monkeypatch.chdir(tmp_path)
     pages = {page: python_examples(page) for page in sorted(PAPER.glob("*.md"))}
     assert sum(map(len, pages.values())) >= 2
@@ -87,7 +85,6 @@ def test_the_examples_of_the_paper(monkeypatch, tmp_path):
         names: dict[str, object] = {}
         for block in blocks:
             exec(compile(block, str(page), "exec"), names)
-    plt.close("all")
     assert (tmp_path / "branches.png").stat().st_size > 1000
 
 
