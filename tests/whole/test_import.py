@@ -32,13 +32,12 @@ def in_new_process(code: str) -> Any:
     return json.loads(result.stdout)
 
 
-def loaded_by(code: str) -> set[str]:
-    """The top-level packages that are loaded after some code."""
-    return set(
-        in_new_process(
-            f"{code}\nprint(json.dumps(sorted({{m.split('.')[0] for m in sys.modules}})))"
-        )
-    )
+def loaded_by(*parts: str) -> Any:
+    """The top-level packages that are loaded after some code, or after each of its parts."""
+    look = "loaded.append(sorted({m.split('.')[0] for m in sys.modules}))"
+    lines = ["loaded = []", *(f"{part}\n{look}" for part in parts), "print(json.dumps(loaded))"]
+    loaded = [set(packages) for packages in in_new_process("\n".join(lines))]
+    return loaded if len(parts) > 1 else loaded[0]
 
 
 def test_importing_toysup_loads_nothing():
@@ -52,9 +51,9 @@ def test_asking_for_the_version_and_the_names_loads_nothing():
     assert not loaded_by(code) & HEAVY
 
 
-@pytest.mark.parametrize("name", ["train", "TrainConfig", "sweep", "data", "metrics", "Run"])
-def test_computing_needs_no_plots_and_no_tables(name):
-    loaded = loaded_by(f"import toysup; toysup.{name}")
+def test_computing_needs_no_plots_and_no_tables():
+    names = ["train", "TrainConfig", "sweep", "data", "metrics", "Run"]
+    loaded = loaded_by(f"import toysup; {', '.join(f'toysup.{name}' for name in names)}")
     assert loaded & HEAVY == {"numpy"}
 
 
@@ -67,9 +66,9 @@ def test_a_sweep_loads_tables_only_for_its_data_set():
     code = (
         "import toysup\nres = toysup.sweep(n=12, m=[1, 2], T=6, sparsity=0.7, steps=2, test_size=3)"
     )
-    assert loaded_by(code) & {"matplotlib", "pandas", "xarray"} == set()
-    assert "xarray" in loaded_by(code + "\nres.dataset")
-    assert "matplotlib" not in loaded_by(code + "\nres.dataset")
+    before, after = loaded_by(code, "res.dataset")
+    assert before & {"matplotlib", "pandas", "xarray"} == set()
+    assert "xarray" in after and "matplotlib" not in after
 
 
 def test_errors_can_be_caught_without_loading_anything():
