@@ -57,7 +57,7 @@ def case(backend: Backend, kind: str) -> TrainConfig:
     # As long, about.
     if config.n < 100:
         return config.replace(steps=5_000)
-    return config.replace(steps=150 if config.T == math.inf else 500)
+    return config.replace(steps=60 if config.T == math.inf else 500)
 
 
 def until(
@@ -102,7 +102,9 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(backend, kind):
     config = case(backend, kind)
     whole, _ = until(backend, config, None, math.inf)
     times = 0
-    for seed in range(3):
+    for seed in range(10):  # a run may end before it can be interrupted
+        if times > 0 and seed >= soak(1, 3):
+            break
         raw, resumed = interrupted(backend, config, seed)
         assert raw_bits(raw) == raw_bits(whole)
         times += resumed
