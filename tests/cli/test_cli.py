@@ -27,7 +27,7 @@ import scipy.sparse
 from hypothesis import given
 
 import toysup
-from helpers import after, interrupted_when, run_bits
+from helpers import interrupted_when, run_bits, training
 from soak import soak
 from toysup import cli, paper
 from toysup._backends.protocol import Backend
@@ -1044,17 +1044,19 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_call_continues(
 
 @pytest.mark.any_backend
 def test_ctrl_c_in_train_and_the_next_call_continues(
-    backend: Backend, toysup_cli: Cli, tmp_path: Path
+    backend: Backend, toysup_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state, out = tmp_path / "state.npz", tmp_path / "run.npz"
     steps = 1_000_000 if backend.name == "native" else 10_000
+    begun = training(monkeypatch, backend)
     fields = {"n": 30, "sparsity": 0.8, "T": 5, "steps": steps, "test_size": 50}
     words = ["train", *(f"{name}={value}" for name, value in fields.items()), "--out", out]
-    with interrupted_when(after(0.3)):
+    with interrupted_when(begun.is_set):
         assert toysup_cli(*words) == (130, "", "toysup: interrupted: nothing was kept\n")
+    begun.clear()
     assert list(tmp_path.iterdir()) == []
     words += ["--checkpoint", state]
-    with interrupted_when(after(0.3)):
+    with interrupted_when(begun.is_set):
         said = "toysup: interrupted: the same command continues\n"
         assert toysup_cli(*words) == (130, "", said)
     assert list(tmp_path.iterdir()) == [state]
