@@ -219,7 +219,7 @@ OTHERS: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("other", OTHERS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_something_else_in_its_place(store: Store, whole: Path, kind: str, other: str) -> None:

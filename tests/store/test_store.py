@@ -778,7 +778,7 @@ def test_a_lock_held_at_a_fork_is_free_in_the_child(store):
                 os._exit(0)
             finally:
                 os._exit(1)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
             if time.monotonic() > deadline:
                 os.kill(child, 9)

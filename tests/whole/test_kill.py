@@ -87,7 +87,7 @@ def murder(folder: Path, fields: dict[str, Any], *, kills: int, crowd: int) -> d
         [sys.executable, "-c", MURDERER, json.dumps(arguments)],
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=soak(180, 900),
     )
     assert process.returncode == 0, process.stderr
     found: dict[str, int] = json.loads(process.stdout)
@@ -96,7 +96,7 @@ def murder(folder: Path, fields: dict[str, Any], *, kills: int, crowd: int) -> d
 
 
 @pytest.mark.parametrize("crowd", [1, 2])
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(soak(200, 1000))
 def test_whoever_is_killed_whenever_the_sweep_ends_the_same(backend, tmp_path, crowd):
     config = TrainConfig(n=60, m=2, T=20, sparsity=0.9, test_size=50, record=4, snapshots=2)
     # Some runs are over at once, others live through several states.

@@ -30,7 +30,7 @@ from toysup import RunFailedError, SweepInterrupted, TrainConfig, open_sweep, sw
 from toysup._backends import choose
 from toysup._store.folder import locked
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.any_backend]
+pytestmark = [pytest.mark.timeout(180), pytest.mark.any_backend]
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 signals = pytest.mark.skipif(os.name != "posix", reason="signals are sent to another process")
 
@@ -92,7 +92,7 @@ def say(**words: Any) -> None:
 def heard(process: subprocess.Popen[str], returncode: int = 0) -> dict[str, Any]:
     """All that a process said until its end, which must come soon."""
     try:
-        out, err = process.communicate(timeout=40)
+        out, err = process.communicate(timeout=120)
     except subprocess.TimeoutExpired:
         if os.name == "posix":
             os.killpg(process.pid, signal.SIGKILL)
@@ -193,7 +193,7 @@ def test_an_executor_that_is_shut_in_the_middle_keeps_what_ended(backend, tmp_pa
     config = CONFIG.replace(steps={"native": 300_000, "numpy": 3000}[backend.name])
 
     def shut() -> None:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not list(tmp_path.glob("runs/[!.]*.npz")) and time.monotonic() < until:
             time.sleep(0.001)
         executor.shutdown(wait=False, cancel_futures=True)
@@ -218,7 +218,7 @@ def forked(work: Callable[[], str], expected: str) -> int:
     if pid == 0:
         status = 1
         try:
-            faulthandler.dump_traceback_later(20, exit=True)  # rather than wait for ever
+            faulthandler.dump_traceback_later(100, exit=True)  # rather than wait for ever
             status = 0 if work() == expected else 2
         except BaseException:  # noqa: BLE001  the child must end here
             traceback.print_exc()
@@ -635,7 +635,7 @@ class Kernel:
             found.update(content.get("data", {}))
             found["images"] += "image/png" in content.get("data", {})
 
-        reply = await self.client.execute_interactive(code, timeout=30, output_hook=hear)
+        reply = await self.client.execute_interactive(code, timeout=120, output_hook=hear)
         return {**found, "reply": reply["content"]}
 
     def close(self) -> None:
