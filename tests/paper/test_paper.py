@@ -240,6 +240,7 @@ def test_runs_table_has_a_row_for_every_cell() -> None:
 # --- reproduce ---
 
 
+@pytest.mark.any_backend
 @pytest.mark.usefixtures("tiny")
 def test_reproduce_writes_tables_and_drawings(
     backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -293,6 +294,7 @@ def test_what_no_sweep_has_cannot_be_changed(tmp_path: Path) -> None:
         dataclasses.replace(paper.get("epochs"), scales=scales).fields("small", steps=5)
 
 
+@pytest.mark.any_backend
 def test_further_sweeps_start_from_the_first_ones(backend: Backend, tmp_path: Path) -> None:
     """``then`` is given the results, and what it returns is trained, kept and shown too."""
     seen: list[object] = []

@@ -80,6 +80,7 @@ def test_both_scans_start_below_the_crossing() -> None:
         assert BRANCHES.size(scale) == 1 + len(T) * len(SCANS[scale]["learning_rate"])
 
 
+@pytest.mark.any_backend
 def test_the_branches_are_trained_drawn_and_told(backend: Backend, tmp_path: Path) -> None:
     preset = tiny()
     sweeps = preset.fields("small", T=[6, 12])

@@ -80,9 +80,10 @@ def tips(ax: Any, name: str) -> Any:
 # ---- what all of them do
 
 
+@pytest.mark.any_backend
 @presets
 def test_whatever_was_trained_is_drawn(preset: Preset, backend: Backend, tmp_path: Path) -> None:
-    """Other T and seeds than the preset's own, on both backends."""
+    """Other T and seeds than the preset's own."""
     given = swept(T=[4, 9, math.inf], m=[2], seed=range(3))
     results = results_of(preset, given)
     assert given.run(T=4, seed=0, m=2).provenance["backend"] == backend.name

@@ -54,6 +54,7 @@ def test_runs_are_shared_with_figure_3() -> None:
     assert MIDDLE.size("paper") == 7 * 4
 
 
+@pytest.mark.any_backend
 def test_the_table_has_the_means_of_each_T(backend: Backend) -> None:
     result = small_sweep()
     (table,) = MIDDLE.tables(results(result), "small")
@@ -108,6 +109,7 @@ def test_what_to_see(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("T", [[5], [40, 5, math.inf], [math.inf]], ids=str)
 def test_any_T_will_do(T: list[float], backend: Backend) -> None:
     result = small_sweep(T=T, seed=[3])

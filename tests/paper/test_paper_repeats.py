@@ -261,6 +261,7 @@ def test_outcomes(
     assert (outcome.T, outcome.train_loss) == (3, run.train_loss)
 
 
+@pytest.mark.any_backend
 def test_circles_table_counts_every_run(backend: Backend) -> None:
     result = circles_sweep()
     (table,) = circles.CIRCLES.tables({"circles": result}, "small")

@@ -147,6 +147,7 @@ def test_missing_cells_do_not_stop_a_preset(
         np.ravel(drawing)[0].figure.canvas.draw()
 
 
+@pytest.mark.any_backend
 def test_a_preset_is_carried_out_and_continued(backend: Backend, tmp_path: Path) -> None:
     """Files are written; the runs of figure 3 are shared, and nothing is trained twice."""
     parts = {
