@@ -890,7 +890,7 @@ def test_saved_files_are_the_same_each_time(result, tmp_path):
 
 
 def test_whatever_is_drawn_can_be_saved(result, tmp_path):
-    for draw in EVERY:
+    for draw in soak.soak((plot.norms, plot.figure3), EVERY):
         for path in plot.save(draw(result), tmp_path / draw.__name__, dpi=30):
             assert path.stat().st_size > 1000
     inside = Figure().subfigures(1, 2)[0]
@@ -902,7 +902,7 @@ def test_whatever_is_drawn_can_be_saved(result, tmp_path):
 def test_a_suffix_that_matplotlib_knows_is_honoured(result, tmp_path):
     ax = plot.norms(result)
     known = {f".{name}" for name in ax.figure.canvas.get_supported_filetypes()}
-    for suffix in {".PNG", *known} - {".pgf"}:  # needs LaTeX
+    for suffix in soak.soak({".PNG", ".pdf", ".svgz"}, {".PNG", *known} - {".pgf"}):  # needs LaTeX
         file = tmp_path / f"a.b{suffix}"
         assert plot.save(ax, file, dpi=30) == (file,)
         assert file.stat().st_size > 500
