@@ -49,15 +49,37 @@ def test_a_run_is_drawn_with_other_examples(run):
     np.testing.assert_allclose(heights(plot.dimensionality(run, X=X), "examples"), expected)
 
 
+@pytest.mark.parametrize("source", [(W, b), toysup.Model(W, b)], ids=["pair", "model"])
+def test_what_weights_store_is_drawn(source):
+    panels = plot.regime(source, X=X)
+    hidden, losses, features, _ = panels.ravel()
+    assert hidden.get_title() == "hidden vectors of T = 5 examples"
+    drawn = np.concatenate([k.get_offsets() for k in hidden.collections])
+    np.testing.assert_allclose(np.sort(drawn, axis=0), np.sort(X @ W.T, axis=0))
+    assert "fresh" not in [line.get_label() for line in losses.lines]
+    count = int(toysup.Model(W, b).represented().sum())
+    assert features.collections[1].get_label() == f"{count:,} represented"
+
+
+def test_what_a_run_stores_of_other_examples_is_drawn(run):
+    hidden, losses, *_ = plot.regime(run, X=X).ravel()
+    assert hidden.get_title() == "hidden vectors of T = 5 examples"
+    found = toysup.regime.classify(run, X)
+    drawn = np.concatenate([k.get_offsets()[:, 1] for k in losses.collections])
+    np.testing.assert_allclose(np.sort(drawn), np.sort(found.loss))
+    assert losses.get_title() == f"{found.retrieved:.0%} of the examples are retrieved"
+
+
 def test_what_does_not_fit_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="X must be given, with one example or more"):
-        plot.dimensionality((W, b))
+    for draw in (plot.dimensionality, plot.regime):
+        with pytest.raises(ValueError, match="X must be given, with one example or more"):
+            draw((W, b))
     with pytest.raises(ValueError, match="m = 2 only, got m = 3"):
         plot.vectors((np.ones((3, 7)), b))
     with pytest.raises(ValueError, match="T must not be given for one model"):
         plot.vectors((W, b), T=3)
     with pytest.raises(ValueError, match="X must be given with a Run"):
         plot.vectors(tmp_path, X=X)
-    for draw in (plot.vectors, plot.dimensionality):
+    for draw in (plot.vectors, plot.dimensionality, plot.regime):
         with pytest.raises(TypeError, match=r"a Model, a pair \(W, b\).*got 3"):
             draw(3)

@@ -614,9 +614,19 @@ def test_measures_take_weights_of_any_origin(backend: Backend) -> None:
             np.testing.assert_array_equal(measure(given, X), want)
             with pytest.raises(ValueError, match="X must be given: a model has no training set"):
                 measure(given)
+    known = regime.classify(run, X)
     for given in (run.model, (run.W, run.b)):  # which have no config to draw fresh examples by
-        with pytest.raises(TypeError, match="run must be a Run, got"):
-            regime.classify(given)  # type: ignore[arg-type]
+        found = regime.classify(given, X)
+        assert found.label.tolist() == known.label.tolist()
+        assert found.polygon == known.polygon and found.retrieved == known.retrieved
+        assert len(found.fresh_loss) == 0 and math.isnan(found.fresh_stored)
+        np.testing.assert_array_equal(found.represented, run.model.represented())
+        with pytest.raises(ValueError, match="X must be given: a model has no training set"):
+            regime.classify(given)
+        with pytest.raises(ValueError, match="X must hold at least one example, got"):
+            regime.classify(given, X.toarray()[:0])
+    with pytest.raises(TypeError, match=r"run must be a Run, a Model or a pair \(W, b\), got 3"):
+        regime.classify(3)  # type: ignore[arg-type]
     linear = tiny(activation="linear")
     np.testing.assert_array_equal(
         regime.example_loss(linear.model, X), regime.example_loss(linear, X)

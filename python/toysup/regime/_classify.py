@@ -1,4 +1,4 @@
-"""Whether and how a run stores each of its training examples."""
+"""Whether and how a run, or weights of any origin, store each of their examples."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._run.run import Run
+from toysup._stream.batch import take
 from toysup.config.checks import as_int, as_share
-from toysup.errors import short
 from toysup.regime._clusters import clusters
 from toysup.regime._losses import gains
-from toysup.regime._model import (
-    Floats,
-    Ints,
-    model_of,
-)
+from toysup.regime._model import Floats, Ints, Trained, model_and_examples
 from toysup.regime._polygons import Polygon, polygon
 from toysup.regime._retrieval import nearest_example
 
@@ -113,7 +109,8 @@ class Regime:
 
 
 def classify(
-    run: Run,
+    run: Trained,
+    X: object = None,
     *,
     gain: float = 0.05,
     share: float = 0.5,
@@ -122,7 +119,7 @@ def classify(
     fresh: int = 2_000,
     retrieve: int = 1_000,
 ) -> Regime:
-    """Say of each training example whether and how the run stores it.
+    """Say of each example whether and how the model stores it.
 
     * "none": its hidden vector removes less than ``gain`` of its loss (:func:`example_gain`).
     * "feature": it is stored, but at least ``share`` of what it gains comes from one feature, and
@@ -137,8 +134,11 @@ def classify(
 
     Parameters
     ----------
-    run : Run
-        A run that ended well. With infinite T its training set is that of the last step.
+    run : Run, Model or pair (W, b)
+        A run that ended well, or weights of any origin. With infinite T the training set of a run
+        is that of the last step.
+    X : SparseBatch, SciPy sparse array or array of shape (T, n), optional
+        Examples as rows; a run's training set if not given.
     gain : float
         The smallest gain of a stored example. One of K orthogonal examples that are stored as
         their mean gains 1/K, so 0.05 stands for up to twenty.
@@ -149,7 +149,8 @@ def classify(
     represented : float
         The smallest own gain of a represented feature, as in :meth:`Run.represented`.
     fresh : int
-        How many test examples to compare with. Of a data set there may be fewer, or none.
+        How many test examples of a run to compare with. Of a data set there may be fewer, or none,
+        and weights have none.
     retrieve : int
         How many training examples, the first ones, to look for with :func:`nearest_example`.
 
@@ -165,21 +166,20 @@ def classify(
     gain, share = as_share("gain", gain), as_share("share", share)
     fresh = as_int("fresh", fresh, 1, 10_000_000)
     retrieve = as_int("retrieve", retrieve, 1, 10_000_000)
-    if not isinstance(run, Run):
-        raise TypeError(f"run must be a Run, got {short(run)} ({type(run).__name__})")
-    model, batch, c = model_of(run), run.training_set(), run.config
+    model, batch = model_and_examples(run, X)
     found = gains(model, batch)
-    known = run.represented(as_share("represented", represented))
+    trained = run if isinstance(run, Run) else model
+    known = trained.represented(as_share("represented", represented))
     stored = found.gain >= gain
     of_feature = stored & (found.share >= share) & known[found.feature]
-    groups = clusters(run, batch, stored & ~of_feature, similarity=similarity)
+    groups = clusters(model, batch, stored & ~of_feature, similarity=similarity)
     alone = np.append(groups.size, 0)[groups.label] == 1
     conditions = [alone & (found.gain >= 0.5), alone, groups.label >= 0, of_feature]
     label = np.select(conditions, list(CLASSES[:4]), default=CLASSES[4])
     rows = np.arange(min(retrieve, len(batch)))
-    nearest, _ = nearest_example(run, batch, rows)
+    nearest, _ = nearest_example(model, batch, rows)
     together = (groups.label[nearest] == groups.label[rows])[label[rows] == "cluster"]
-    others = gains(model, run.test_set(fresh))
+    others = gains(model, run.test_set(fresh) if isinstance(run, Run) else take(batch, rows[:0]))
     return Regime(
         label=label,
         loss=found.loss,
@@ -193,5 +193,5 @@ def classify(
         kept_together=float(together.mean()) if together.size else math.nan,
         fresh_loss=others.loss,
         fresh_stored=float(np.mean(others.gain >= gain)) if len(others.gain) else math.nan,
-        polygon=polygon(run.hidden(batch)[stored]) if c.m == 2 else None,
+        polygon=polygon(model.hidden(batch)[stored]) if model.m == 2 else None,
     )

@@ -29,10 +29,12 @@ __all__ = [
     "Trained",
     "UnchosenAxis",
     "is_finished",
+    "only_run",
     "open_cells",
     "open_model",
     "open_source",
     "open_weights",
+    "require_examples",
 ]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -273,6 +275,19 @@ def open_weights(
     return model, None if X is None else model.examples(X)
 
 
+def require_examples(batch: SparseBatch | None) -> SparseBatch:
+    """The examples of weights, which must be given.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    if batch is None:
+        raise ValueError("X must be given, with one example or more, for weights")
+    return batch
+
+
 def open_model(source: Trained, wanted: Mapping[str, Any]) -> tuple[Model, npt.NDArray[np.bool_]]:
     """The model of one run, or one's own weights, and which features it represents.
 
@@ -286,12 +301,24 @@ def open_model(source: Trained, wanted: Mapping[str, Any]) -> tuple[Model, npt.N
     given = open_weights(source, None, wanted)
     if given is not None:
         return given[0], given[0].represented()
-    cells = open_cells(cast(Source, source), wanted)
+    run = only_run(cast(Source, source), wanted)
+    return model_of(run), run.represented()
+
+
+def only_run(source: Source, wanted: Mapping[str, Any]) -> Run:
+    """The finished run of a source; of several seeds that of lowest train loss.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`open_model`.
+    """
+    cells = open_cells(source, wanted)
     cells.require_fixed("seed", "init_seed")
     cells.require_finished()
     run = cells.pick()
     assert run is not None
-    return model_of(run), run.represented()
+    return run
 
 
 def nan_mean(values: Floats) -> Floats:

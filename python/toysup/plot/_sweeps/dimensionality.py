@@ -16,6 +16,7 @@ from toysup.plot._parts.source import (
     Trained,
     open_cells,
     open_weights,
+    require_examples,
 )
 from toysup.plot._parts.style import canvas, paint
 from toysup.plot._parts.t_axis import TAxis
@@ -67,7 +68,7 @@ def dimensionality(
     """
     given = open_weights(source, X, select)
     if given is not None:
-        return _draw_model(*given, ax)
+        return _draw_model(given[0], require_examples(given[1]), ax)
     cells = open_cells(cast(Source, source), select).sort("T")
     cells.require_fixed("T", "seed", "init_seed")
     cells.require_finished()
@@ -80,10 +81,8 @@ def dimensionality(
     return ax
 
 
-def _draw_model(model: Model, batch: SparseBatch | None, ax: Axes | None) -> Axes:
+def _draw_model(model: Model, batch: SparseBatch, ax: Axes | None) -> Axes:
     """The two strips of one model and its examples."""
-    if batch is None or not len(batch):
-        raise ValueError("X must be given, with one example or more, for weights")
     axis = TAxis([len(batch)])
     with canvas((2.8, 2.8), ax) as panels:
         ax = panels[0, 0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from toysup import regime as measures
-from toysup._run.run import Run
+from toysup._run.model import Model
+from toysup._stream.batch import SparseBatch
 from toysup.plot._parts.limits import mark_beyond
-from toysup.plot._parts.source import Floats, Source, nan_mean, open_cells
+from toysup.plot._parts.source import (
+    Floats,
+    Source,
+    Trained,
+    nan_mean,
+    only_run,
+    open_weights,
+    require_examples,
+)
 from toysup.plot._parts.style import canvas, label_T, paint, thousands
 from toysup.regime import CLASSES, Regime
 
@@ -34,18 +43,22 @@ _RASTER_FROM = 300
 _MAX_SIZES = 40
 
 
-def regime(source: Source, *, axes: npt.ArrayLike | None = None, **select: Any) -> Any:
-    """Draw what one run stores, as :func:`toysup.regime.classify` says.
+def regime(
+    source: Trained, *, X: object = None, axes: npt.ArrayLike | None = None, **select: Any
+) -> Any:
+    """Draw what one run or model stores, as :func:`toysup.regime.classify` says.
 
-    Four panels: the hidden vectors of the training examples by class; the loss of every example in
-    rising order, beside that of fresh ones; how much of each feature's loss the hidden vectors
-    remove, against the number of examples that have the feature; and how many examples are stored
-    alone, and clusters of each size.
+    Four panels: the hidden vectors of the examples by class; the loss of every example in rising
+    order, beside that of fresh ones, which weights do not have; how much of each feature's loss the
+    hidden vectors remove, against the number of examples that have the feature; and how many
+    examples are stored alone, and clusters of each size.
 
     Parameters
     ----------
-    source : Run, SweepResult, str or PathLike
-        A run, a sweep, or the path of a store or of a run's file.
+    source : Run, Model, (W, b), SweepResult, str or PathLike
+        A run, weights, a sweep, or the path of a store or of a run's file.
+    X : array of shape (T, n), sparse array or SparseBatch, optional
+        Examples of a run or weights, by default a run's own; weights need them.
     axes : array of Axes, optional
         Four Axes. By default those of a new figure.
     **select
@@ -63,25 +76,28 @@ def regime(source: Source, *, axes: npt.ArrayLike | None = None, **select: Any) 
     TypeError
         If the source or the axes are something else.
     ValueError
-        If no run is finished, or the selection leaves several T or values of another axis.
+        If no run is finished, weights have no examples, or the selection leaves several T or values
+        of another axis.
     """
-    cells = open_cells(source, select)
-    cells.require_fixed("seed", "init_seed")
-    cells.require_finished()
-    run = cells.pick()
-    assert run is not None
-    found = measures.classify(run)
+    given = open_weights(source, X, select)
+    if given is None:
+        run = only_run(cast(Source, source), select)
+        model, batch, T = run.model, run.training_set(), run.config.T
+        found = measures.classify(run)
+    else:
+        model, batch = given[0], require_examples(given[1])
+        found, T = measures.classify(cast(Any, source), batch), len(batch)
     with canvas((7.0, 6.0), axes, rows=2, columns=2) as panels:
-        _hidden(panels[0, 0], run, found)
+        _hidden(panels[0, 0], model.hidden(batch), found, label_T(T))
         _losses(panels[0, 1], found)
-        _features(panels[1, 0], run, found)
+        _features(panels[1, 0], model, batch, found)
         _sizes(panels[1, 1], found)
     return panels
 
 
-def _hidden(ax: Axes, run: Run, found: Regime) -> None:
+def _hidden(ax: Axes, hidden: Floats, found: Regime, number: str) -> None:
     """Tips of the hidden vectors, those of stored examples above the others."""
-    V = _in_plane(np.asarray(run.hidden(), dtype=np.float64))
+    V = _in_plane(hidden)
     for name in reversed(CLASSES):
         of_class = V[found.label == name]
         _dots(ax, of_class[:, 0], of_class[:, 1], name, f"{len(of_class):,} {name}")
@@ -90,8 +106,8 @@ def _hidden(ax: Axes, run: Run, found: Regime) -> None:
     ax.set_aspect("equal")
     for spine in ax.spines.values():
         spine.set(visible=True, color=paint("rule"), linewidth=0.6)
-    plane = "" if run.config.m <= 2 else ", longest two dimensions"
-    ax.set_title(f"hidden vectors of {label_T(run.config.T)} examples{plane}")
+    plane = "" if hidden.shape[1] <= 2 else ", longest two dimensions"
+    ax.set_title(f"hidden vectors of {number} examples{plane}")
     shown = [k for k in ax.collections if len(np.asarray(k.get_offsets()))]
     ax.legend(
         handles=shown[::-1],
@@ -155,11 +171,10 @@ def _fresh(ax: Axes, fresh: npt.NDArray[np.float64], top: float) -> None:
     ax.annotate(text, (0.02, height), (0, 3), textcoords="offset points", color=paint("ink"))
 
 
-def _features(ax: Axes, run: Run, found: Regime) -> None:
+def _features(ax: Axes, model: Model, batch: SparseBatch, found: Regime) -> None:
     """What hidden vectors remove of the loss of each feature that occurs."""
-    batch = run.training_set()
     count = np.bincount(batch.indices, minlength=batch.n)
-    gain = measures.feature_gain(run, batch)
+    gain = measures.feature_gain(model, batch)
     # Counts are whole numbers: a sideways scatter, which is the same each time, parts the dots.
     scatter = np.modf(0.618 * np.arange(batch.n))[0] - 0.5
     x = count + 0.7 * scatter
