@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
+from mpl_toolkits.mplot3d.art3d import Line3DCollection, Path3DCollection
 
 import soak
 import toysup
@@ -388,9 +389,42 @@ def test_of_many_examples_some_are_drawn_the_longest_among_them():
     assert all(artist.get_rasterized() for artist in by_label(panel, "examples"))
 
 
+def tips_in_space(ax, name):
+    dots = next(a for a in by_label(ax, name) if isinstance(a, Path3DCollection))
+    return np.transpose(dots._offsets3d)
+
+
+def test_vectors_of_m_3_are_drawn_in_space(grid):
+    run = grid.run(T=5, m=3, seed=0)
+    features, examples = plot.vectors(run)
+    assert np.allclose(tips_in_space(features, "features"), run.W.T)
+    assert np.allclose(tips_in_space(examples, "examples"), run.hidden())
+    lines = next(a for a in by_label(examples, "examples") if isinstance(a, Line3DCollection))
+    assert np.allclose([s[1] for s in lines._segments3d], run.hidden())
+    half = 1.12 * np.linalg.norm(run.hidden(), axis=1).max()
+    for ends in (examples.get_xlim(), examples.get_ylim(), examples.get_zlim()):
+        assert np.allclose(ends, (-half, half))
+    panels = plot.vectors(grid, m=3, common_scale=True)
+    assert [ax.get_title() for ax in panels[0]] == ["T = 5", "T = 20"]
+    assert panels[1, 0].get_zlim() == panels[1, 1].get_zlim()
+    assert "examples" in [text.get_text() for text in panels[1, 0].texts]
+
+
+def test_axes_have_as_many_dimensions_as_the_vectors(grid):
+    run = grid.run(T=5, m=3, seed=0)
+    with pytest.raises(ValueError, match="must be made with projection='3d'"):
+        plot.vectors(run, axes=Figure().subplots(1, 2))
+    space = Figure().subplots(1, 2, subplot_kw={"projection": "3d"})
+    assert plot.vectors(run, axes=space)[1] is space[1]
+    with pytest.raises(ValueError, match="must not be made with projection='3d'"):
+        plot.vectors(grid.run(T=5, m=2, seed=0), axes=space)
+
+
 def test_more_than_a_plane_is_refused(grid):
+    with pytest.raises(ValueError, match="m = 2 and m = 3 only, got m = 4"):
+        plot.vectors(grid, m=4)
     with pytest.raises(ValueError, match="m = 2 only, got m = 3"):
-        plot.vectors(grid, m=3)
+        plot.figure2(grid, m=3)
     with pytest.raises(ValueError, match="m = 2 only, got m = 4"):
         plot.figure3(grid.run(T=5, m=4, seed=0))
     with pytest.raises(ValueError, match="m has 3 values"):

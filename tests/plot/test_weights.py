@@ -74,8 +74,8 @@ def test_what_does_not_fit_is_refused(tmp_path):
     for draw in (plot.dimensionality, plot.regime):
         with pytest.raises(ValueError, match="X must be given, with one example or more"):
             draw((W, b))
-    with pytest.raises(ValueError, match="m = 2 only, got m = 3"):
-        plot.vectors((np.ones((3, 7)), b))
+    with pytest.raises(ValueError, match="m = 2 and m = 3 only, got m = 4"):
+        plot.vectors((np.ones((4, 7)), b))
     with pytest.raises(ValueError, match="T must not be given for one model"):
         plot.vectors((W, b), T=3)
     with pytest.raises(ValueError, match="X must be given with a Run"):

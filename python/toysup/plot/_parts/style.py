@@ -21,6 +21,7 @@ __all__ = [
     "canvas",
     "for_files",
     "hue_colors",
+    "is_space",
     "label_S",
     "label_T",
     "name_axis",
@@ -108,11 +109,17 @@ def for_files() -> Iterator[None]:
 
 @contextmanager
 def canvas(
-    size: tuple[float, float], given: object = None, *, rows: int = 1, columns: int = 1
+    size: tuple[float, float],
+    given: object = None,
+    *,
+    rows: int = 1,
+    columns: int = 1,
+    space: bool = False,
 ) -> Iterator[npt.NDArray[np.object_]]:
     """The Axes to draw on, shape (rows, columns): those given, or those of a new figure.
 
-    The new figure is closed again if the drawing fails.
+    They are of three dimensions with ``space``. The new figure is closed again if the drawing
+    fails.
 
     Raises
     ------
@@ -120,12 +127,13 @@ def canvas(
         If what was given is not Axes, or not as many as are needed.
     """
     if given is not None:
-        panels = _as_axes(given, rows, columns)
+        panels = _as_axes(given, rows, columns, space)
         with mpl.rc_context(_ground_of(panels[0, 0])):
             yield panels
         return
     with whole_figure(size) as figure:
-        yield figure.subplots(rows, columns, squeeze=False)
+        options: Any = {"projection": "3d"} if space else {}
+        yield figure.subplots(rows, columns, squeeze=False, subplot_kw=options)
 
 
 @contextmanager
@@ -160,7 +168,12 @@ def _new_figure(size: tuple[float, float]) -> tuple[Figure, Callable[[], None]]:
     return figure, lambda: plt.close(figure)
 
 
-def _as_axes(given: object, rows: int, columns: int) -> npt.NDArray[np.object_]:
+def is_space(ax: Axes) -> bool:
+    """Whether an Axes has three dimensions."""
+    return ax.name == "3d"
+
+
+def _as_axes(given: object, rows: int, columns: int, space: bool) -> npt.NDArray[np.object_]:
     panels = np.array(given, dtype=object).ravel()
     for panel in panels:
         if not isinstance(panel, Axes):
@@ -168,6 +181,9 @@ def _as_axes(given: object, rows: int, columns: int) -> npt.NDArray[np.object_]:
     if panels.size != rows * columns:
         wanted = f"{rows} x {columns} Axes" if rows * columns > 1 else "one Axes"
         raise ValueError(f"this figure needs {wanted}, got {panels.size}")
+    if any(is_space(panel) != space for panel in panels):
+        wanted = "must" if space else "must not"
+        raise ValueError(f"the Axes of this figure {wanted} be made with projection='3d'")
     return panels.reshape(rows, columns)
 
 

@@ -1,4 +1,4 @@
-"""Features and examples as vectors in the plane of the hidden space, for figures 1 to 4."""
+"""Features and examples as vectors of the hidden space, for figures 1 to 4 in the plane."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
+from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
 from toysup._run.model import Model
 from toysup._stream.batch import SparseBatch
@@ -21,7 +22,7 @@ from toysup.plot._parts.source import (
     open_cells,
     open_weights,
 )
-from toysup.plot._parts.style import KINDS, canvas, label_T, paint
+from toysup.plot._parts.style import KINDS, canvas, is_space, label_T, paint
 from toysup.plot._parts.thin import outer_and_spread
 
 __all__ = ["vectors"]
@@ -42,7 +43,10 @@ def vectors(
     axes: npt.ArrayLike | None = None,
     **select: Any,
 ) -> npt.NDArray[np.object_]:
-    """Draw the columns of W (blue) and the hidden vectors of the training set (red), for m = 2.
+    """Draw the columns of W (blue) and the hidden vectors of the training set (red).
+
+    For m = 2 they lie in the plane, for m = 3 in Axes of three dimensions, with dotted lines along
+    the axes of the hidden space.
 
     A run gives two panels side by side (figure 1 of the paper); a sweep gives one column a T,
     features above and examples below (figures 2 and 4). Where a sweep holds several seeds of a T,
@@ -65,8 +69,8 @@ def vectors(
         Whether the panels of a row share one scale (figure 4). By default each has its own; the
         length of the longest vector is written under the panel.
     axes : array of Axes, optional
-        Two Axes for a run (one for weights without X), 2 x columns for a sweep. By default those
-        of a new figure.
+        Two Axes for a run (one for weights without X), 2 x columns for a sweep, for m = 3 made
+        with ``projection="3d"``. By default those of a new figure.
     **select
         One value of any other axis of the sweep, such as ``seed=0`` or ``m=2``.
 
@@ -82,21 +86,21 @@ def vectors(
     TypeError
         If the source or the axes are something else.
     ValueError
-        If m is not 2, no run is finished, or the selection does not fit the sweep.
+        If m is neither 2 nor 3, no run is finished, or the selection does not fit the sweep.
     """
     wanted = select if T is None else {**select, "T": T}
     given = open_weights(source, X, wanted)
     if given is not None:
         return _draw_model(*given, axes)
     cells = open_cells(cast(Source, source), wanted)
-    require_plane(cells)
+    m = _require_drawn(cells)
     columns = (
         list(range(len(cells.coords["T"]))) if T is not None else spread_places(cells, MAX_COLUMNS)
     )
     single = cells.is_run
     shape = (1, 2) if single else (2, len(columns))
     size = (4.4, 2.5) if single else (0.3 + 1.2 * len(columns), 2.68 if common_scale else 2.85)
-    with canvas(size, axes, rows=shape[0], columns=shape[1]) as panels:
+    with canvas(size, axes, rows=shape[0], columns=shape[1], space=m == 3) as panels:
         pairs = panels.reshape(2, -1)
         draw_columns(pairs, cells, columns, common_scale=common_scale)
     return pairs[:, 0] if single else pairs
@@ -104,27 +108,36 @@ def vectors(
 
 def require_plane(cells: Cells) -> None:
     """Refuse what cannot be drawn as vectors in a plane."""
+    _require_drawn(cells, 2)
+
+
+def _require_drawn(cells: Cells, *sizes: int) -> int:
+    """Refuse what cannot be drawn as vectors of one of these m; returns m."""
     cells.require_fixed("T", "seed", "init_seed")
-    _require_two(cells.coords["m"][0])
+    m = int(cells.coords["m"][0])
+    _require_m(m, sizes or (2, 3))
     cells.require_finished()
+    return m
 
 
-def _require_two(m: int) -> None:
-    if m != 2:
-        raise ValueError(f"vectors can be drawn for m = 2 only, got m = {m}")
+def _require_m(m: int, sizes: Sequence[int]) -> None:
+    if m not in sizes:
+        known = " and ".join(f"m = {size}" for size in sizes)
+        raise ValueError(f"vectors can be drawn for {known} only, got m = {m}")
 
 
 def _draw_model(
     model: Model, batch: SparseBatch | None, axes: npt.ArrayLike | None
 ) -> npt.NDArray[np.object_]:
     """One model: its features, and its examples if there are any."""
-    _require_two(model.m)
+    _require_m(model.m, (2, 3))
     sides = [np.asarray(model.W.T, dtype=np.float64)]
     titles = ["features"]
     if batch is not None:
         sides.append(model.hidden(batch))
         titles.append(f"examples, {label_T(len(batch))}")
-    with canvas((2.2 * len(sides), 2.5), axes, columns=len(sides)) as panels:
+    size = (2.2 * len(sides), 2.5)
+    with canvas(size, axes, columns=len(sides), space=model.m == 3) as panels:
         for ax, V, name, title in zip(panels[0], sides, KINDS, titles, strict=False):
             draw_panel(ax, V, name, _longest(V))
             _write_longest(ax, _longest(V))
@@ -186,32 +199,53 @@ def draw_columns(
         pairs[0, 0].set_title("features", color=paint("features"))
         pairs[1, 0].set_title(f"examples, {label_T(cells.coords['T'][0])}", color=paint("examples"))
         return
-    pairs[0, 0].set_ylabel("features", color=paint("features"))
-    pairs[1, 0].set_ylabel("examples", color=paint("examples"))
+    for ax, name in zip(pairs[:, 0], KINDS, strict=True):
+        _write_beside(ax, name, color=paint(name))
     for ax, place in zip(pairs[0], columns, strict=True):
         ax.set_title(label_T(cells.coords["T"][place]))
 
 
 def _write_longest(ax: Axes, length: float) -> None:
-    ax.set_xlabel(f"longest {length:.2g}", color=paint("muted"), size="x-small", labelpad=1.5)
+    text, color = f"longest {length:.2g}", paint("muted")
+    if is_space(ax):
+        look: dict[str, Any] = {"ha": "center", "va": "top", "size": "x-small", "color": color}
+        ax.annotate(text, (0.5, -0.03), xycoords="axes fraction", **look)
+    else:
+        ax.set_xlabel(text, color=color, size="x-small", labelpad=1.5)
+
+
+def _write_beside(ax: Axes, text: str, color: str) -> None:
+    """A text to the left of a panel, upwards."""
+    if is_space(ax):
+        look: dict[str, Any] = {"ha": "right", "va": "center", "rotation": 90, "color": color}
+        ax.annotate(text, (0.0, 0.5), xycoords="axes fraction", **look)
+    else:
+        ax.set_ylabel(text, color=color)
+
+
+def _lengths(V: Floats) -> Floats:
+    """Lengths of vectors, shape (k,)."""
+    length: Floats = np.hypot(V[:, 0], V[:, 1])
+    return length if V.shape[1] == 2 else np.hypot(length, V[:, 2])
 
 
 def _longest(V: Floats) -> float:
     """The length of the longest vector; 0 if there is none."""
-    return float(np.max(np.hypot(V[:, 0], V[:, 1]), initial=0.0))
+    return float(np.max(_lengths(V), initial=0.0))
 
 
 def draw_panel(
     ax: Axes, V: Floats | None, name: str, scale: float, *, limit: int = MAX_EXAMPLES
 ) -> None:
-    """A square panel of vectors, shape (k, 2), or of the words "no run".
+    """A panel of vectors, shape (k, 2) or (k, 3), or of the words "no run".
 
     Its half-width is a little more than ``scale``, the length of the longest vector of all panels
     that share it.
     """
     _frame(ax, scale if scale > 0 else 1.0)
     if V is None:
-        ax.text(0, 0, "no run", ha="center", va="center", color=paint("muted"), size="small")
+        look: dict[str, Any] = {"ha": "center", "va": "center", "size": "small"}
+        ax.annotate("no run", (0.5, 0.5), xycoords="axes fraction", color=paint("muted"), **look)
         return
     share = _longest(V) / scale if scale > 0 else 1.0
     _draw(ax, V, name, paint(name), share, limit)
@@ -220,17 +254,19 @@ def draw_panel(
 def _draw(
     ax: Axes, V: Floats, name: str, color: str, share: float, limit: int = MAX_EXAMPLES
 ) -> None:
-    """Vectors, shape (k, 2), as thin lines from the origin with a dot at the tip.
+    """Vectors as thin lines from the origin with a dot at the tip.
 
     ``share`` is the longest length as a share of the panel's half-width: dots shrink with it.
     """
-    length = np.hypot(V[:, 0], V[:, 1])
+    length = _lengths(V)
     if name == "examples":
         kept = outer_and_spread(length, limit)
         V, length = V[kept], length[kept]
     strokes, widths, dots, areas = inks(length)
     raster = len(V) > _RASTER_FROM
-    lines = LineCollection(
+    scatter: Any = ax.scatter  # which has one coordinate more in space
+    look: dict[str, Any] = {"depthshade": False} if is_space(ax) else {}
+    lines = (Line3DCollection if is_space(ax) else LineCollection)(
         list(np.stack((np.zeros_like(V), V), axis=1)),
         colors=shades(color, strokes),
         linewidths=widths,
@@ -238,14 +274,14 @@ def _draw(
         rasterized=raster,
     )
     ax.add_collection(lines, autolim=False)
-    ax.scatter(
-        V[:, 0],
-        V[:, 1],
+    scatter(
+        *V.T,
         s=areas * max(share, 0.1),
         linewidths=0,
         facecolors=shades(color, dots),
         label=name,
         rasterized=raster,
+        **look,
     )
 
 
@@ -270,10 +306,24 @@ def shades(color: str, alpha: Floats) -> Floats:
 
 
 def _frame(ax: Axes, scale: float) -> None:
-    """A square panel of this half-width, with the origin in the middle and no ticks."""
-    ax.set(xlim=(-1.12 * scale, 1.12 * scale), ylim=(-1.12 * scale, 1.12 * scale))
+    """A panel of this half-width, with the origin in the middle and no ticks."""
+    ends = (-1.12 * scale, 1.12 * scale)
+    ax.set(xlim=ends, ylim=ends, xticks=[], yticks=[])
+    if is_space(ax):
+        _frame_space(ax, scale)
+        return
     ax.set_aspect("equal")
-    ax.set_xticks([])
-    ax.set_yticks([])
     for spine in ax.spines.values():
         spine.set(visible=True, color=paint("rule"), linewidth=0.6)
+
+
+def _frame_space(ax: Any, scale: float) -> None:
+    """A cube with faint edges, and the axes of the space through its middle."""
+    ax.set(zlim=ax.get_xlim(), zticks=[])
+    ax.set_box_aspect((1, 1, 1), zoom=1.12)
+    for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
+        axis.pane.set(facecolor=paint("paper"), edgecolor=paint("rule"), linewidth=0.6)
+        axis.line.set(color=paint("rule"), linewidth=0.6)
+    look: dict[str, Any] = {"linestyle": ":", "linewidth": 0.6, "color": paint("muted")}
+    for direction in np.eye(3):
+        ax.plot(*np.outer(direction, (-scale, scale)), label="_axis", **look)
