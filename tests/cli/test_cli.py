@@ -686,10 +686,12 @@ MAGIC = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 
 
 # These draw one run, and two of them its snapshots.
-OF_ONE_RUN = ("evolution", "regime", "animate")
+OF_ONE_RUN = ("evolution", "regime", "animate", "interference")
+# These draw a sweep like those of "Toy Models of Superposition".
+TOYS = ("toy-features", "toy-vectors", "toy-dimensions", "toy-phase")
 
 
-@pytest.mark.parametrize("figure", [name for name in FIGURES if name not in OF_ONE_RUN])
+@pytest.mark.parametrize("figure", [x for x in FIGURES if x not in (*OF_ONE_RUN, *TOYS)])
 @pytest.mark.parametrize("suffix", soak([".svg"], list(MAGIC)))
 def test_plot_writes_the_same_file_twice(
     toysup_cli: Cli, store: Path, tmp_path: Path, figure: str, suffix: str
@@ -724,6 +726,42 @@ def test_plot_draws_one_run(
     words = ("plot", figure, store, "--T", "8", "--out", file)
     assert toysup_cli(*words) == (0, f"{file}: {figure} of {store}\n", "")
     assert file.read_bytes().startswith(magic) and file.stat().st_size > 1000
+
+
+def test_plot_draws_the_interference_of_one_run(toysup_cli: Cli, tmp_path: Path) -> None:
+    store, file = tmp_path / "store", tmp_path / "one.svg"
+    fields = {"n": 6, "m": 2, "sparsity": 0.7, "steps": 1500, "learning_rate": 0.02}
+    toysup.sweep(store=store, T=[5, 2000], progress=False, test_size=0, **fields)
+    words = ("plot", "interference", store, "--out", file)
+    code, _, err = toysup_cli(*words)
+    assert code == 2 and "T has 2 values" in one_error_line(err)
+    said = f"{file}: interference of {store}\n"
+    assert toysup_cli(*words, "--T", "2000") == (0, said, "")
+    assert file.read_bytes().startswith(MAGIC[".svg"])
+
+
+@pytest.mark.parametrize("figure", TOYS)
+def test_plot_draws_figures_of_the_toy_models(toysup_cli: Cli, tmp_path: Path, figure: str) -> None:
+    fields: dict[str, Any] = {"n": 5, "m": 2, "T": math.inf, "batch_size": 20, "importance": 0.9}
+    if figure == "toy-phase":
+        fields |= {"n": 2, "m": 1, "importance": [(1.0, 0.1), (1.0, 10.0)]}
+    store, file = tmp_path / "store", tmp_path / "toy.svg"
+    toysup.sweep(store=store, sparsity=[0.0, 0.9], steps=5, progress=False, **fields)
+    said = f"{file}: {figure} of {store}\n"
+    assert toysup_cli("plot", figure, store, "--out", file) == (0, said, "")
+    assert file.read_bytes().startswith(MAGIC[".svg"])
+
+
+def test_plot_lays_any_axis_along_a_side(toysup_cli: Cli, tmp_path: Path) -> None:
+    store, file = tmp_path / "store", tmp_path / "x.svg"
+    fields = {"n": 20, "sparsity": 0.8, "steps": 5, "test_size": 20, "T": 5}
+    toysup.sweep(store=store, m=[2, 3], weight_decay=[0.0, 0.1], progress=False, **fields)
+    map_ = ("plot", "heatmap", store, "--x", "m", "--y", "weight-decay", "--out", file)
+    assert toysup_cli(*map_)[0] == 0 and file.exists()
+    lines = ("plot", "against", store, "--x", "weight_decay", "--variable", "W_norm")
+    assert toysup_cli(*lines, "--ylim", "0,0.1", "--out", file)[0] == 0
+    code, _, err = toysup_cli("plot", "norms", store, "--x", "m", "--out", file)
+    assert code == 2 and "norms has no option --x" in one_error_line(err)
 
 
 def test_a_film_is_no_picture(toysup_cli: Cli, store: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shutil
 import subprocess
@@ -575,6 +576,45 @@ def test_seeds_and_losses_below_the_axis_are_marked():
     assert small.get_xdata().tolist() == [3] and small.get_markersize() == 3
     assert [text.get_text() for text in ax.texts] == ["0.2"]
     assert any(line.get_label() == "_below" and line.get_markersize() == 5 for line in ax.lines)
+
+
+def marks(ax, label):
+    return [line.get_xdata().tolist() for line in ax.lines if line.get_label() == label]
+
+
+def test_what_leaves_an_axis_of_against_is_marked():
+    data = table_of([[1.0, 1.5], [1.0, 1.02], [0.2, 0.2]], T=[3, 5, 8], seed=[0, 1])
+    ax = plot.against(data, ylim=(0.9, 1.2))
+    assert ax.get_ylim() == (0.9, 1.2)
+    assert marks(ax, "_above") == [[3], [3]]  # a seed, and the mean
+    assert marks(ax, "_below") == [[8, 8], [8]]
+    assert [text.get_text() for text in ax.texts] == ["1.25", "0.2"]
+    assert not plot.against(data).texts
+
+
+def test_what_a_logarithmic_axis_has_no_place_for_is_marked():
+    logarithmic = Figure().subplots()
+    logarithmic.set_yscale("log")
+    data = xr.Dataset({"test_loss": ("m", [10.0, 0.0, 30.0])}, coords={"m": [2, 3, 4], "T": 5})
+    ax = plot.against(data, x="m", ax=logarithmic)
+    assert marks(ax, "_below") == [[3]] and [text.get_text() for text in ax.texts] == ["0"]
+
+
+def test_norms_beyond_a_given_axis_are_marked(result):
+    given = Figure().subplots()
+    given.set_ylim(0.0, 1e-3)
+    ax = plot.norms(result, seed=1, ax=given)
+    assert ax.get_ylim() == (0.0, 1e-3)
+    assert len(marks(ax, "_above")) == 2
+    assert f"{np.linalg.norm(result.run(T=3, seed=1).W):,.4g}" in [t.get_text() for t in ax.texts]
+
+
+def test_dimensions_per_feature_beyond_1_are_marked(result):
+    run = result.run(T=8, seed=1)
+    small = dataclasses.replace(run, W=0.5 * run.W / np.linalg.norm(run.W))
+    upper, _ = plot.toy_dimensions(small)
+    assert len(marks(upper, "_above")) == 1
+    assert "8" in [text.get_text() for text in upper.texts]  # 2 / 0.25
 
 
 def test_a_legend_of_many_hues_has_every_kth():

@@ -231,7 +231,7 @@ def plot(parser: argparse.ArgumentParser) -> None:
         "directory",
         metavar="DIR",
         help="a store, a folder that holds stores, a run's file, or recorded:NAME for results of "
-        "the paper's scale that come with the package (test-loss, norms, heatmap)",
+        "the paper's scale that come with the package (test-loss, norms, against, heatmap)",
     )
     parser.add_argument(
         "--out",
@@ -248,10 +248,16 @@ def plot(parser: argparse.ArgumentParser) -> None:
         help="draw the run of lowest train loss along this axis, such as init-seed",
     )
     parser.add_argument(
-        "--hue", metavar="FIELD", help="test-loss: the axis with a curve for each value"
+        "--hue", metavar="FIELD", help="test-loss, against: the axis with a curve for each value"
     )
-    parser.add_argument("--variable", metavar="NAME", help="heatmap, history: what to draw")
-    parser.add_argument("--ylim", metavar="LOW,HIGH", help="figure3, test-loss: the loss axis")
+    parser.add_argument(
+        "--variable", metavar="NAME", help="against, heatmap, history: what to draw"
+    )
+    parser.add_argument("--x", metavar="FIELD", help="against, heatmap: the axis that lies across")
+    parser.add_argument("--y", metavar="FIELD", help="heatmap: the axis that lies upwards")
+    parser.add_argument(
+        "--ylim", metavar="LOW,HIGH", help="figure3, test-loss, against: ends of the vertical axis"
+    )
     parser.add_argument("--vmin", type=float, metavar="X", help="heatmap: where the colours begin")
     parser.add_argument("--vmax", type=float, metavar="X", help="heatmap: where the colours end")
     parser.add_argument("--annotate", action="store_true", help="heatmap: write the values")

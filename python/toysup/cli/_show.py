@@ -22,7 +22,8 @@ __all__ = ["FIGURES", "explore", "info", "list_presets", "plot"]
 
 FIGURES = (
     *("figure1", "figure2", "figure3", "figure4", "test-loss", "dimensionality", "vectors"),
-    *("norms", "heatmap", "history", "evolution", "regime", "animate"),
+    *("norms", "against", "heatmap", "history", "evolution", "regime", "interference", "animate"),
+    *("toy-features", "toy-vectors", "toy-dimensions", "toy-phase"),
 )
 RECORDED = "recorded:"
 
@@ -110,8 +111,10 @@ def _source(figure: str, given: str) -> Any:
 
 def _plot_options(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     """The options of the drawing functions that were given."""
-    for name in ("hue", "variable", "vmin", "vmax", "common_scale", "annotate"):
+    for name in ("hue", "variable", "x", "y", "vmin", "vmax", "common_scale", "annotate"):
         value = getattr(args, name)
+        if name in ("hue", "x", "y") and value is not None and "(" not in value:
+            value = value.replace("-", "_")  # an axis by the name of its option
         if value is not None and value is not False:
             yield name, value
     if args.ylim is not None:

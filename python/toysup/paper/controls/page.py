@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from toysup.plot._parts.curves import line_at
+from toysup.plot._parts.limits import mark_beyond
 from toysup.plot._parts.source import Floats, nan_mean
 from toysup.plot._parts.style import MARKERS, hue_colors, label_T, paint, whole_figure
 from toysup.plot._parts.t_axis import TAxis
@@ -176,6 +177,10 @@ def _panel(ax: Axes, panel: Panel) -> None:
     if panel.yscale != "linear":
         ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_ylim(*panel.ylim)
+    for line in panel.lines:
+        if line.points and not line.strip:
+            means = [float(nan_mean(line.points[t])) for t in sorted(line.points)]
+            mark_beyond(ax, axis.x(sorted(line.points)), means, paint(LOOKS[line.look][0]))
 
 
 def _line(ax: Axes, axis: TAxis, line: Line) -> None:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 
 from toysup.plot._parts.curves import line_at
+from toysup.plot._parts.limits import mark_curves
 from toysup.plot._parts.style import MARKERS, canvas, hue_colors, paint
 
 if TYPE_CHECKING:
@@ -77,19 +78,22 @@ def _ticks(axis: Axis, low: float, high: float) -> None:
 
 def _losses(ax: Axes, curves: Sequence[Curve], level: float) -> None:
     """Mean test loss against T of each m, and each seed as a faint dot."""
+    means = []
     for i, (c, color) in enumerate(zip(curves, hue_colors(len(curves)), strict=True)):
         T = sorted({T for of_T in c.losses.values() for T in of_T})
         every = np.array([[of_T.get(t, np.nan) for t in T] for of_T in c.losses.values()])
         style: dict[str, Any] = {"color": color, "marker": MARKERS[i % len(MARKERS)]}
         for row in every:
             ax.plot(T, row, linestyle="none", markersize=2.0, alpha=0.35, **style)
-        label = f"{c.config.m}"
-        ax.plot(T, np.nanmean(every, axis=0), markersize=3.5, label=label, **style)
+        mean = np.nanmean(every, axis=0)
+        ax.plot(T, mean, markersize=3.5, label=f"{c.config.m}", **style)
+        means.append((T, mean, color))
     line_at(ax, level)
     ax.set_xscale("log")
     _ticks(ax.xaxis, *ax.get_xlim())
     ax.set_xlabel("training examples T")
     ax.set_ylim(top=min(ax.get_ylim()[1], 1.0 + 8 * (level - 1.0)))
+    mark_curves(ax, means)
     ax.set_ylabel("test loss")
     ax.legend(title="m", loc="upper left")
 

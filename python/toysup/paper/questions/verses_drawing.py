@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from toysup.plot._parts.curves import line_at
+from toysup.plot._parts.limits import mark_curves
 from toysup.plot._parts.style import MARKERS, paint, whole_figure
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def _losses(ax: Axes, found: Measured, sources: Mapping[str, str], m: int) -> No
 def _gains(ax: Axes, found: Measured, bands: Sequence[int], m: int) -> None:
     """The gain of each group of words, in training verses (lines) and fresh ones (dotted)."""
     groups = found.of("words", m)
+    lines = []
     for i, low in enumerate(bands):
         end = "" if i + 1 == len(bands) else f" to {bands[i + 1] - 1}"
         label = f"{low}{end or ' or more'} times" if end != " to 1" else "once"
@@ -80,6 +82,8 @@ def _gains(ax: Axes, found: Measured, bands: Sequence[int], m: int) -> None:
             means = [np.mean([getattr(one, name)[i] for one in some]) for some in groups.values()]
             shown = label if name == "gain" else f"_{label}"
             ax.plot(list(groups), means, style, color=color, label=shown, linewidth=1.4)
+            lines.append((list(groups), means, color))
     ax.plot([], [], ":", color=paint("ink"), label="in fresh verses")
     ax.set_ylim(-0.1, 1.05)
+    mark_curves(ax, lines)
     line_at(ax, 0.0)

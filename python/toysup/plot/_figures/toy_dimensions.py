@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from toysup.plot._figures.toy_features import density, finished_runs
+from toysup.plot._parts.limits import mark_beyond
 from toysup.plot._parts.source import Source
 from toysup.plot._parts.style import canvas, paint
 
@@ -95,6 +96,7 @@ def toy_dimensions(
         for ax in (upper, lower):
             ax.set(xscale="log", ylim=(-0.03, 1.06))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        mark_beyond(upper, rareness, shares, paint("features"))
         lower.set_xlabel("1 / (1 − S), rarer features to the right")
     return panels[:, 0]
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from toysup.plot._parts.source import Floats
 from toysup.plot._parts.style import paint
 
-__all__ = ["LINEAR", "MAX_BEYOND", "loss_limits", "mark_beyond", "scale_loss", "squeeze", "stretch"]
+__all__ = [
+    *("LINEAR", "MAX_BEYOND", "loss_limits", "mark_beyond", "mark_curves", "scale_loss"),
+    *("seed_lines", "squeeze", "stretch"),
+]
 
 # Up to this distance from 1 the loss axis is linear, beyond it logarithmic: the paper's figure
 # ends at 1.025.
@@ -57,9 +62,11 @@ def mark_beyond(
     or None to write none.
     """
     places, values = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
+    ax.get_xlim()  # settled by the values themselves
     low, high = ax.get_ylim()
     look: dict[str, Any] = {"markersize": 5, "markeredgewidth": 0, "linestyle": "none", **style}
     look |= {"color": color, "clip_on": False, "zorder": 6, "transform": ax.get_xaxis_transform()}
+    look |= {"scalex": False, "scaley": False}
     for name, sign, edge in (("_above", 1, 0.965), ("_below", -1, 0.035)):
         out = np.flatnonzero(values > high if sign > 0 else values < low)
         if not out.size:
@@ -69,12 +76,14 @@ def mark_beyond(
         ax.plot(places[out], np.full(out.size, edge), marker=marker, label=name, **look)
         if numbers is not None and out.size > MAX_BEYOND:
             out = out[[int(np.argmax(sign * values[out]))]]
+        taken = Counter(getattr(text, "xy", None) for text in ax.texts)
         for k, i in enumerate(out if numbers is not None else ()):
+            row = k % 2 + 2 * taken[places[i], edge]  # neighbours and other curves do not meet
             text = ax.annotate(
                 format(values[i], str(numbers)),
                 (places[i], edge),
                 xycoords=ax.get_xaxis_transform(),
-                xytext=(4, -sign * 9 * (k % 2)),  # neighbours do not meet
+                xytext=(4, -sign * 9 * row),
                 textcoords="offset points",
                 va="center",
                 size="x-small",
@@ -82,6 +91,21 @@ def mark_beyond(
                 zorder=5,
             )
             text.set_path_effects([withStroke(linewidth=2.0, foreground=paint("paper"))])
+
+
+def seed_lines(ax: Axes) -> list[Line2D]:
+    """The dots of single seeds that :func:`toysup.plot._parts.curves.curve` drew beside means."""
+    names = [(line, str(line.get_label())) for line in ax.lines]
+    return [line for line, name in names if name.startswith("_") and name.endswith(" seeds")]
+
+
+def mark_curves(ax: Axes, means: Iterable[tuple[npt.ArrayLike, npt.ArrayLike, Any]]) -> None:
+    """Mark what the axis leaves out of curves, given as (x, y, color), and of their seeds."""
+    for line in seed_lines(ax):
+        faint: Any = {"numbers": None, "markersize": 3, "alpha": line.get_alpha()}
+        mark_beyond(ax, line.get_xdata(), line.get_ydata(), line.get_color(), **faint)
+    for x, y, color in means:
+        mark_beyond(ax, x, y, color)
 
 
 def scale_loss(ax: Axes, losses: Sequence[float] | Floats) -> None:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from toysup.plot._parts.curves import abscissa, curve, hue_legend, hues, line_at
 from toysup.plot._parts.field_axis import FieldAxis
+from toysup.plot._parts.limits import mark_curves
 from toysup.plot._parts.source import Cells, Source, open_cells
 from toysup.plot._parts.style import canvas, name_axis, name_variable
 from toysup.plot._parts.t_axis import TAxis
@@ -28,12 +29,15 @@ def against(
     x: str = "T",
     legend: bool = True,
     room_for: Iterable[float] = (),
+    ylim: tuple[float, float] | None = None,
     ax: Axes | None = None,
     **select: Any,
 ) -> Axes:
     """Draw a scalar of the runs, a curve for each value of an axis: the mean over seeds.
 
-    Each seed is a faint dot. A place at which a curve has no finished run is left out of it.
+    Each seed is a faint dot. A place at which a curve has no finished run is left out of it. Where
+    ``ylim`` or the axis of a given ``ax``, such as a logarithmic one, leaves out a mean, a triangle
+    at the edge has its value beside it; for a seed there is a small one.
 
     Parameters
     ----------
@@ -52,6 +56,8 @@ def against(
         Whether several curves get a legend.
     room_for : iterable of float
         Further places that the horizontal axis has to hold, so that it is like another's.
+    ylim : (float, float), optional
+        Ends of the vertical axis.
     ax : Axes, optional
         Where to draw; by default a new figure.
     **select
@@ -88,12 +94,17 @@ def against(
     axis = TAxis(values) if along == "T" else FieldAxis(x, values)
     with canvas((6.2, 3.2), ax) as panels:
         ax = panels[0, 0]
-        for (part, label, color, marker), f in zip(parts, factors, strict=True):
+        means = []
+        for (part, label, color, marker), f, at in zip(parts, factors, places, strict=True):
             look: dict[str, Any] = {"color": color, "marker": marker, "label": label}
-            curve(ax, axis, part, variable, factor=f, along=along, **look)
+            mean = curve(ax, axis, part, variable, factor=f, along=along, **look)
+            means.append((axis.x(at), mean, color))
         if variable == "test_loss":
             line_at(ax, 1.0)
         axis.apply(ax)
+        if ylim is not None:
+            ax.set_ylim(*ylim)
+        mark_curves(ax, means)
         if x == FEATURES:
             ax.set_xlabel(LABELS[x])
         ax.set_ylabel(name_variable(variable))

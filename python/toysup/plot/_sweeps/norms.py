@@ -6,7 +6,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from toysup.plot._parts.curves import curve, line_at
+from toysup.plot._parts.curves import abscissa, curve, line_at
+from toysup.plot._parts.limits import mark_curves
 from toysup.plot._parts.source import Cells, Source, open_cells
 from toysup.plot._parts.style import canvas, paint
 from toysup.plot._parts.t_axis import TAxis
@@ -19,7 +20,8 @@ def norms(
 ) -> Axes:
     """Draw the Frobenius norm of W and the Euclidean norm of b against T, mean over seeds.
 
-    Each seed is a faint dot.
+    Each seed is a faint dot. What the axis of a given ``ax`` leaves out is marked at its edge, as
+    :func:`against` does it.
 
     Parameters
     ----------
@@ -72,11 +74,16 @@ def draw_norms(ax: Axes, cells: Cells, axis: TAxis, features: int | None) -> Non
             color=paint("muted"),
             annotation_clip=False,
         )
+    means = []
     # Neither blue nor red: those stand for features and examples.
     for name, color, marker, linestyle, label in (
         ("W_norm", paint("green"), "o", "-", r"$\|W\|_F$"),
         ("b_norm", paint("violet"), "s", "--", r"$\|b\|_2$"),
     ):
-        curve(ax, axis, cells, name, color=color, marker=marker, label=label, linestyle=linestyle)
-    ax.set_ylim(bottom=0.0)
+        look: dict[str, Any] = {"color": color, "marker": marker, "linestyle": linestyle}
+        mean = curve(ax, axis, cells, name, label=label, **look)
+        means.append((axis.x(abscissa(cells)), mean, color))
+    if ax.get_yscale() == "linear":
+        ax.set_ylim(bottom=0.0)
+    mark_curves(ax, means)
     ax.set_ylabel("norm")

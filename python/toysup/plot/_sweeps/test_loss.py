@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.path import Path
 
 from toysup.plot._parts.curves import curve, hue_legend, hues, line_at
-from toysup.plot._parts.limits import MAX_BEYOND, loss_limits, mark_beyond, scale_loss
+from toysup.plot._parts.limits import MAX_BEYOND, loss_limits, mark_curves, scale_loss, seed_lines
 from toysup.plot._parts.source import Cells, Source, open_cells
 from toysup.plot._parts.style import canvas, paint
 from toysup.plot._parts.t_axis import TAxis
@@ -120,7 +120,7 @@ def draw_losses(
             )
             means.append((T, y, paint("orange")))
     line_at(ax, 1.0)
-    seeds = [line for line in ax.lines if str(line.get_label()).endswith(" seeds")]
+    seeds = seed_lines(ax)
     values = np.concatenate([mean for _, mean, _ in means])
     low, high = ylim or loss_limits(values)
     if ylim is None and any(known["paper, at least"].values()):  # an arrow has room above its foot
@@ -131,8 +131,4 @@ def draw_losses(
         scale_loss(ax, np.concatenate([values, *(np.asarray(line.get_ydata()) for line in seeds)]))
         return
     ax.set_ylim(low, high)
-    for line in seeds:
-        faint: Any = {"numbers": None, "markersize": 3, "alpha": line.get_alpha()}
-        mark_beyond(ax, line.get_xdata(), line.get_ydata(), line.get_color(), **faint)
-    for T, mean, color in means:
-        mark_beyond(ax, axis.x(T), mean, color)
+    mark_curves(ax, [(axis.x(T), mean, color) for T, mean, color in means])
