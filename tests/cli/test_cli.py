@@ -680,6 +680,25 @@ def test_list_has_a_line_for_each_preset(toysup_cli: Cli) -> None:
     assert found["figure3"]["runs"]["small"] == toysup.paper.get("figure3").size("small")
 
 
+# --- reproduce --dry-run ---
+
+
+def test_a_dry_run_of_presets_trains_nothing(
+    toysup_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("reproduce", "figure2", "branches", "--seeds", "1", "--steps", "20", "--jobs", "1")
+    code, out, err = toysup_cli(*words, "--dry-run")
+    assert (code, err) == (0, "") and not list(tmp_path.iterdir())
+    assert "figure2 at the small scale" in out and "core-hours" in out
+    assert out.count("Further sweeps start from the runs of these") == 1  # those of branches
+    found = strict_json(toysup_cli(*words, "--dry-run", "--json")[1])
+    assert [figure["name"] for figure in found["figures"]] == ["figure2", "branches"]
+    assert [figure["complete"] for figure in found["figures"]] == [True, False]
+    assert found["figures"][0]["todo"] == toysup.paper.get("figure2").size("small", seeds=1)
+    assert toysup_cli(*words, "--dry-run", "--quiet") == (0, "", "")
+
+
 # --- plot ---
 
 MAGIC = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}

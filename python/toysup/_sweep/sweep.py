@@ -27,7 +27,7 @@ from toysup.config.checks import as_int, as_interval, check_shown
 from toysup.config.grid import Grid, Index
 from toysup.errors import DataError, RunFailedError, SweepInterrupted, short, unknown
 
-__all__ = ["merge", "open_sweep", "plan", "sweep"]
+__all__ = ["kept", "merge", "open_sweep", "plan", "sweep"]
 
 
 def sweep(
@@ -242,6 +242,25 @@ def plan(
     if data is None or asked.store is None or asked.store.data_file(data.ref).exists():
         return found
     return replace(found, disk=found.disk + data_bytes(data.ref))
+
+
+def kept(path: str | os.PathLike[str], fields: Mapping[str, Any]) -> SweepResult:
+    """A sweep as far as a store has it, the other runs being missing; nothing is written.
+
+    Raises
+    ------
+    TypeError, ValueError, StoreError
+        As :func:`sweep`.
+    """
+    asked = _Asked.make(None, path, None, "failed", fields, plan)
+    store = Store(path)
+    known = _statuses(store, asked.grid, asked.mine)
+    summaries = {k: store.summary(asked.mine[k]) if k in known else None for k in asked.mine}
+    cells = {
+        index: stored(config, Summary.of(summaries[config.key()]), store)
+        for index, config in asked.configs.items()
+    }
+    return SweepResult(asked.grid, cells)
 
 
 def _statuses(store: Store, grid: Grid, configs: Mapping[str, TrainConfig]) -> dict[str, str]:

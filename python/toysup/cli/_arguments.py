@@ -144,6 +144,12 @@ def reproduce(parser: argparse.ArgumentParser) -> None:
         "--T", metavar="LIST", help="values of T in place of the preset's: 3,100,inf"
     )
     parser.add_argument("--steps", type=int, metavar="N", help="updates in place of the preset's")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="train nothing; say what is stored and what there is to do, and the core-hours, "
+        "memory and disk that it takes",
+    )
     _add_jobs(parser)
     _add_log(parser)
     _add_output(parser, quiet=True, json=True)

@@ -99,7 +99,9 @@ def begin(args: argparse.Namespace) -> None:
     _broken.clear()
     kept = args.quiet or args.command not in ("status", "info", "list", "sweep", "train")
     if args.command == "sweep":
-        kept = kept or (args.store is not None and not args.dry_run)
+        kept = kept or args.store is not None
+    if args.command in ("reproduce", "sweep"):
+        kept = args.quiet or (kept and not args.dry_run)
     if args.command == "train":
         kept = kept or args.out is not None
     if (args.json or not kept) and not is_open(sys.stdout):

@@ -102,6 +102,8 @@ def reproduce(args: argparse.Namespace) -> int:
     for name in figures:  # all of them are checked before any is trained
         paper.get(name).fields(args.scale, **changes)
     out = as_path("--out", args.out or f"toysup-{figures[0]}-{args.scale}")
+    if args.dry_run:
+        return _plan_presets(args, figures, out, changes)
     args.resume = "the same command continues"
     say(
         args,
@@ -126,6 +128,22 @@ def reproduce(args: argparse.Namespace) -> int:
     say(args, f"\nWrote to {out}: {names}; every run is in {out / 'store'}.")
     say(args, f"Wall time {time.perf_counter() - began:.0f} s.")
     return max(report_failures(result) for made in done for result in made.results.values())
+
+
+def _plan_presets(
+    args: argparse.Namespace, figures: Iterable[str], out: Path, changes: dict[str, Any]
+) -> int:
+    """Say what presets would train, and what each takes."""
+    from toysup import paper
+
+    plans = []
+    for name in figures:
+        plans.append(paper.plan(name, args.scale, out, n_jobs=args.n_jobs, **changes))
+        say(args, f"{plans[-1]!r}\n")
+    if args.json:
+        found = [plan.to_dict() for plan in plans]
+        document({"toysup": __version__, "out": str(out), "figures": found})
+    return 0 if all(plan.fits for plan in plans) else 1
 
 
 def _reproduce_one(

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from toysup.errors import unknown
+from toysup.paper._plan import PresetPlan, make_plan
 from toysup.paper._preset import SCALES, Preset, Reproduction, carry_out
 from toysup.paper._recorded import recorded, recorded_names
 from toysup.paper.controls.preset import CONTROLS
@@ -32,6 +34,7 @@ from toysup.paper.questions.memorization import MEMORIZATION
 from toysup.paper.questions.middle import MIDDLE
 from toysup.paper.questions.repeats import REPEATS
 from toysup.paper.questions.verses import VERSES
+from toysup.paper.questions.verses_memorization import VERSES_MEMORIZATION
 from toysup.paper.toy.k_gons import K_GONS
 from toysup.paper.toy.toy_dimensions import TOY_DIMENSIONS
 from toysup.paper.toy.toy_features import TOY_FEATURES
@@ -41,9 +44,11 @@ __all__ = [
     "DEFAULT",
     "SCALES",
     "Preset",
+    "PresetPlan",
     "Reproduction",
     "get",
     "names",
+    "plan",
     "recorded",
     "recorded_names",
     "reproduce",
@@ -52,7 +57,7 @@ __all__ = [
 _PRESETS = (
     *(FIGURE1, FIGURE2, FIGURE3, FIGURE4, FIGURE5),
     *(WEIGHT_DECAY, EPOCHS, REDUCTION, GENERALIZATION, REPEATS, CIRCLES, BRANCHES),
-    *(CONTROLS, MIDDLE, CAPACITY, MEMORIZATION, DIGITS, VERSES),
+    *(CONTROLS, MIDDLE, CAPACITY, MEMORIZATION, DIGITS, VERSES, VERSES_MEMORIZATION),
     *(TOY_FEATURES, TOY_DIMENSIONS, TOY_PHASE, K_GONS),
 )
 _REGISTRY = {preset.name: preset for preset in _PRESETS}
@@ -132,9 +137,51 @@ def reproduce(
     SweepInterrupted
         After Ctrl-C; its ``result`` is that of the sweep that was under way.
     """
-    preset = get(name)
-    sweeps = preset.fields(scale, seeds=seeds, T=T, steps=steps)
-    out = f"toysup-{preset.name}-{scale}" if out is None else out
+    preset, out, sweeps = _asked(name, scale, out, seeds=seeds, T=T, steps=steps)
     return carry_out(
         preset, scale, out, sweeps, n_jobs=n_jobs, progress=progress, on_interrupt=on_interrupt
     )
+
+
+def plan(
+    name: str = "figure3",
+    scale: str = "small",
+    out: str | os.PathLike[str] | None = None,
+    *,
+    seeds: int | None = None,
+    T: Sequence[float] | None = None,
+    steps: int | None = None,
+    n_jobs: int | None = None,
+) -> PresetPlan:
+    """What :func:`reproduce` would train and what that would take; nothing is trained or written.
+
+    Further sweeps of a preset, which start from the first ones, are counted where they follow from
+    what those were asked for, or from runs that are stored; else ``complete`` is False.
+
+    Parameters
+    ----------
+    name, scale, out, seeds, T, steps, n_jobs
+        As for :func:`reproduce`. What ``out`` holds need not be done again.
+
+    Returns
+    -------
+    PresetPlan
+        A :class:`toysup.Plan` for each sweep, and their sums. Times come from a few seconds of
+        trial runs for each sweep.
+
+    Raises
+    ------
+    TypeError, ValueError, StoreError
+        As :func:`reproduce`.
+    """
+    preset, out, sweeps = _asked(name, scale, out, seeds=seeds, T=T, steps=steps)
+    return make_plan(preset, scale, out, sweeps, n_jobs)
+
+
+def _asked(
+    name: str, scale: str, out: str | os.PathLike[str] | None, **changes: Any
+) -> tuple[Preset, str | os.PathLike[str], dict[str, dict[str, Any]]]:
+    """The preset, the folder, and the first sweeps."""
+    preset = get(name)
+    sweeps = preset.fields(scale, **changes)
+    return preset, f"toysup-{preset.name}-{scale}" if out is None else out, sweeps

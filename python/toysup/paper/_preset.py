@@ -54,6 +54,8 @@ class Preset:
         ``measure(results)``: what the three are made from, found once; by default the results.
     then : callable, optional
         ``then(results, scale)``: further sweeps, which start from the results of the first ones.
+    starts_from_runs : bool
+        Whether ``then`` needs the runs of the first sweeps, and not only their configs.
     check : callable, optional
         ``check()``: raises what should stop it before any training, such as a missing package.
     """
@@ -66,6 +68,7 @@ class Preset:
     tell: Callable[[Any, str], str]
     measure: Callable[[Results], Any] = lambda results: results
     then: Callable[[Results, str], Mapping[str, Mapping[str, Any]]] | None = None
+    starts_from_runs: bool = False
     check: Callable[[], object] | None = None
 
     def __reduce__(self) -> Any:

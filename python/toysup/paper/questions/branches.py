@@ -216,4 +216,5 @@ BRANCHES = Preset(
     draw=drawings,
     tell=see,
     then=then,
+    starts_from_runs=True,
 )

@@ -37,7 +37,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,10 @@ from toysup.paper._preset import Preset, Results
 from toysup.paper._recipe import STAND_IN
 from toysup.paper._statistics import auc, bimodality, one_hump, rank_correlation
 
-__all__ = ["MEMORIZATION", "Scores", "scores"]
+__all__ = [
+    *("MEMORIZATION", "Measured", "Scores", "drawings", "measured_of", "on_halves", "scores"),
+    *("see", "tables"),
+]
 
 PART = "memorization"
 # Trainings on halves, at each T.
@@ -110,13 +113,16 @@ def pool(config: TrainConfig) -> Dataset:
 
 def then(results: Results, scale: str) -> Mapping[str, Mapping[str, Any]]:
     """The sweeps on random halves, one for each finite T."""
-    made = {}
-    for config in results[PART].configs:
-        if config.T == math.inf or f"{PART}-{config.T}" in made:
-            continue
-        fields = _recipe.on_data(config, pool(config))
-        made[f"{PART}-{config.T}"] = {**fields, "seed": range(HALVES[scale])}
-    return made
+    return on_halves(PART, results[PART], pool, scale)
+
+
+def on_halves(
+    part: str, first: SweepResult, pool_of: Callable[[TrainConfig], Dataset], scale: str
+) -> dict[str, dict[str, Any]]:
+    """The sweeps on random halves of pools of 2 T examples, one for each finite T of the first."""
+    one = {int(config.T): config for config in first.configs if config.T != math.inf}
+    fields = {T: _recipe.on_data(config, pool_of(config)) for T, config in one.items()}
+    return {f"{part}-{T}": {**f, "T": T, "seed": range(HALVES[scale])} for T, f in fields.items()}
 
 
 @dataclass(frozen=True)
@@ -269,25 +275,47 @@ def _agreement(found: Floats, truth: Floats) -> tuple[float, float]:
     return rank_correlation(x, y), auc(x, y > np.median(y))
 
 
-Measured = tuple[SweepResult, list[Scores]]
+@dataclass(frozen=True)
+class Measured:
+    """What was found.
+
+    Attributes
+    ----------
+    part : str
+        What the tables and the drawing are called.
+    recipe : str
+        What all runs have in common.
+    scores : list of Scores
+        Those of each T that has three finished runs on halves or more, by rising T.
+    """
+
+    part: str
+    recipe: str
+    scores: list[Scores]
 
 
 def measure(results: Results) -> Measured:
-    """The scores of each T that has three finished runs or more."""
-    first = results[PART]
-    usual: dict[float, list[float]] = {}
-    for run in _runs.finished(first):
-        usual.setdefault(run.config.T, []).append(run.test_loss)
-    found = []
-    for name, result in results.items():
-        if name != PART and len(_runs.finished(result)) > 2:
-            found.append(scores(result, _runs.mean(usual.get(result.configs[0].T, []))))
-    return first, found
+    """The scores of each T, beside the usual runs."""
+    return measured_of(PART, results, PART, _recipe.recipe(results[PART]))
+
+
+def measured_of(part: str, results: Results, usual: str, recipe: str) -> Measured:
+    """The scores by the sweeps that :func:`on_halves` named, beside a sweep of usual runs."""
+    losses: dict[float, list[float]] = {}
+    for run in _runs.finished(results[usual]):
+        losses.setdefault(run.config.T, []).append(run.test_loss)
+    halves = [result for name, result in results.items() if name not in (part, usual)]
+    found = [
+        scores(result, _runs.mean(losses.get(result.configs[0].T, [])))
+        for result in halves
+        if len(_runs.finished(result)) > 2
+    ]
+    return Measured(part, recipe, found)
 
 
 def tables(measured: Measured, scale: str) -> list[Table]:
-    """The scores of each T, how well measures tell them, the labels, and every example."""
-    result, found = measured
+    """The scores of each T, how well measures tell them, and the labels."""
+    part, found = measured.part, measured.scores
     rows: list[tuple[Value, ...]] = []
     for one in found:
         runs, examples = one.inside.shape
@@ -305,7 +333,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
     columns += ["bimodality", "low", "high", "p", "beyond"]
     heading = (
         f"Memorization scores of 2 T examples by trainings on random halves at the {scale} scale:\n"
-        f"{_recipe.recipe(result)}. Remembered: scores above {REMEMBERED}; error: the median "
+        f"{measured.recipe}. Remembered: scores above {REMEMBERED}; error: the median "
         "standard error of a score;\nreliability: rank correlation of scores by even and by odd "
         "runs. Bimodality (Sarle) is 0.556 for a uniform one,\nwith a 95 % interval; p: of "
         "one hump, by Silverman's test; beyond: the share of scores in the smaller of two."
@@ -329,9 +357,9 @@ def tables(measured: Measured, scale: str) -> list[Table]:
     ]
     about = "Shares of the classes of regime.classify in the same runs, and their mean scores."
     return [
-        Table(PART, columns, rows, heading, short),
-        Table(f"{PART}-measures", names, told, how, dict.fromkeys(names, ".3f")),
-        Table(f"{PART}-classes", ["T", "class", "share", "score"], classes, about),
+        Table(part, columns, rows, heading, short),
+        Table(f"{part}-measures", names, told, how, dict.fromkeys(names, ".3f")),
+        Table(f"{part}-classes", ["T", "class", "share", "score"], classes, about),
     ]
 
 
@@ -339,25 +367,23 @@ def drawings(measured: Measured, scale: str) -> Iterator[tuple[str, Any]]:
     """Histograms of the scores, and how well the measures tell them."""
     from toysup.paper.questions.memorization_drawing import memorization
 
-    _, found = measured
-    if found:
-        yield PART, memorization(found, MEASURES, CONTROLS)
+    if measured.scores:
+        yield measured.part, memorization(measured.scores, MEASURES, CONTROLS)
 
 
 def see(measured: Measured, scale: str) -> str:
     """Which measure tells best at each T, beside the best control."""
-    _, found = measured
-    if not found:
+    if not measured.scores:
         return _runs.NOTHING
     parts = []
-    for one in found:
+    for one in measured.scores:
         correlation = {name: _runs.mean(values[0]) for name, values in one.measures.items()}
         trained = [name for name in correlation if name not in CONTROLS]
         best, control = _best(correlation, trained), _best(correlation, CONTROLS)
         parts.append(f"{np.median(one.known):.2f} at T = {one.T:,} ({best}; {control})")
     return (
-        f"In {PART}.png: the median score, and the rank correlation with it of the best measure of "
-        f"one run and of the best control, is {', '.join(parts)}."
+        f"In {measured.part}.png: the median score, and the rank correlation with it of the best "
+        f"measure of one run and of the best control, is {', '.join(parts)}."
     )
 
 

