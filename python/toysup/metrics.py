@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from toysup._floats import exact_floats
 from toysup.config.checks import as_float
-from toysup.config.values import as_array
+from toysup.config.values import as_array, check_finite
 from toysup.errors import short, unknown
 
 __all__ = [
@@ -43,8 +43,7 @@ def _real(name: str, value: npt.ArrayLike, ndim: int) -> Floats:
         wanted = "(vectors, dimensions)" if ndim == 2 else "(vectors,)"
         raise ValueError(f"{name} must have shape {wanted}, got shape {array.shape}")
     array = array.astype(np.float64)
-    if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name} must be finite, got {short(array[~np.isfinite(array)][0])}")
+    check_finite(name, array)
     return array
 
 

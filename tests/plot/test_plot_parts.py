@@ -14,8 +14,8 @@ matplotlib.use("Agg")
 
 from matplotlib.figure import Figure
 
+from toysup._means import nan_mean
 from toysup.plot._parts.limits import loss_limits
-from toysup.plot._parts.source import nan_mean
 from toysup.plot._parts.style import hue_colors, label_T, thousands
 from toysup.plot._parts.t_axis import TAxis
 from toysup.plot._parts.thin import outer_and_spread, top_and_quantiles

@@ -15,7 +15,7 @@ PACKAGE, CORE = ROOT / "python" / "toysup", ROOT / "rust" / "core" / "src"
 
 # From the ground up. A name stands for all that is in it, unless a longer one is listed.
 PYTHON_FLOORS = [
-    ["errors", "_version", "_typing", "_native"],
+    ["errors", "_means", "_version", "_typing", "_native"],
     ["_floats"],
     ["_files"],
     ["_text"],
@@ -37,6 +37,7 @@ PYTHON_FLOORS = [
     ["plot"],
     ["paper._statistics"],
     ["paper._preset", "paper._recorded", "paper.reference", "paper._recipe", "paper._runs"],
+    ["paper._plan"],
     ["paper.figures"],
     ["paper.curves"],
     ["paper.questions"],

@@ -9,10 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup.config.checks import as_share
-from toysup.errors import short
-from toysup.regime._model import (
-    Floats,
-)
+from toysup.config.values import check_finite
+from toysup.regime._model import Floats
 
 __all__ = ["Circle", "Polygon", "polygon"]
 
@@ -153,8 +151,7 @@ def _in_plane(V: npt.ArrayLike) -> Floats:
         raise TypeError(f"V must be a real array, got dtype {array.dtype}")
     if array.ndim != 2 or array.shape[1] != 2:
         raise ValueError(f"V must have shape (N, 2), got shape {array.shape}")
-    if not np.all(np.isfinite(array)):
-        raise ValueError(f"V must be finite, got {short(array[~np.isfinite(array)][0])}")
+    check_finite("V", array)
     return array.astype(np.float64)
 
 

@@ -13,9 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from toysup._means import nan_mean
 from toysup.plot._parts.curves import line_at
 from toysup.plot._parts.limits import mark_beyond
-from toysup.plot._parts.source import Floats, nan_mean
+from toysup.plot._parts.source import Floats
 from toysup.plot._parts.style import MARKERS, hue_colors, label_T, paint, whole_figure
 from toysup.plot._parts.t_axis import TAxis
 from toysup.plot._parts.thin import outer_and_spread, top_and_quantiles

@@ -45,6 +45,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup import metrics, regime
+from toysup._means import nan_mean
 from toysup._run.run import Run
 from toysup._run.train import train
 from toysup._stream.batch import SparseBatch, take
@@ -228,7 +229,7 @@ def scores(result: SweepResult, usual: float) -> Scores:
             name: np.array([_agreement(one, truth) for one in values]).T
             for name, values in told.items()
         },
-        means={name: _agreement(_mean_known(values), truth)[0] for name, values in told.items()},
+        means={name: _agreement(nan_mean(values.T), truth)[0] for name, values in told.items()},
         labels={
             name: (len(some) / (asked * len(rows[0])), _runs.mean(some))
             for name, some in flat.items()
@@ -237,14 +238,6 @@ def scores(result: SweepResult, usual: float) -> Scores:
         test_loss=_runs.mean(losses[~inside]),
         usual=usual,
     )
-
-
-def _mean_known(values: Floats) -> Floats:
-    """The mean of each column's numbers; NaN where there is none."""
-    known = np.isfinite(values)
-    with np.errstate(invalid="ignore"):
-        mean: Floats = np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)
-    return mean
 
 
 def measures_of(run: Run, X: SparseBatch, label: npt.NDArray[np.str_]) -> dict[str, Floats]:

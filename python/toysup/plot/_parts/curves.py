@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from toysup._means import nan_mean
 from toysup.errors import nearest
 from toysup.plot._parts.field_axis import FieldAxis
-from toysup.plot._parts.source import Cells, Floats, nan_mean
+from toysup.plot._parts.source import Cells, Floats
 from toysup.plot._parts.style import MARKERS, hue_colors, paint
 from toysup.plot._parts.t_axis import TAxis
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from toysup._files.paths import as_path
+from toysup._means import nan_mean
 from toysup._run.model import Model
 from toysup._run.run import Run, load_run
 from toysup._stream.batch import SparseBatch
@@ -319,15 +320,6 @@ def only_run(source: Source, wanted: Mapping[str, Any]) -> Run:
     run = cells.pick()
     assert run is not None
     return run
-
-
-def nan_mean(values: Floats) -> Floats:
-    """The mean along the last axis without NaN; NaN, and no warning, where nothing is left."""
-    known = ~np.isnan(values)
-    count = known.sum(axis=-1)
-    total = np.where(known, values, 0.0).sum(axis=-1)
-    mean: Floats = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-    return mean
 
 
 def open_source(source: object) -> Run | SweepResult | xr.Dataset:

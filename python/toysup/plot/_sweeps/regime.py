@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from toysup import regime as measures
+from toysup._means import nan_mean
 from toysup._run.model import Model
 from toysup._stream.batch import SparseBatch
 from toysup.plot._parts.limits import mark_beyond
@@ -19,7 +20,6 @@ from toysup.plot._parts.source import (
     Floats,
     Source,
     Trained,
-    nan_mean,
     only_run,
     open_weights,
     require_examples,
