@@ -84,7 +84,6 @@ def test_the_published_levels() -> None:
     assert k_gons.level(2, 1, 6) == pytest.approx(k_gons.expected_loss_and_grad(W, b)[0])
 
 
-@pytest.mark.any_backend
 def test_descents_end_at_critical_points(backend: Backend) -> None:
     found = descents()
     assert [(one.c, one.seed) for one in found] == [(c, s) for c in (5, 6) for s in range(6)]
