@@ -62,10 +62,6 @@ CORE_FLOORS = [
 ]
 # A preset is pickled as its name, by which the front of its floor finds it.
 PYTHON_UP = {("paper._preset", "paper")}
-# Files of one folder that name each other.
-CORE_PAIRS = [
-    {"training.run", "training.state"},
-]
 
 
 def modules(folder: Path, suffix: str, own: str) -> dict[str, Path]:
@@ -137,7 +133,7 @@ def test_imports_at_the_top_of_files_run_in_no_circle(part: str) -> None:
     imports = python_imports() if part == "package" else core_imports()
     after: dict[str, set[str]] = {}
     for one, other, top in imports:
-        folder = other == one or one.startswith(f"{other}.") or {one, other} in CORE_PAIRS
+        folder = other == one or one.startswith(f"{other}.")
         if top and not folder:
             after.setdefault(one, set()).add(other)
     assert list(TopologicalSorter(after).static_order())  # raises CycleError otherwise

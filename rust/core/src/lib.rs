@@ -39,10 +39,12 @@ pub use model::params::Params;
 pub use simd::isa::Isa;
 pub use simd::vector::Real;
 pub use stream::{Csr, Init, Sparsity, Stream, epoch_order, philox, role};
+#[cfg(feature = "doors")]
+pub use training::gradients::gradients;
+pub use training::gradients::loss_and_grad;
 pub use training::pool::{
     AnyOutcome, AnyState, Control, Dtype, Job, Outline, on_threads, train_many,
 };
-#[cfg(feature = "doors")]
-pub use training::run::gradients;
-pub use training::run::{Choice, Keep, Outcome, Point, Rows, Snapshot, Spec, loss_and_grad, train};
+pub use training::run::{Keep, train};
+pub use training::spec::{Choice, Outcome, Point, Rows, Snapshot, Spec};
 pub use training::state::{State, Trial};

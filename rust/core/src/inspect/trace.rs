@@ -12,7 +12,8 @@ use crate::model::examples::{Examples, Sparse};
 use crate::model::params::Params;
 use crate::simd::aligned::Aligned;
 use crate::simd::vector::Real;
-use crate::training::run::{Choice, Keep, Spec, watched};
+use crate::training::run::{Keep, watched};
+use crate::training::spec::{Choice, Spec};
 
 /// A look at one step.
 #[derive(Debug, Clone, Copy, Default)]

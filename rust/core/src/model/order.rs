@@ -19,3 +19,8 @@ pub fn reorder<T: Copy>(values: &mut [T], order: &[u32]) {
         .zip(order)
         .for_each(|(to, &j)| *to = old[j as usize]);
 }
+
+/// Who was to be at i is to be at `places[i]`.
+pub fn follow(rank: &mut [u32], places: &[u32]) {
+    rank.iter_mut().for_each(|i| *i = places[*i as usize]);
+}

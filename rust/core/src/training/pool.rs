@@ -10,7 +10,8 @@ use std::time::Duration;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
-use crate::training::run::{Choice, Keep, Outcome, Spec, train};
+use crate::training::run::{Keep, train};
+use crate::training::spec::{Choice, Outcome, Spec};
 use crate::training::state::State;
 
 /// What a thread unwinds with.

@@ -16,7 +16,7 @@ use crate::kernels::optimizer::{Kind, Memory};
 use crate::memory;
 use crate::model::params::SMALL;
 use crate::simd::vector::{Real, Vector};
-use crate::training::run::{Point, Snapshot, Spec};
+use crate::training::spec::{Point, Snapshot, Spec};
 
 /// Steps from one state to the next, at most.
 const STEPS: u64 = 2048;
@@ -175,7 +175,8 @@ mod tests {
     use crate::kernels::optimizer::{Schedule, Settings};
     use crate::simd::isa::Isa;
     use crate::stream::{Csr, Init, Stream, initial_weights, role};
-    use crate::training::run::{Choice, Keep, Outcome, Rows, watched};
+    use crate::training::run::{Keep, watched};
+    use crate::training::spec::{Choice, Outcome, Rows};
 
     /// Lists are tried in steps 24 to 32, and come into use where biases are low.
     fn spec(m: usize, kind: Kind, learning_rate: f64, bias: f64) -> Spec {

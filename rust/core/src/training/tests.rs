@@ -8,7 +8,8 @@ use crate::model::params::{Params, at};
 use crate::simd::isa::Isa;
 use crate::simd::vector::Real;
 use crate::stream::{Csr, Init, Stream, initial_weights, role};
-use crate::training::run::{Choice, gradients, loss_and_grad};
+use crate::training::gradients::{gradients, loss_and_grad};
+use crate::training::spec::Choice;
 
 /// A model and its examples.
 struct Case {
