@@ -45,7 +45,7 @@ def run():
     return toysup.train(**SMALL, T=8, snapshots=20)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def film(run):
     return animate(run, **LOW)
 
@@ -233,8 +233,8 @@ def test_ffmpeg_itself_writes_a_film(film, tmp_path):
 
 @pytest.mark.parametrize("suffix", [".gif", ".html"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_an_interrupted_save_leaves_the_older_file(film, tmp_path, monkeypatch, suffix, error):
-    path = tmp_path / f"film{suffix}"
+def test_an_interrupted_save_leaves_the_older_file(run, tmp_path, monkeypatch, suffix, error):
+    film, path = animate(run, **LOW), tmp_path / f"film{suffix}"
     path.write_text("the older one")
     draw = Film.draw
 

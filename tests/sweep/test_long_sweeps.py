@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import math
@@ -51,6 +52,12 @@ TINY = TrainConfig(n=16, m=2, T=4, sparsity=0.8, steps=20, test_size=20, record=
 ENDLESS = TINY.replace(steps=2**40, record=1)
 
 
+@functools.cache
+def uninterrupted(config: TrainConfig) -> bytes:
+    """The bits of one of these long runs; each belongs to one backend."""
+    return run_bits(train(config))
+
+
 def spied(monkeypatch: pytest.MonkeyPatch, backend: Any) -> list[dict[int, int]]:
     """The steps from which runs go on, for each call of the backend."""
     real, seen = backend.train_many, []
@@ -75,13 +82,12 @@ def spied(monkeypatch: pytest.MonkeyPatch, backend: Any) -> list[dict[int, int]]
 
 def test_an_interrupted_training_goes_on_from_its_file(backend, monkeypatch, tmp_path):
     config, path = LONG[backend.name], tmp_path / "state.npz"
-    whole = train(config)
     with interrupted_when(path.exists), pytest.raises(KeyboardInterrupt):
         train(config, checkpoint=path, checkpoint_every=0.01)
     seen = spied(monkeypatch, backend)
     resumed = train(config, checkpoint=path)
     assert seen[0][0] > 0
-    assert run_bits(resumed) == run_bits(whole)
+    assert run_bits(resumed) == uninterrupted(config)
     assert resumed.seconds > 0 and not path.exists()
 
 
@@ -102,7 +108,7 @@ def test_ctrl_c_alone_keeps_the_state(backend, monkeypatch, tmp_path):
         with interrupted_when(lambda: done[-1] > early), pytest.raises(KeyboardInterrupt):
             train(config, checkpoint=path)  # every minute, if it is not interrupted
     seen = spied(monkeypatch, backend)
-    assert run_bits(train(config, checkpoint=path)) == run_bits(train(config))
+    assert run_bits(train(config, checkpoint=path)) == uninterrupted(config)
     assert seen[0][0] > 0
 
 
@@ -165,11 +171,11 @@ def test_a_run_goes_on_when_its_state_can_no_longer_be_written(backend, monkeypa
         path.parent.rmdir()
         real(*args)
 
-    whole = train(config)
+    whole = uninterrupted(config)
     monkeypatch.setattr(backend, "train_many", train_many)
     with pytest.warns(RuntimeWarning, match=r"state of the run is not kept: .*state\.npz") as said:
         run = train(config, checkpoint=path, checkpoint_every=0.0)
-    assert run_bits(run) == run_bits(whole) and len(said) == 1
+    assert run_bits(run) == whole and len(said) == 1
 
 
 def test_a_damaged_state_is_kept(backend, tmp_path):
@@ -179,7 +185,7 @@ def test_a_damaged_state_is_kept(backend, tmp_path):
     path.write_bytes(data)
     words = r"checksum does not match.*it is kept as '.*state\.npz\.1'"
     with pytest.warns(RuntimeWarning, match=words):
-        assert run_bits(train(config, checkpoint=path)) == run_bits(train(config))
+        assert run_bits(train(config, checkpoint=path)) == uninterrupted(config)
     assert os.listdir(tmp_path) == ["state.npz.1"]
     assert (tmp_path / "state.npz.1").read_bytes() == bytes(data)
 
@@ -207,7 +213,7 @@ def test_a_state_of_another_version_waits_for_it(backend, monkeypatch, tmp_path,
     seen = spied(monkeypatch, backend)
     said = "it was made by 'toysup 0.0.1'"
     with pytest.warns(RuntimeWarning, match=said) if far else contextlib.nullcontext():
-        assert run_bits(train(config, checkpoint=path)) == run_bits(train(config))
+        assert run_bits(train(config, checkpoint=path)) == uninterrupted(config)
     assert seen[0][0] > 0
     assert os.listdir(tmp_path) == ["state.npz.0123abcd"]
 
@@ -235,7 +241,7 @@ def test_an_interrupted_sweep_goes_on_inside_its_runs(backend, monkeypatch, tmp_
     assert len(seen[0]) == 2 and min(seen[0].values()) > 0
     assert not list(states.iterdir())
     for seed in range(3):
-        assert run_bits(result.run(seed=seed)) == run_bits(train(config, seed=seed))
+        assert run_bits(result.run(seed=seed)) == uninterrupted(config.replace(seed=seed))
 
 
 def stopped(config: TrainConfig, store: Path, **options: Any) -> None:
@@ -264,7 +270,7 @@ def test_the_states_of_another_maker_are_kept_for_it(backend, caplog, monkeypatc
     seen = spied(monkeypatch, backend)
     result = sweep(config, store=tmp_path)
     assert seen[0][0] >= mine.step > 0
-    assert run_bits(result.run()) == run_bits(train(config))
+    assert run_bits(result.run()) == uninterrupted(config)
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
@@ -705,7 +711,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_stop_a_sweep(
     config = LONG[backend.name]
     result = sweep(config, store=tmp_path, checkpoint_every=0.01)
     assert "no checkpoint of T=" in caplog.text and "No space left" in caplog.text
-    assert run_bits(result.run()) == run_bits(train(config))
+    assert run_bits(result.run()) == uninterrupted(config)
 
 
 def test_a_failure_that_cannot_be_recorded_is_said(backend, monkeypatch, tmp_path):
