@@ -221,11 +221,6 @@ def test_the_references_gradients_do_not_depend_on_blas_threads(one_and_two_thre
     assert not differing(one_and_two_threads, "gradient")
 
 
-def test_the_core_does_not_depend_on_blas_threads_or_the_process(native):
-    two = in_new_process("digests", TOYSUP_BACKEND="native", OPENBLAS_NUM_THREADS="2")
-    assert two == on(native, digests)
-
-
 # ------------------------------------------------------------------------------------ both types
 
 

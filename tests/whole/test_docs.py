@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
-import pkgutil
 import re
 from pathlib import Path
 from types import ModuleType
@@ -19,12 +18,14 @@ from toysup import TrainConfig
 README = Path(__file__).parents[2] / "README.md"
 DOCS = README.parent / "docs"
 PAPER = DOCS / "paper"
-SKIPPED = ("toysup._native", "toysup._backends.native", "toysup.__main__")
 
 
 def modules() -> list[str]:
-    found = [m.name for m in pkgutil.walk_packages(toysup.__path__, "toysup.")]
-    return ["toysup", *(name for name in found if name not in SKIPPED)]
+    """Those with examples."""
+    package = Path(toysup.__file__).parent
+    paths = [path for path in package.rglob("*.py") if ">>>" in path.read_text(encoding="utf-8")]
+    names = (".".join(path.relative_to(package.parent).with_suffix("").parts) for path in paths)
+    return sorted(name.removesuffix(".__init__") for name in names)
 
 
 def examples(module: ModuleType) -> list[doctest.DocTest]:
@@ -36,6 +37,7 @@ def test_there_are_examples():
     assert count >= 6
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("name", modules())
 def test_the_examples_of_docstrings(backend, name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
