@@ -253,6 +253,7 @@ def test_a_run_of_an_array_goes_through_everything(backend, tmp_path):
     assert len(toysup.regime.classify(run).label) == 12
 
 
+@pytest.mark.any_backend
 def test_frequent_features_are_learned_first(backend):
     S = power_law(40, 5.0, 1.2)
     run = toysup.train(

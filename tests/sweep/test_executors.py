@@ -114,7 +114,7 @@ def cluster() -> Iterator[Any]:
     try:
         with (
             distributed.LocalCluster(
-                n_workers=3, threads_per_worker=1, processes=True, dashboard_address=":0"
+                n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
             ) as cluster,
             distributed.Client(cluster) as client,
         ):
