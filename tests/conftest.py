@@ -2,8 +2,8 @@
 
 Tests that repeat themselves (kills, faults, every bit of a file, drawn examples) do so seldom by
 default, and as often as before a release under ``--soak``, which ``.ci/run`` gives: see
-``support/soak.py``. Tests of what surrounds a training (processes, signals, stores) are marked
-``any_backend``: by default they run on one backend, under ``--soak`` on both.
+``support/soak.py``. Tests of what surrounds a training (processes, signals, stores, sweeps,
+presets) are marked ``any_backend``: by default they run on one backend, under ``--soak`` on both.
 
 The tests run in parallel processes, by pytest-xdist; ``-n 0`` runs them in this one.
 """
