@@ -17,8 +17,10 @@ import toysup
 from helpers import Tensor
 from strategies import SEEDS
 from toysup import DataError, TrainConfig
+from toysup._stream.batch import take
 from toysup._stream.dataset import find
 from toysup._stream.rows import draws, order
+from toysup._system import memory
 from toysup.config.grid import Grid
 from toysup.data import Dataset, SparseBatch, sample
 
@@ -50,6 +52,8 @@ FORMS = {
     "list": lambda a: a.tolist(),
     "array": lambda a: a,
     "fortran": np.asfortranarray,
+    "matrix": lambda a: a.view(np.matrix),
+    "unmasked": np.ma.masked_array,
     "big-endian": lambda a: a.astype(">f8"),
     "tensor": lambda a: Tensor(a, requires_grad=True),
     "csr": sp.csr_array,
@@ -111,17 +115,19 @@ def test_rows_of_very_different_lengths_are_scaled():
 
 
 REFUSED = [
-    (dict(X=[[1.0, np.nan]]), "X must be finite, got nan"),
-    (dict(X=sp.csr_array([[1.0, np.inf]])), "X must be finite, got inf"),
+    (dict(X=[[1.0, 2.0], [1.0, np.nan]]), "X must be finite, got nan in row 1, column 1"),
+    (dict(X=sp.csr_array([[0.0, np.inf]])), "X must be finite, got inf in row 0, column 1"),
     (dict(X=np.array([[1.0, 1e4000]], np.longdouble)), "X must be finite"),
     (dict(X=sp.coo_array(([1e308] * 2, ([0, 0], [0, 0])), shape=(1, 1))), "X must be finite"),
-    (dict(X=[1.0, 2.0]), "X must have shape"),
+    (dict(X=[1.0, 2.0]), r"X must have shape \(T, n\), got shape \(2,\); one example is"),
     (dict(X=[[1.0], [1.0, 2.0]]), "X must have shape"),
     (dict(X=np.zeros((0, 3))), "X must hold at least one row"),
     (dict(X=np.zeros((3, 0))), "X must hold at least one row"),
-    (dict(X=[["a"]]), "X must be a SparseBatch"),
-    (dict(X=[[1j]]), "X must be a SparseBatch"),
-    (dict(X=None), "X must be a SparseBatch"),
+    (dict(X=[["a"]]), "X must be a SparseBatch.* got list of dtype <U1"),
+    (dict(X=[[1j]]), "X must be a SparseBatch.* got list of dtype complex128"),
+    (dict(X=np.ones((2, 2), object)), "X must be a SparseBatch.* got ndarray of dtype object"),
+    (dict(X=None), "X must be a SparseBatch.* got NoneType"),
+    (dict(X=np.ma.masked_array(X, X > 3)), "X must have no masked values"),
     (dict(X=[[1.0], [0.0], [0.0]]), "X must have no empty row .* row 1, and 1 more, has"),
     (dict(X=[[0.0]], normalize=False), "X must hold a value that is not zero"),
     (dict(X=X, test=[[1.0, 2.0]]), "test must have n = 3 columns"),
@@ -146,6 +152,14 @@ REFUSED = [
 def test_what_is_refused(arguments, words):
     with pytest.raises((TypeError, ValueError), match=words):
         Dataset(**arguments)
+
+
+def test_several_data_sets_are_no_axis():
+    data = Dataset(X)
+    with pytest.raises(TypeError, match=r"data must be one toysup.data.Dataset for all runs"):
+        toysup.sweep(data=[data, data], T=2)
+    with pytest.raises(TypeError, match=r"of an array X of examples as rows, give .*Dataset\(X\)"):
+        toysup.train(data=X, T=2)
 
 
 def test_a_scipy_array_whose_indices_lead_elsewhere():
@@ -212,8 +226,27 @@ def test_memory_is_that_of_the_rows():
         held, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert held < 1.05 * (12 * rows * each + 8 * rows) and peak < 3 * held
+    assert held < 1.05 * (12 * rows * each + 8 * rows) and peak < 2.2 * held
     assert len(data) == rows
+
+
+def test_memory_of_a_dense_array_is_that_of_its_values():
+    array = np.tile([0.0, 1.0, 2.0, 0.0], (2_000, 1_000))
+    tracemalloc.start()
+    try:
+        data = Dataset(array)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1.05 * 12 * array.size / 2 and peak < 2.4 * held
+    expected = array[[0, 1_999]] / np.sqrt(5_000)
+    np.testing.assert_allclose(take(data.X, np.array([0, 1_999])).toarray(), expected)
+
+
+def test_what_does_not_fit_in_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda threads=2: 1_000)
+    with pytest.raises(MemoryError, match=r"X, with 10,000 values .* needs about 120 kB, .*1.0 kB"):
+        Dataset(np.ones((100, 100)))
 
 
 # ----------------------------------------------------------------------------- what configs hold
@@ -269,7 +302,7 @@ def test_a_config_that_lies_about_its_data_is_refused():
         ({"sparsity": np.array([0.5, 0.9, 1.0])}, "sparsity must not be given beside data"),
         ({"normalize": False}, "normalize must not be given beside data"),
         ({"data": X}, "data must be a toysup.data.Dataset, got array"),
-        ({"data": [Dataset(X)]}, "data must be a toysup.data.Dataset"),
+        ({"data": [Dataset(X)]}, "data must be one toysup.data.Dataset for all runs, got a list"),
         ({"data": "words"}, "data must be a toysup.data.Dataset"),
     ],
 )

@@ -15,7 +15,7 @@ from toysup._system.memory import refuse_memory
 from toysup._typing import CSR
 from toysup.config.checks import as_int
 from toysup.config.train_config import MAX_FEATURES
-from toysup.config.values import as_array, check_finite
+from toysup.config.values import as_array
 from toysup.errors import short
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = [
     "as_batch",
     "as_csr",
     "as_sparse",
+    "check_rows",
     "joined",
     "repeated",
     "take",
@@ -34,6 +35,8 @@ __all__ = [
 ]
 
 Rows = npt.NDArray[np.integer[Any]]
+# Numbers of a dense array that are looked at together.
+_BUDGET = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,8 +169,26 @@ def as_csr(X: object, n: int) -> CSR:
         raise ValueError(f"X must have n = {n} columns, got shape {batch.shape}")
     if len(batch) == 0:
         raise ValueError(f"X must hold at least one example, got shape {batch.shape}")
-    check_finite("X", batch.values)
+    check_rows("X", batch)
     return batch.csr()
+
+
+def check_rows(name: str, batch: SparseBatch) -> None:
+    """Refuse a number that is not finite, naming the first and where it is.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    finite = np.isfinite(batch.values)
+    if not np.all(finite):
+        place = int(np.argmin(finite))
+        row = int(np.searchsorted(batch.indptr, place, side="right")) - 1
+        raise ValueError(
+            f"{name} must be finite, got {batch.values[place]} in row {row}, column "
+            f"{batch.indices[place]}"
+        )
 
 
 def as_batch(X: object, n: int) -> SparseBatch:
@@ -244,19 +265,34 @@ def _from_scipy(name: str, X: Any) -> SparseBatch:
 
 
 def _from_dense(name: str, X: object) -> SparseBatch:
-    kind = type(X).__name__
+    """An array of any library, some rows at a time: beside it there are 12 bytes a value."""
+    if np.ma.is_masked(X):
+        raise TypeError(f"{name} must have no masked values: give X.filled(0)")
     try:
-        array = as_array(name, X)
+        array = np.asarray(as_array(name, X))  # not a matrix, whose rows are matrices
     except ValueError as error:
         raise ValueError(f"{name} must have shape (T, n), got rows that differ ({error})") from None
     if array.dtype.kind not in "fiub":
+        what = f"{type(X).__name__} of dtype {array.dtype}" if array.ndim else type(X).__name__
         raise TypeError(
-            f"{name} must be a SparseBatch, a SciPy sparse array or a real (T, n) array, got {kind}"
+            f"{name} must be a SparseBatch, a SciPy sparse array or a real (T, n) array, got {what}"
         )
     if array.ndim != 2:
-        raise ValueError(f"{name} must have shape (T, n), got shape {array.shape}")
-    rows, columns = np.nonzero(array)
-    indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=len(array)))))
-    with np.errstate(over="ignore"):
-        values = array[rows, columns].astype(np.float64)
-    return SparseBatch(indptr.astype(np.int64), columns.astype(np.int32), values, array.shape[1])
+        hint = "; one example is X.reshape(1, -1)" if array.ndim == 1 else ""
+        raise ValueError(f"{name} must have shape (T, n), got shape {array.shape}{hint}")
+    T, n = array.shape
+    step = max(1, _BUDGET // max(1, n))
+    blocks = [slice(low, min(low + step, T)) for low in range(0, T, step)]
+    indptr = np.zeros(T + 1, np.int64)
+    for block in blocks:
+        indptr[1:][block] = np.count_nonzero(array[block], axis=1)
+    np.cumsum(indptr, out=indptr)
+    entries = int(indptr[-1])
+    refuse_memory(12 * entries, f"{name}, with {entries:,} values that are not zero,")
+    indices, values = np.empty(entries, np.int32), np.empty(entries)
+    for block in blocks:
+        rows, columns = np.nonzero(array[block])
+        here = slice(indptr[block.start], indptr[block.stop])
+        with np.errstate(over="ignore"):
+            indices[here], values[here] = columns, array[block][rows, columns]
+    return SparseBatch(indptr, indices, values, n)

@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from toysup._floats import exact_floats
-from toysup._stream.batch import SparseBatch, as_sparse, take
+from toysup._stream.batch import SparseBatch, as_sparse, check_rows, take
 from toysup._stream.stream import norms
 from toysup.config.checks import as_flag
 from toysup.config.data import DataRef
-from toysup.config.values import check_finite
 from toysup.errors import DataError, short
 
 __all__ = ["MAX_NAME", "Dataset", "find", "offer"]
@@ -35,7 +34,8 @@ class Dataset:
 
     A data set is frozen, and kept as compressed rows: memory is 12 bytes for each value that is not
     zero and 8 for each row, and never that of a dense array. Features are ascending in each row,
-    zeros are left out, and values that a SciPy array holds for the same place are added up.
+    zeros are left out, and values that a SciPy array holds for the same place are added up. While
+    it is made, about twice that is in use beside what is given.
 
     Values may have any sign. Those of the model's output are never negative (unless its activation
     is "linear"), so that negative ones add to the loss what no model can remove.
@@ -215,7 +215,7 @@ def _canonical(name: str, X: object, normalize: bool) -> SparseBatch:
     batch = as_sparse(name, X)
     if len(batch) == 0 or batch.n == 0:
         raise ValueError(f"{name} must hold at least one row and column, got shape {batch.shape}")
-    check_finite(name, batch.values)
+    check_rows(name, batch)
     own = _without_zeros(batch)
     if own is batch and isinstance(X, SparseBatch):
         indptr, indices, values = batch.csr()
@@ -248,7 +248,13 @@ def _scaled(name: str, batch: SparseBatch) -> SparseBatch:
         # By powers of 2, which changes no bits but of what would be lost beside the largest.
         largest = np.maximum.reduceat(sizes, batch.indptr[:-1])
         values[:] = np.ldexp(values, -np.repeat(np.frexp(largest)[1], counts))
-    values /= np.repeat(_norms(batch, counts), counts)
+    del sizes  # as large as all values
+    found = _norms(batch, counts)
+    step = max(1, _BUDGET * len(batch) // len(values))
+    for low in range(0, len(batch), step):
+        rows = slice(low, low + step)
+        ends = batch.indptr[low], batch.indptr[min(low + step, len(batch))]
+        values[slice(*ends)] /= np.repeat(found[rows], counts[rows])
     return _without_zeros(batch)  # what was lost beside the largest of its row
 
 

@@ -118,6 +118,8 @@ def as_data(value: object) -> DataRef | None:
     if isinstance(found, DataRef):
         return found
     kind = type(value).__name__
+    if isinstance(value, (list, tuple)) and any(hasattr(one, "ref") for one in value):
+        raise TypeError(f"data must be one toysup.data.Dataset for all runs, got a {kind} of them")
     raise TypeError(
         f"data must be a toysup.data.Dataset, got {short(value)} ({kind}): of an array X of "
         f"examples as rows, give toysup.data.Dataset(X)"
