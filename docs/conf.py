@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Any
 
 import toysup
 
@@ -68,3 +70,27 @@ numpydoc_attributes_as_param_list = True
 # Parameters that do not exist, are in another order, or are not explained. That none is missing is
 # tested in tests/whole/test_docs.py, which knows where one sentence is enough.
 numpydoc_validation_checks = {"PR02", "PR03", "PR07", "PR10"}
+
+# ------------------------------------------------------------------------------------- the explorer
+
+
+def write_explorers(app: Any, error: Exception | None) -> None:
+    """Write the pages with sliders that explorer.md shows in frames."""
+    if error is not None or app.builder.format != "html":
+        return
+    folder = Path(app.outdir) / "explorer"
+    small = toysup.sweep(
+        **{"n": 1000, "m": 2, "sparsity": 0.99, "eps": 1e-6},
+        **{"steps": 12_500, "learning_rate": 4e-3, "test_size": 20_000},
+        T=[3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100, 200, 500, 1000, 2000],
+        store=Path(app.doctreedir) / "explorer",  # the next build has the runs there
+        progress=False,
+    )
+    toysup.plot.explore(small, folder / "small.html", title="Figure 3, a tenth of its size")
+    paper = toysup.paper.recorded("figure3")
+    toysup.plot.explore(paper, folder / "figure3.html", title="Figure 3 at the paper's size")
+
+
+def setup(app: Any) -> None:
+    """What is written beside the pages."""
+    app.connect("build-finished", write_explorers)
