@@ -90,11 +90,11 @@ COMMANDS: dict[str, _Command] = {
     "train": ("train one model", _arguments.train, _train.train),
     "sweep": ("train a grid of models", _arguments.sweep, _train.sweep),
     "plot": ("draw a figure of a sweep", _arguments.plot, _show.plot),
-    "explore": ("a page with sliders of a sweep", _arguments.explore, _show.explore),
-    "status": ("how far a sweep is", _arguments.status, _stores.status),
-    "merge": ("bring the stores of shards together", _arguments.merge, _stores.merge),
+    "explore": ("write a page with sliders for a sweep", _arguments.explore, _show.explore),
+    "status": ("say how far a sweep is", _arguments.status, _stores.status),
+    "merge": ("copy the runs of several stores into one", _arguments.merge, _stores.merge),
     "export": ("the table of a sweep as a file", _arguments.export, _stores.export),
-    "list": ("what can be reproduced", _arguments.list_presets, _show.list_presets),
+    "list": ("list what toysup reproduce knows", _arguments.list_presets, _show.list_presets),
     "info": ("versions, backend and machine", _arguments.info, _show.info),
 }
 # What takes long to import and is needed anyway.

@@ -89,7 +89,7 @@ def see(measured: Measured, scale: str) -> str:
 
 CONTROLS = Preset(
     name="controls",
-    title="four questions of a reader: memorisation, its measure, other explanations, seeds",
+    title="four questions of a reader: memorization, its measure, other explanations, seeds",
     scales={"small": SMALL, "paper": PAPER},
     measure=measure,
     make_tables=tables,

@@ -424,7 +424,7 @@ def see(measured: Measured, scale: str) -> str:
 
 REPEATS = Preset(
     name="repeats",
-    title="one example repeated: when it is memorised, over T and R",
+    title="one example repeated: when it is memorized, over T and R",
     scales={"small": {"repeats": SMALL}, "paper": {"repeats": PAPER}},
     measure=measure,
     make_tables=tables,
