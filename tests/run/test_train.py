@@ -15,7 +15,7 @@ from hypothesis import given, settings
 
 import toysup
 from helpers import run_bits
-from toysup import Run, RunFailedError, TrainConfig, load_run, train
+from toysup import Run, RunFailedError, TrainConfig, load_run, regime, train
 from toysup._backends.protocol import Failed
 
 SMALL = TrainConfig(n=12, m=2, T=6, sparsity=0.7, steps=40, learning_rate=0.01, test_size=30)
@@ -450,3 +450,15 @@ def test_what_is_small_though_its_parts_are_huge(backend):
     fields |= dict(test_size=0, schedule="constant", importance=[1e17, 1e17], eps=1e-8)
     run = toysup.train(**fields, learning_rate=1e30, weight_decay=0, optimizer="adam")
     assert run.status == "ok" and np.allclose(np.abs(run.b), 1e30, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fields", [{}, {"importance": 0.9}, {"activation": "linear"}], ids=str)
+def test_the_error_of_the_test_loss_is_that_of_a_mean(backend, fields: dict[str, Any]) -> None:
+    config = TrainConfig(n=12, m=2, T=6, sparsity=0.7, steps=30, test_size=5000, **fields)
+    run = train(config)
+    losses = regime.example_loss(run, run.test_set())
+    assert np.isclose(run.test_loss, losses.mean(), rtol=1e-6)
+    assert np.isclose(run.test_loss_error, losses.std(ddof=1) / np.sqrt(5000), rtol=1e-5)
+    assert run.summary()["test_loss_error"] == run.test_loss_error
+    for size in (0, 1):
+        assert np.isnan(train(config, test_size=size).test_loss_error)

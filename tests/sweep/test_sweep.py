@@ -29,7 +29,8 @@ pytestmark = pytest.mark.any_backend
 
 SMALL = TrainConfig(n=12, m=2, T=6, sparsity=0.7, steps=20, learning_rate=0.01, test_size=30)
 VARIABLES = {
-    "train_loss", "test_loss", "W_norm", "b_norm", "max_feature_dimensionality", "n_represented",
+    "train_loss", "test_loss", "test_loss_error", "W_norm", "b_norm",
+    "max_feature_dimensionality", "n_represented",
     "seconds", "steps_done", "status",
 }  # fmt: skip
 

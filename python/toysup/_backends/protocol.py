@@ -22,6 +22,7 @@ class RawRun(TypedDict):
     b: Array  # (n,)
     train_loss: float
     test_loss: float
+    test_loss_error: float  # its standard error
     seconds: float
     steps_done: int
     history: dict[str, Array]  # by name, over history_step

@@ -42,6 +42,8 @@ __all__ = ["Run", "from_raw", "load_run", "provenance", "read_summary"]
 SUMMARY_HISTORY = ("W_norm", "b_norm", "max_feature_dimensionality")
 # The numbers of a summary.
 _SCALARS = ("train_loss", "test_loss", *SUMMARY_HISTORY, "n_represented", "seconds")
+# Those that a file may lack, as it was written before there were any.
+_LATER = ("test_loss_error",)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -61,6 +63,10 @@ class Run:
     train_loss, test_loss : float
         Losses in the paper's unit: summed over features, mean over examples. With infinite T the
         train loss is that of the examples which the next update would have used.
+    test_loss_error : float
+        Standard error of ``test_loss``: the standard deviation of the losses of the test examples,
+        over the square root of their number. NaN for fewer than two, and for a run of a file that
+        was written before it was kept.
     seconds : float
         Wall time of the run.
     steps_done : int
@@ -75,6 +81,7 @@ class Run:
     b: Array = field(repr=False)
     train_loss: float
     test_loss: float
+    test_loss_error: float
     seconds: float
     steps_done: int
     provenance: Mapping[str, str] = field(repr=False)
@@ -266,6 +273,7 @@ class Run:
             "status": self.status,
             "train_loss": self.train_loss,
             "test_loss": self.test_loss,
+            "test_loss_error": self.test_loss_error,
             **last,
             "n_represented": float(np.count_nonzero(self.represented())) if finite else math.nan,
             "seconds": self.seconds,
@@ -324,6 +332,7 @@ def _summary(path: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "status": status,
             **{name: float(found[name]) for name in _SCALARS},
+            **{name: float(found.get(name, math.nan)) for name in _LATER},
             "steps_done": as_int("steps_done", found["steps_done"], 0, 2**40),
             "provenance": {printable(_text(k)): printable(_text(v)) for k, v in made},
         }
@@ -368,6 +377,7 @@ def load_run(path: str | os.PathLike[str]) -> Run:
         b=arrays.pop("b"),
         train_loss=summary["train_loss"],
         test_loss=summary["test_loss"],
+        test_loss_error=summary["test_loss_error"],
         seconds=summary["seconds"],
         steps_done=summary["steps_done"],
         provenance=summary["provenance"],
@@ -422,6 +432,7 @@ def from_raw(config: TrainConfig, raw: RawRun, chosen: Backend) -> Run:
         b=raw["b"],
         train_loss=float(raw["train_loss"]),
         test_loss=float(raw["test_loss"]),
+        test_loss_error=float(raw["test_loss_error"]),
         seconds=float(raw["seconds"]),
         steps_done=int(raw["steps_done"]),
         provenance=provenance(chosen),

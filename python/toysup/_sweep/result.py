@@ -38,6 +38,10 @@ VARIABLES: dict[str, dict[str, str]] = {
         "long_name": "test loss",
         "description": "loss on fresh examples, summed over features, mean over examples",
     },
+    "test_loss_error": {
+        "long_name": "standard error of test loss",
+        "description": "standard error of the test loss: that of a mean over the test examples",
+    },
     "W_norm": {"long_name": "norm of W", "description": "Frobenius norm of W"},
     "b_norm": {"long_name": "norm of b", "description": "Euclidean norm of b"},
     "max_feature_dimensionality": {

@@ -300,6 +300,7 @@ fn finished<'py, T: Element + Copy>(
     raw.set_item("status", if outcome.diverged { "diverged" } else { "ok" })?;
     raw.set_item("train_loss", last.map_or(f64::NAN, |p| p.train_loss))?;
     raw.set_item("test_loss", outcome.test_loss)?;
+    raw.set_item("test_loss_error", outcome.test_loss_error)?;
     raw.set_item("seconds", outcome.seconds)?;
     raw.set_item("steps_done", outcome.last.step)?;
     raw.set_item("W", matrix(py, shape, [&outcome.last])?.get_item(0)?)?;

@@ -43,7 +43,7 @@ def loss_and_grad(
     per_feature = W.shape[1] if reduction == "mean" else 1
     scale = 1.0 / ((len(X[0]) - 1) * per_feature)
     with np.errstate(over="ignore", invalid="ignore"):
-        value = loss(W, b, X, importance, linear, _never) / per_feature
+        value = loss(W, b, X, importance, linear, _never)[0] / per_feature
         return value, *gradient(W, b, X, importance, scale, linear, _never)
 
 

@@ -30,17 +30,20 @@ def forward(W: Array, b: Array, x: Array) -> tuple[Array, Array]:
 
 def loss(
     W: Array, b: Array, X: CSR, importance: Array, linear: bool, stop: Callable[[], bool]
-) -> float:
+) -> tuple[float, float]:
     """L in the paper's unit: importance-weighted squared error, summed over features, mean over X.
 
-    Always in double precision, whatever the type of W.
+    With it the sum of the squares of the losses of the examples. Always in double precision,
+    whatever the type of W.
     """
-    W, b, total = W.astype(np.float64), b.astype(np.float64), 0.0
+    W, b, total, squares = W.astype(np.float64), b.astype(np.float64), 0.0, 0.0
     for x in dense_chunks(X, W.shape[1], np.float64, stop):
         _, z = forward(W, b, x)
         error = x - (z if linear else np.maximum(z, 0.0))
-        total += float(np.sum(error * error @ importance))
-    return total / (len(X[0]) - 1)
+        losses = error * error @ importance
+        total += float(np.sum(losses))
+        squares += float(losses @ losses)
+    return total / (len(X[0]) - 1), squares
 
 
 def gradient(

@@ -115,7 +115,8 @@ class Run:
             return self._sample(low, high, "test")
         return taken(self.given_tests, np.arange(low, high))
 
-    def _loss(self, X: CSR) -> float:
+    def _loss(self, X: CSR) -> tuple[float, float]:
+        """Of examples, the mean loss and the sum of the squares of the losses."""
         return loss(self.W, self.b, X, self.importance, self.linear, self.stop)
 
     def measure(self, step: int) -> bool:
@@ -124,23 +125,31 @@ class Run:
         if not np.all(np.isfinite(norms)):
             self.history.append((math.nan, math.nan, *norms, math.nan))
             return False
-        train = self._loss(self.batch(step) if self.train_set is None else self.train_set)
+        train, _ = self._loss(self.batch(step) if self.train_set is None else self.train_set)
         test = math.nan
         if self.config.tested:
-            test = self._loss(self.test_set)
+            test, _ = self._loss(self.test_set)
         largest = float(np.max(dimensionality(self.W.T)))
         self.history.append((train, test, *norms, largest))
         tested = math.isfinite(test) or not self.config.tested
         return tested and all(map(math.isfinite, (train, *norms, largest)))
 
-    def test_loss(self) -> float:
-        """The loss on the whole test set, which passes through in parts."""
-        c, total = self.config, 0.0
+    def test_loss(self) -> tuple[float, float]:
+        """The loss on the whole test set, which passes through in parts, and its standard error."""
+        c, total, squares = self.config, 0.0, 0.0
+        if not c.tested:
+            return math.nan, math.nan
         part = max(1, min(c.tested, (1 << 22) // c.n))
         for low in range(0, c.tested, part):
             X = self._tests(low, min(c.tested, low + part))
-            total += self._loss(X) * (len(X[0]) - 1)
-        return total / c.tested if c.tested else math.nan
+            mean, more = self._loss(X)
+            total += mean * (len(X[0]) - 1)
+            squares += more
+        mean = total / c.tested
+        if c.tested == 1 or not math.isfinite(mean):
+            return mean, math.nan
+        variance = max(0.0, squares - total * mean) / (c.tested - 1)
+        return mean, math.sqrt(variance / c.tested)
 
     def train(self, progress: Callable[[int], None]) -> str:
         """Run all updates that are left; returns the status."""
@@ -235,7 +244,7 @@ def train_one(
     with np.errstate(over="ignore", invalid="ignore"):
         try:
             status = run.train(tick)
-            test = run.test_loss() if status == "ok" else math.nan
+            test, error = run.test_loss() if status == "ok" else (math.nan, math.nan)
             if config.tested and not math.isfinite(test):
                 status = "diverged"
         except Stopped:
@@ -251,6 +260,7 @@ def train_one(
         "b": run.b,
         "train_loss": run.history[-1][0],
         "test_loss": test,
+        "test_loss_error": error,
         "seconds": seconds(),
         "steps_done": int(done[-1]),
         "history": dict(zip(HISTORY, np.array(run.history).T, strict=True)),

@@ -15,11 +15,28 @@ const FEATURES: usize = 512;
 /// Examples whose sums are in registers at one time, where there are enough of them.
 const AT_ONCE: usize = 4;
 
+/// Losses of examples, added up.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Losses {
+    /// Their sum.
+    pub sum: f64,
+    /// The sum of their squares.
+    pub squares: f64,
+}
+
+impl Losses {
+    /// Add the loss of an example.
+    pub fn add(&mut self, loss: f64) {
+        self.sum += loss;
+        self.squares += loss * loss;
+    }
+}
+
 multiversion! {
-    /// `sum_t sum_j I_j (x_tj - y_tj)^2`; `None` if `cancel` was set meanwhile.
+    /// The losses `sum_j I_j (x_tj - y_tj)^2`; `None` if `cancel` was set meanwhile.
     fn squared_error<V, T>(
         params: &Params<T>, x: &Csr, importance: &[f64], cancel: &AtomicBool,
-    ) -> Option<f64> {
+    ) -> Option<Losses> {
         let (stride, packed) = pack(params);
         // No |z| is larger than this times the sum of all |h|, or than what b adds.
         let largest = packed
@@ -34,7 +51,7 @@ multiversion! {
         let mut lanes = Aligned::<T>::zeros(EXAMPLES * V::LANES);
         let mut given = Aligned::<T>::zeros(AT_ONCE * FEATURES);
         let sorted = (0..x.rows()).all(|t| x.indices[x.indptr[t]..x.indptr[t + 1]].is_sorted());
-        let mut total = 0.0;
+        let mut losses = Losses::default();
         for first in (0..x.rows()).step_by(EXAMPLES) {
             if cancel.load(Ordering::Relaxed) {
                 return None;
@@ -44,7 +61,8 @@ multiversion! {
             encode(&mut h, params, x, rows.clone());
             let size: f64 = h[..count * params.m].iter().map(|h| h.to_f64().abs()).sum();
             if !(size * largest).is_finite() && any_nan(params, &h[..count * params.m]) {
-                return Some(f64::NAN); // the kernel would take it for 0
+                losses.add(f64::NAN); // the kernel would take it for 0
+                return Some(losses);
             }
             lanes.fill(T::default());
             for j0 in (0..stride).step_by(FEATURES) {
@@ -78,10 +96,11 @@ multiversion! {
             }
             for local in 0..count {
                 // SAFETY: one vector of lanes an example.
-                total += unsafe { V::load(lanes.as_ptr().add(local * V::LANES)).sum() }.to_f64();
+                let loss = unsafe { V::load(lanes.as_ptr().add(local * V::LANES)).sum() };
+                losses.add(loss.to_f64());
             }
         }
-        Some(total)
+        Some(losses)
     }
 }
 

@@ -13,6 +13,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Result, check};
+use crate::kernels::evaluate::Losses;
 use crate::memory;
 use crate::model::examples::Examples;
 use crate::model::params::{Params, at};
@@ -159,20 +160,20 @@ pub fn gradient<T: Real>(
     Ok(())
 }
 
-/// `sum_t sum_j I_j (x_tj - z_tj)^2`; `None` if `cancel` was set meanwhile.
+/// The losses `sum_j I_j (x_tj - z_tj)^2`; `None` if `cancel` was set meanwhile.
 pub fn squared_error(
     p: &Params<f64>,
     x: &Csr,
     importance: &[f64],
     cancel: &AtomicBool,
-) -> Option<f64> {
+) -> Option<Losses> {
     let model = Model::new(p, importance);
     let constant: f64 = (0..model.n)
         .map(|j| model.weight(j) * model.b[j] * model.b[j])
         .sum();
     let mut h = memory::zeros(model.m);
     let mut given = memory::zeros(model.n);
-    let mut total = 0.0;
+    let mut losses = Losses::default();
     for t in 0..x.rows() {
         if t % LOOK == 0 && cancel.load(Ordering::Relaxed) {
             return None;
@@ -197,7 +198,7 @@ pub fn squared_error(
             loss = model.squares(&h, &given);
             entries().for_each(|(j, _)| given[j] = 0.0);
         }
-        total += loss;
+        losses.add(loss);
     }
-    Some(total)
+    Some(losses)
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use crate::error::{Error, Result};
 use crate::gradient::gradient::Gradient;
 use crate::gradient::kernel::Kernel;
-use crate::kernels::evaluate::squared_error;
+use crate::kernels::evaluate::{Losses, squared_error};
 use crate::kernels::linear::{self, Activation};
 use crate::memory;
 use crate::model::examples::Examples;
@@ -16,7 +16,7 @@ use crate::simd::vector::Real;
 use crate::stream::Csr;
 use crate::training::spec::Choice;
 
-/// The squared error of all examples.
+/// The losses of all examples.
 pub(crate) fn total_loss(
     activation: Activation,
     isa: Isa,
@@ -24,7 +24,7 @@ pub(crate) fn total_loss(
     x: &Csr,
     importance: &[f64],
     cancel: &AtomicBool,
-) -> Result<f64> {
+) -> Result<Losses> {
     match activation {
         Activation::Relu => squared_error(isa, params, x, importance, cancel),
         Activation::Linear => linear::squared_error(params, x, importance, cancel),
@@ -72,7 +72,7 @@ pub fn loss_and_grad<T: Real>(
     let (dw, db) = all.remove(0);
     let importance = unless_all_one(importance);
     let params = params.to::<f64>(None);
-    let loss = total_loss(activation, isa, &params, x, &importance, cancel)?;
+    let loss = total_loss(activation, isa, &params, x, &importance, cancel)?.sum;
     let scale = 1.0 / (x.rows() as f64 * features);
     Ok((loss * scale, dw, db))
 }

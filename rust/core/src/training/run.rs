@@ -8,6 +8,7 @@ use crate::error::{Error, Result, check};
 use crate::gradient::gradient::{Begun, Gradient, Restart};
 use crate::gradient::kept::Kept;
 use crate::gradient::kernel::Kernel;
+use crate::kernels::evaluate::Losses;
 use crate::kernels::metrics::max_feature_dimensionality;
 use crate::kernels::optimizer::Optimizer;
 use crate::memory;
@@ -22,6 +23,38 @@ use crate::training::state::{State, Trial};
 
 /// Test examples that are held, and sampled, at one time.
 const TEST_PART: u64 = 4096;
+
+/// What the test set says of a run.
+#[derive(Debug, Clone, Copy)]
+struct Tested {
+    /// The mean of the losses of the examples.
+    loss: f64,
+    /// Its standard error.
+    error: f64,
+}
+
+impl Tested {
+    const NONE: Tested = Tested {
+        loss: f64::NAN,
+        error: f64::NAN,
+    };
+
+    /// From the sum of the losses of so many examples, and that of their squares.
+    fn of(count: u64, sum: f64, squares: f64) -> Self {
+        if count == 0 {
+            return Self::NONE;
+        }
+        let examples = count as f64;
+        let loss = sum / examples;
+        let variance = (squares - sum * loss).max(0.0) / (examples - 1.0);
+        let error = if count > 1 && loss.is_finite() {
+            (variance / examples).sqrt()
+        } else {
+            f64::NAN
+        };
+        Tested { loss, error }
+    }
+}
 
 /// The examples of an update: as the stream gives them, and as the kernels read them.
 struct Batch<T> {
@@ -132,12 +165,13 @@ pub(crate) fn watched<T: Real>(
         state.check(spec)?;
     }
     let (mut run, batch) = Run::<T>::new(spec, choice, state, cancel)?;
-    let (mut diverged, test_loss) = run.train(batch, state, watch, keep)?;
-    diverged |= spec.test_size > 0 && !test_loss.is_finite();
+    let (mut diverged, tested) = run.train(batch, state, watch, keep)?;
+    diverged |= spec.test_size > 0 && !tested.loss.is_finite();
     Ok(Outcome {
         diverged,
         last: run.snapshot(run.history.last().map_or(0, |p| p.step)),
-        test_loss,
+        test_loss: tested.loss,
+        test_loss_error: tested.error,
         seconds: run.seconds(),
         history: run.history,
         snapshots: run.snapshots,
@@ -236,14 +270,14 @@ impl<'a, T: Real> Run<'a, T> {
         }
     }
 
-    /// Whether the run diverged, and its test loss. A last state is kept when it is cancelled.
+    /// Whether the run diverged, and what the test set says. A last state is kept when it is cancelled.
     fn train(
         &mut self,
         batch: Batch<T>,
         state: Option<&State<T>>,
         watch: Watch<'_, T>,
         mut keep: Keep<'_, T>,
-    ) -> Result<(bool, f64)> {
+    ) -> Result<(bool, Tested)> {
         let gradient = self.gradient();
         check(self.cancel)?;
         let optimizer = Optimizer::new(self.spec.optimizer.clone(), &self.params);
@@ -261,8 +295,8 @@ impl<'a, T: Real> Run<'a, T> {
             self.resume(&mut course, state);
         }
         let ended = match self.updates(&mut course, watch, &mut keep) {
-            Ok(true) => Ok((true, f64::NAN)),
-            Ok(false) => self.test_loss().map(|loss| (false, loss)),
+            Ok(true) => Ok((true, Tested::NONE)),
+            Ok(false) => self.tested().map(|tested| (false, tested)),
             Err(error) => Err(error),
         };
         if matches!(ended, Err(Error::Cancelled)) {
@@ -468,29 +502,33 @@ impl<'a, T: Real> Run<'a, T> {
     }
 
     fn loss(&self, params: &Params<f64>, x: &Csr) -> Result<f64> {
+        let losses = self.losses(params, x)?;
+        Ok(losses.sum / x.rows() as f64)
+    }
+
+    fn losses(&self, params: &Params<f64>, x: &Csr) -> Result<Losses> {
         let Run {
             importance, cancel, ..
         } = self;
         let (activation, isa) = (self.spec.activation, self.choice.isa);
         total_loss(activation, isa, params, x, importance, cancel)
-            .map(|total| total / x.rows() as f64)
     }
 
     /// The loss on the whole test set, which passes through in parts.
-    fn test_loss(&self) -> Result<f64> {
+    fn tested(&self) -> Result<Tested> {
         let params = self.params.to::<f64>(Some(&self.rank));
         let size = self.spec.test_size;
-        let mut total = 0.0;
+        let (mut sum, mut squares) = (0.0, 0.0);
         for low in (0..size).step_by(TEST_PART as usize) {
             let high = size.min(low + TEST_PART);
             let x = tests(&self.test, self.spec, low, high, self.cancel)?;
-            total += self.loss(&params, &x)? * x.rows() as f64;
+            let part = self.losses(&params, &x)?;
+            let rows = x.rows() as f64;
+            let mean = part.sum / rows;
+            sum += mean * rows;
+            squares += part.squares;
         }
-        Ok(if size == 0 {
-            f64::NAN
-        } else {
-            total / size as f64
-        })
+        Ok(Tested::of(size, sum, squares))
     }
 
     fn snapshot(&self, step: u64) -> Snapshot<T> {

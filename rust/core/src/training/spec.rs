@@ -211,6 +211,8 @@ pub struct Outcome<T> {
     pub last: Snapshot<T>,
     /// Loss on all test examples; NaN if there are none.
     pub test_loss: f64,
+    /// The standard error of that; NaN for fewer than two examples.
+    pub test_loss_error: f64,
     /// The history; its last point is the final state.
     pub history: Vec<Point>,
     /// The snapshots.
