@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.any_backend,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked"),
 ]
-KILLS = soak(4, 20)
+KILLS = soak(4, 50)
 
 # A process that has imported everything forks children that sweep, and kills each after a random
 # time, until they have been killed often enough; `crowd` children at a time share a store. They
