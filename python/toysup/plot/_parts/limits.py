@@ -28,6 +28,8 @@ LINEAR = 0.03
 _HEIGHT = 1.6
 # More values beyond an axis than this cannot all be written at its edge.
 MAX_BEYOND = 6
+# From this share of the width on, a value stands to the left of its triangle.
+_NEAR_END = 0.9
 
 
 def loss_limits(losses: Floats) -> tuple[float, float]:
@@ -77,14 +79,17 @@ def mark_beyond(
         if numbers is not None and out.size > MAX_BEYOND:
             out = out[[int(np.argmax(sign * values[out]))]]
         taken = Counter(getattr(text, "xy", None) for text in ax.texts)
+        across = (ax.transData - ax.transAxes).transform([(x, low) for x in places[out]])[:, 0]
         for k, i in enumerate(out if numbers is not None else ()):
             row = k % 2 + 2 * taken[places[i], edge]  # neighbours and other curves do not meet
+            side = "right" if across[k] > _NEAR_END else "left"
             text = ax.annotate(
                 format(values[i], str(numbers)),
                 (places[i], edge),
                 xycoords=ax.get_xaxis_transform(),
-                xytext=(4, -sign * 9 * row),
+                xytext=(4 if side == "left" else -4, -sign * 9 * row),
                 textcoords="offset points",
+                ha=side,
                 va="center",
                 size="x-small",
                 color=color,
