@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicBool;
 use crate::error::{Result, check};
 use crate::gradient::gradient::{Begun, Gradient, RETRY, SEED};
 use crate::gradient::kernel::Kernel;
-use crate::gradient::shares::shared;
-use crate::gradient::versions::classify;
-use crate::lists::by_group::Grouped;
+use crate::gradient::shares::Step;
+use crate::kernels::whole::classify;
+use crate::lists::by_group::ByGroup;
 use crate::lists::pace::LOOK;
 use crate::lists::plan::Plan;
 use crate::lists::rows::Room;
@@ -34,16 +34,20 @@ impl<T: Real> Gradient<T> {
         }
         let forced = self.kernel == Kernel::Lists;
         if let Some(lists) = &mut self.lists {
-            if self.step.is_multiple_of(LOOK) && !*lists.fresh() {
+            if self.step.is_multiple_of(LOOK) && !lists.fresh {
                 self.cost = lists.review();
                 let cost = self.cost;
-                if !forced && (cost > self.dense_cost(p.n, x.count) || self.too_large()) {
+                let too_large = lists.too_large();
+                if !forced && (too_large || cost > self.dense_cost(p.n, x.count)) {
                     self.lists = None;
                     self.retry = self.step + RETRY;
                     return Ok(None);
                 }
             }
-            let unsorted = self.lists.as_ref().is_some_and(Plan::is_unsorted);
+            let unsorted = self
+                .lists
+                .as_ref()
+                .is_some_and(|plan| plan.lists.is_unsorted());
             if unsorted || p.m <= SMALL && self.step >= self.sort {
                 return self.arrange(p, x, cancel);
             }
@@ -52,7 +56,7 @@ impl<T: Real> Gradient<T> {
         if forced {
             return self.arrange(p, x, cancel);
         }
-        if p.m <= SMALL && !Grouped::fits(p, x.count, x.rows.indices.len()) {
+        if p.m <= SMALL && !ByGroup::fits(p, x.count, x.rows.indices.len()) {
             return Ok(None);
         }
         // Lists are made to see what they would cost; some steps before, references are taken, so
@@ -77,7 +81,7 @@ impl<T: Real> Gradient<T> {
 
     /// Take the references of new lists on trial, from where these began.
     pub(super) fn start_trial(&mut self, x: &Examples<T>, cancel: &AtomicBool) -> Result<()> {
-        let fresh = |(plan, _): &mut (Plan<T>, _)| std::mem::take(plan.fresh());
+        let fresh = |(plan, _): &mut (Plan<T>, _)| std::mem::take(&mut plan.fresh);
         if !self.trial.as_mut().is_some_and(fresh) {
             return Ok(());
         }
@@ -85,8 +89,9 @@ impl<T: Real> Gradient<T> {
         let p = &begun.params;
         let mut pace = plan.pace(begun.step, begun.pace);
         (pace.all, pace.adapt) = (true, false);
-        self.encode(p, x, cancel, shared(p, x))?;
-        self.renew(&mut plan, p, pace, None, cancel, shared(p, x))?;
+        let step = Step::new(p, x, cancel);
+        self.encode(step)?;
+        self.renew(step, &mut plan, pace, None)?;
         self.trial = Some((plan, begun));
         Ok(())
     }
@@ -106,9 +111,10 @@ impl<T: Real> Gradient<T> {
         };
         let mut pace = lists.pace(self.step, pace);
         pace.all = true;
-        self.encode(p, x, cancel, shared(p, x))?;
-        let room = Room::new(lists.limit(), lists.size());
-        self.renew(&mut lists, p, pace, Some(&room), cancel, shared(p, x))?;
+        let step = Step::new(p, x, cancel);
+        self.encode(step)?;
+        let room = Room::new(lists.limit, lists.lists.size());
+        self.renew(step, &mut lists, pace, Some(&room))?;
         if room.is_over() {
             return Ok(());
         }
@@ -120,10 +126,6 @@ impl<T: Real> Gradient<T> {
             (self.cost, self.worked) = (cost, 0.0);
         }
         Ok(())
-    }
-
-    fn too_large(&self) -> bool {
-        self.lists.as_ref().is_some_and(Plan::too_large)
     }
 
     /// Cycles of a step through all pairs, roughly: as many features were active as in the last one.
@@ -155,18 +157,18 @@ impl<T: Real> Gradient<T> {
         }
         let mut plan = known.unwrap_or_else(|| Plan::new(p, x, self.length));
         let mut places = None;
-        if let Plan::ByGroup(lists) = &mut plan {
-            self.encode(p, x, cancel, shared(p, x))?;
-            let (features, examples) = lists.orders(p, &self.h, x, cancel);
+        if p.m <= SMALL {
+            self.encode(Step::new(p, x, cancel))?;
+        }
+        if let Some((features, examples)) = plan.lists.sort(p, &self.h, x, cancel) {
             check(cancel)?;
-            lists.reorder(&features, &examples);
             let to = places.insert(inverse(&features));
             x.reorder(&examples, to);
             reorder(&mut self.importance, &features);
             reorder(&mut self.importance64, &features);
             self.sort = self.step + SORT;
         }
-        *plan.fresh() = true;
+        plan.fresh = true;
         self.lists = Some(plan);
         Ok(places)
     }

@@ -18,29 +18,26 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rayon::prelude::*;
-
 use crate::error::{Result, check};
+use crate::gradient::all_pairs::{AllPairs, dense};
 use crate::gradient::kept::{Kept, WORK};
 use crate::gradient::kernel::Kernel;
-use crate::gradient::shares::{SHARE, SHARES, Share, add, share_size, shared};
+use crate::gradient::shares::{SHARE, SHARES, Share, Step, add, each, share_size};
 use crate::gradient::tiles::{Part, TileStep};
-use crate::gradient::versions::{
-    classify, collect, dense, encode, linear as linear_features, pack,
-};
 use crate::kernels::dense::Dense;
 use crate::kernels::linear::{self, Activation};
-use crate::kernels::moments::Moments;
-use crate::kernels::whole::Whole;
+use crate::kernels::moments::{self, Moments};
+use crate::kernels::nonzeros::{Collect, Encode, collect, encode};
+use crate::kernels::whole::{Whole, classify, pack};
+use crate::lists::listed::Listed;
 #[cfg(feature = "doors")]
 use crate::lists::pace::Counts;
 use crate::lists::pace::Pace;
-use crate::lists::plan::{Listed, Plan};
+use crate::lists::plan::Plan;
 use crate::lists::rows::Room;
-use crate::lists::versions::{look, look_at_groups};
 use crate::memory;
 use crate::model::examples::{Examples, FEATURES};
-use crate::model::params::{Params, clear_padding, row_length};
+use crate::model::params::{Params, SMALL, clear_padding, row_length};
 use crate::simd::aligned::Aligned;
 use crate::simd::isa::Isa;
 use crate::simd::vector::Real;
@@ -222,15 +219,15 @@ impl<T: Real> Gradient<T> {
             return linear::gradient(&mut self.sums, p, x, &self.importance64, cancel);
         }
         self.fit(p, x);
-        let threads = shared(p, x);
+        let step = Step::new(p, x, cancel);
         self.start_trial(x, cancel)?;
         if self.lists.is_some() {
-            self.pairs_of_lists(p, x, pace, cancel, threads)?;
+            self.pairs_of_lists(step, pace)?;
         } else {
-            self.encode(p, x, cancel, threads)?;
-            self.all_pairs(p, x, cancel, threads)?;
+            self.encode(step)?;
+            self.all_pairs(step)?;
         }
-        self.collect(p, x, cancel, threads)?;
+        self.collect(step)?;
         self.step += 1;
         Ok(())
     }
@@ -262,85 +259,48 @@ impl<T: Real> Gradient<T> {
     }
 
     /// h, and C as the non-zeros make it.
-    pub(super) fn encode(
-        &mut self,
-        p: &Params<T>,
-        x: &Examples<T>,
-        cancel: &AtomicBool,
-        threads: bool,
-    ) -> Result<()> {
-        let (isa, importance, length) = (self.isa, &self.importance, self.length);
-        let size = SHARE * length;
-        let one = |(i, (h, c)): (usize, (&mut [T], &mut [T]))| {
-            if cancel.load(Ordering::Relaxed) {
-                return;
-            }
-            let range = i * SHARE..(i * SHARE + h.len() / length);
-            encode(isa, p, x, importance, range, length, h, c);
+    pub(super) fn encode(&mut self, step: Step<'_, T>) -> Result<()> {
+        let (isa, length) = (self.isa, self.length);
+        let from = Encode {
+            p: step.p,
+            x: step.x,
+            importance: &self.importance,
+            length,
         };
-        let (h, c) = (&mut self.h, &mut self.c);
-        if threads {
-            h.par_chunks_mut(size)
-                .zip(c.par_chunks_mut(size))
-                .enumerate()
-                .for_each(one);
-        } else {
-            h.chunks_mut(size)
-                .zip(c.chunks_mut(size))
-                .enumerate()
-                .for_each(one);
-        }
-        check(cancel)
+        let h = self.h.chunks_mut(SHARE * length);
+        let shares = h.zip(self.c.chunks_mut(SHARE * length)).enumerate();
+        each(step.threads, shares, |(i, (h, c))| {
+            if !step.cancel.load(Ordering::Relaxed) {
+                encode(isa, &from, i * SHARE..i * SHARE + h.len() / length, h, c);
+            }
+        });
+        check(step.cancel)
     }
 
     /// A, B and C of all pairs.
-    fn all_pairs(
-        &mut self,
-        p: &Params<T>,
-        x: &Examples<T>,
-        cancel: &AtomicBool,
-        threads: bool,
-    ) -> Result<()> {
-        let (isa, length) = (self.isa, self.length);
-        classify(isa, &mut self.whole, p, &self.h, length);
-        self.active = self.whole.active.len();
-        pack(
-            isa,
-            &mut self.whole,
-            p,
-            &self.importance,
-            &self.importance64,
-        );
-        let (whole, moments) = (&self.whole, &mut self.moments);
-        linear_features(
-            isa,
-            moments,
-            p,
-            &self.importance64,
-            &whole.linear,
-            &self.h,
-            &mut self.sums,
-        );
-        let moments = &*moments;
-        let size = share_size(x.count, self.shares.len(), self.shares[0].dense.examples) * length;
-        let one = |((share, h), c): ((&mut Share<T>, &[T]), &mut [T])| {
-            dense(isa, share, whole, moments, length, h, c, cancel);
+    fn all_pairs(&mut self, step: Step<'_, T>) -> Result<()> {
+        let Step { p, cancel, .. } = step;
+        let (isa, length, whole) = (self.isa, self.length, &mut self.whole);
+        classify(isa, whole, p, &self.h, length);
+        self.active = whole.active.len();
+        pack(isa, whole, p, &self.importance, &self.importance64);
+        let (linear, weights) = (&whole.linear, &self.importance64);
+        let sums = &mut self.sums;
+        moments::linear(isa, &mut self.moments, p, weights, linear, &self.h, sums);
+        let pairs = AllPairs {
+            whole,
+            moments: &self.moments,
+            length,
+            cancel,
         };
-        let (h, c) = (&self.h, &mut self.c);
         self.shares.iter_mut().for_each(|share| share.used = false);
-        if threads {
-            self.shares
-                .par_iter_mut()
-                .zip(h.par_chunks(size))
-                .zip(c.par_chunks_mut(size))
-                .for_each(one);
-        } else {
-            self.shares
-                .iter_mut()
-                .zip(h.chunks(size))
-                .zip(c.chunks_mut(size))
-                .for_each(one);
-        }
+        let block = self.shares[0].dense.examples;
+        let size = share_size(step.x.count, self.shares.len(), block) * length;
+        let (h, c) = (self.h.chunks(size), self.c.chunks_mut(size));
+        let shares = self.shares.iter_mut().zip(h).zip(c);
+        each(step.threads, shares, |((share, h), c)| {
+            dense(isa, &pairs, share, h, c);
+        });
         check(cancel)?;
         let packed = self.whole.packed_len();
         let (first, rest) = self.shares.split_first_mut().expect("at least one share");
@@ -354,75 +314,56 @@ impl<T: Real> Gradient<T> {
     }
 
     /// A, B and C of the pairs of lists.
-    fn pairs_of_lists(
-        &mut self,
-        p: &Params<T>,
-        x: &Examples<T>,
-        pace: f64,
-        cancel: &AtomicBool,
-        threads: bool,
-    ) -> Result<()> {
+    fn pairs_of_lists(&mut self, step: Step<'_, T>, pace: f64) -> Result<()> {
+        let Step { p, x, cancel, .. } = step;
         let mut plan = self.lists.take().expect("there are lists");
         let mut pace = plan.pace(self.step, pace);
-        if std::mem::take(plan.fresh()) {
+        if std::mem::take(&mut plan.fresh) {
             (pace.all, pace.adapt) = (true, false);
         }
         // Between two looks at their size, lists may grow to twice the limit.
-        let room = Room::new(2 * plan.limit(), plan.size());
-        match &mut plan {
-            Plan::ByFeature(lists) => {
-                look(self.isa, &mut lists.features, p, pace);
-                let tiles = &mut lists.tiles;
-                self.tiles(p, x, &lists.features, tiles, pace, &room, cancel, threads);
-            }
-            Plan::ByGroup(lists) => {
-                look_at_groups(self.isa, &mut lists.groups, p, pace);
-                let tiles = &mut lists.tiles;
-                self.tiles(p, x, &lists.groups, tiles, pace, &room, cancel, threads);
-            }
-        }
+        let room = Room::new(2 * plan.limit, plan.lists.size());
+        plan.lists.look(self.isa, p, pace);
+        self.tiles(step, &mut plan.lists.tiles(), pace, &room);
         check(cancel)?;
         if room.is_over() {
             // Some lists lack entries: what they gave is dropped with them.
             drop(plan);
             self.retry = self.step + RETRY;
             self.sums.fill(0.0);
-            self.encode(p, x, cancel, threads)?;
-            return self.all_pairs(p, x, cancel, threads);
+            self.encode(step)?;
+            return self.all_pairs(step);
         }
         let nonzeros = x.rows.indices.len() as f64 * (20.0 + 4.0 * p.m as f64);
         self.worked += self.cost + nonzeros + 10.0 * p.data.len() as f64;
-        if let Plan::ByGroup(_) = plan {
-            // Lanes without a feature get 0 times what may not be finite.
+        if p.m <= SMALL {
+            // Lanes of groups without a feature get 0 times what may not be finite.
             clear_padding(p.n, p.m, p.bias, &mut self.sums);
         }
         self.lists = Some(plan);
         Ok(())
     }
 
-    /// The same tile by tile, for the references `features`.
-    #[allow(clippy::too_many_arguments)]
-    fn tiles<L: Listed<T>>(
+    /// The same tile by tile.
+    fn tiles(
         &mut self,
-        p: &Params<T>,
-        x: &Examples<T>,
-        features: &L::Features,
-        tiles: &mut [L],
+        given: Step<'_, T>,
+        tiles: &mut [Box<dyn Listed<T> + '_>],
         pace: Pace,
         room: &Room,
-        cancel: &AtomicBool,
-        threads: bool,
     ) {
+        let Step { p, x, cancel, .. } = given;
         let size = tiles.len().div_ceil(self.shares.len());
-        let (isa, importance64, length) = (self.isa, &self.importance64, self.length);
-        let step = TileStep::<T, L> {
-            isa,
-            p,
-            x,
-            importance: &self.importance,
-            importance64,
-            features,
-            length,
+        let length = self.length;
+        let step = TileStep {
+            isa: self.isa,
+            from: Encode {
+                p,
+                x,
+                importance: &self.importance,
+                length,
+            },
+            importance64: &self.importance64,
             pace,
             room,
             cancel,
@@ -445,17 +386,13 @@ impl<T: Real> Gradient<T> {
             step.tiles(parts.remove(0), lanes, &mut self.sums);
             return;
         }
-        let one = |(share, part): (&mut Share<T>, Part<T, L>)| {
-            let len = p.data.len();
+        let len = p.data.len();
+        let shares = self.shares.iter_mut().zip(parts);
+        each(given.threads, shares, |(share, part)| {
             step.tiles(part, &mut share.lanes, &mut share.sums[..len]);
-        };
-        if threads {
-            self.shares.par_iter_mut().zip(parts).for_each(one);
-        } else {
-            self.shares.iter_mut().zip(parts).for_each(one);
-        }
+        });
         for share in &mut self.shares {
-            add(&mut self.sums, &share.sums[..p.data.len()]);
+            add(&mut self.sums, &share.sums[..len]);
             share.sums.fill(0.0);
         }
     }
@@ -463,81 +400,44 @@ impl<T: Real> Gradient<T> {
     /// All references anew for the present h, and with a `room` the lists too, as far as it goes.
     pub(super) fn renew(
         &mut self,
+        step: Step<'_, T>,
         plan: &mut Plan<T>,
-        p: &Params<T>,
         pace: Pace,
         room: Option<&Room>,
-        cancel: &AtomicBool,
-        threads: bool,
     ) -> Result<()> {
-        match plan {
-            Plan::ByFeature(lists) => {
-                look(self.isa, &mut lists.features, p, pace);
-                let tiles = &mut lists.tiles;
-                self.renew_tiles(&lists.features, tiles, pace, room, cancel, threads);
-            }
-            Plan::ByGroup(lists) => {
-                look_at_groups(self.isa, &mut lists.groups, p, pace);
-                let tiles = &mut lists.tiles;
-                self.renew_tiles(&lists.groups, tiles, pace, room, cancel, threads);
-            }
-        }
-        check(cancel)
-    }
-
-    /// See [`Gradient::renew`].
-    fn renew_tiles<L: Listed<T>>(
-        &self,
-        features: &L::Features,
-        tiles: &mut [L],
-        pace: Pace,
-        room: Option<&Room>,
-        cancel: &AtomicBool,
-        threads: bool,
-    ) {
-        let one = |tile: &mut L| {
+        let (isa, length, h) = (self.isa, self.length, &self.h);
+        plan.lists.look(isa, step.p, pace);
+        each(step.threads, plan.lists.tiles().into_iter(), |mut tile| {
             let span = tile.span();
-            let h = &self.h[span.start * self.length..span.end * self.length];
-            if !room.is_some_and(Room::is_over) && !cancel.load(Ordering::Relaxed) {
-                tile.refresh(self.isa, features, h, pace, room);
+            if !room.is_some_and(Room::is_over) && !step.cancel.load(Ordering::Relaxed) {
+                tile.refresh(isa, &h[span.start * length..span.end * length], pace, room);
             }
-        };
-        if threads {
-            tiles.par_iter_mut().for_each(one);
-        } else {
-            tiles.iter_mut().for_each(one);
-        }
+        });
+        check(step.cancel)
     }
 
     /// What the non-zeros add, feature by feature.
-    fn collect(
-        &mut self,
-        p: &Params<T>,
-        x: &Examples<T>,
-        cancel: &AtomicBool,
-        threads: bool,
-    ) -> Result<()> {
-        let (isa, importance, length) = (self.isa, &self.importance, self.length);
-        let (h, c) = (&self.h, &self.c);
+    fn collect(&mut self, step: Step<'_, T>) -> Result<()> {
+        let Step { p, x, cancel, .. } = step;
+        assert!(self.h.len() == x.count * self.length && self.c.len() == self.h.len());
         let (dw, db) = self.sums.split_at_mut(p.bias);
         let db = &mut db[..p.n];
         for columns in &x.columns {
-            let one = |(i, (dw, db)): (usize, (&mut [f64], &mut [f64]))| {
-                if !cancel.load(Ordering::Relaxed) {
-                    collect(isa, p, columns, importance, i, length, h, c, dw, db);
-                }
+            let from = Collect {
+                p,
+                x: columns,
+                importance: &self.importance,
+                length: self.length,
+                h: &self.h,
+                c: &self.c,
             };
-            if threads {
-                dw.par_chunks_mut(FEATURES * p.m)
-                    .zip(db.par_chunks_mut(FEATURES))
-                    .enumerate()
-                    .for_each(one);
-            } else {
-                dw.chunks_mut(FEATURES * p.m)
-                    .zip(db.chunks_mut(FEATURES))
-                    .enumerate()
-                    .for_each(one);
-            }
+            let dw = dw.chunks_mut(FEATURES * p.m);
+            let parts = dw.zip(db.chunks_mut(FEATURES)).enumerate();
+            each(step.threads, parts, |(i, (dw, db))| {
+                if !cancel.load(Ordering::Relaxed) {
+                    collect(self.isa, &from, i, dw, db);
+                }
+            });
         }
         check(cancel)
     }
@@ -567,10 +467,7 @@ mod tests {
                 p.reorder(&places);
             }
             lists.compute(&p, &x, 1e-9, &never).unwrap();
-            match lists.lists.as_mut().unwrap() {
-                Plan::ByFeature(lists) => lists.limit = limit,
-                Plan::ByGroup(lists) => lists.limit = limit,
-            }
+            lists.lists.as_mut().unwrap().limit = limit;
             p = drawn(0.0);
             lists.sums.fill(0.0);
             lists.compute(&p, &x, 1e-9, &never).unwrap();

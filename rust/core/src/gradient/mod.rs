@@ -1,5 +1,6 @@
 //! The loss and its gradient.
 
+mod all_pairs;
 mod choose;
 #[allow(clippy::module_inception)] // the folder is named after what it makes
 pub(crate) mod gradient;
@@ -7,4 +8,3 @@ pub(crate) mod kept;
 pub(crate) mod kernel;
 pub(crate) mod shares;
 mod tiles;
-mod versions;

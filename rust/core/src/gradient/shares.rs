@@ -1,6 +1,11 @@
 //! Shares of the examples.
 
+use std::sync::atomic::AtomicBool;
+
+use rayon::prelude::*;
+
 use crate::kernels::dense::Dense;
+use crate::memory;
 use crate::model::examples::Examples;
 use crate::model::params::Params;
 use crate::simd::aligned::Aligned;
@@ -44,7 +49,39 @@ pub fn useful_threads(n: usize, count: usize) -> usize {
     }
 }
 
-/// Whether a step is worth the cost of threads; outside of a pool there is nobody to share with.
-pub fn shared<T: Real>(p: &Params<T>, x: &Examples<T>) -> bool {
-    useful_threads(p.n, x.count) > 1 && rayon::current_thread_index().is_some()
+/// What a step is made from.
+#[derive(Clone, Copy)]
+pub struct Step<'a, T> {
+    pub p: &'a Params<T>,
+    pub x: &'a Examples<T>,
+    pub cancel: &'a AtomicBool,
+    /// Whether it is worth the cost of threads.
+    pub threads: bool,
+}
+
+impl<'a, T: Real> Step<'a, T> {
+    /// Outside of a pool there is nobody to share with.
+    pub fn new(p: &'a Params<T>, x: &'a Examples<T>, cancel: &'a AtomicBool) -> Self {
+        let threads = useful_threads(p.n, x.count) > 1 && rayon::current_thread_index().is_some();
+        Step {
+            p,
+            x,
+            cancel,
+            threads,
+        }
+    }
+}
+
+/// Do `work` for each of `items`: at the same time if there are `threads`, else one after the other.
+pub fn each<I: Send>(
+    threads: bool,
+    items: impl ExactSizeIterator<Item = I>,
+    work: impl Fn(I) + Send + Sync,
+) {
+    if threads {
+        let items = memory::collect(items.len(), items);
+        items.into_par_iter().for_each(work);
+    } else {
+        items.for_each(work);
+    }
 }

@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use crate::lists::by_feature::tile_size;
-use crate::lists::tile::Tile;
-use crate::lists::versions::tile as run;
+use crate::lists::tile::{Tile, run};
 use crate::lists::work::Work;
 use crate::model::params::{Params, SMALL, row_length};
 use crate::simd::aligned::Aligned;

@@ -8,7 +8,8 @@
 //! ```
 
 use crate::memory;
-use crate::model::params::{Params, SMALL, at};
+use crate::model::params::{Params, SMALL, at, by_m};
+use crate::simd::dispatch::multiversion;
 use crate::simd::vector::{Real, Vector};
 
 /// Examples whose S1 and S2 run in T's precision.
@@ -68,28 +69,13 @@ impl<T: Real> Moments<T> {
         self.vector.fill(0.0);
         // SAFETY: the caller's promise.
         unsafe {
-            match self.m {
-                1 => {
-                    self.examples::<1>(h);
-                    self.each::<1>(p, importance, features, sums);
-                }
-                2 => {
-                    self.examples::<2>(h);
-                    self.each::<2>(p, importance, features, sums);
-                }
-                3 => {
-                    self.examples::<3>(h);
-                    self.each::<3>(p, importance, features, sums);
-                }
-                4 => {
-                    self.examples::<4>(h);
-                    self.each::<4>(p, importance, features, sums);
-                }
-                5..=SMALL => {
-                    self.examples::<0>(h);
-                    self.each::<0>(p, importance, features, sums);
-                }
-                _ => {
+            by_m!(
+                self.m,
+                M => {
+                    self.examples::<M>(h);
+                    self.each::<M>(p, importance, features, sums);
+                },
+                {
                     if self.length < V::LANES {
                         self.examples_wide::<V::Half>(h);
                     } else {
@@ -97,7 +83,7 @@ impl<T: Real> Moments<T> {
                     }
                     self.each::<0>(p, importance, features, sums);
                 }
-            }
+            );
         }
         self.finish();
     }
@@ -114,19 +100,18 @@ impl<T: Real> Moments<T> {
         }
     }
 
-    /// S1 and S2; M is m, or 0.
+    /// S1 and S2 of hidden vectors that are not padded.
     #[inline(always)]
     fn examples<const M: usize>(&mut self, h: &[T]) {
-        let m = if M == 0 { self.m } else { M };
         self.s1.fill(0.0);
         self.s2.fill(0.0);
-        self.count = (h.len() / m) as f64;
-        for h in h.chunks_exact(m) {
-            for k in 0..m {
+        self.count = (h.len() / M) as f64;
+        for h in h.chunks_exact(M) {
+            for k in 0..M {
                 let x = h[k].to_f64();
                 self.s1[k] += x;
-                for l in 0..m {
-                    self.s2[k * m + l] += x * h[l].to_f64();
+                for l in 0..M {
+                    self.s2[k * M + l] += x * h[l].to_f64();
                 }
             }
         }
@@ -162,6 +147,7 @@ impl<T: Real> Moments<T> {
         }
     }
 
+    /// What each feature adds; M is m, or 0 if m is not small.
     #[inline(always)]
     fn each<const M: usize>(
         &mut self,
@@ -248,6 +234,17 @@ impl<T: Real> Moments<T> {
                 }
             }
         }
+    }
+}
+
+multiversion! {
+    /// See [`Moments::features`].
+    fn linear<V, T>(
+        moments: &mut Moments<T>, p: &Params<T>, importance: &[f64], features: &[u32], h: &[T],
+        sums: &mut [f64],
+    ) {
+        // SAFETY: the instruction set of `V` is available here.
+        unsafe { moments.features::<V>(p, importance, features, h, sums) }
     }
 }
 

@@ -14,7 +14,8 @@ use std::hint::select_unpredictable;
 use std::ops::Range;
 
 use crate::model::examples::{Columns, Examples, FEATURES};
-use crate::model::params::{Params, TILE, at, row_length};
+use crate::model::params::{Params, TILE, at, by_m, row_length};
+use crate::simd::dispatch::multiversion;
 use crate::simd::vector::{Real, Vector};
 
 /// Non-zeros of a feature whose sums run in T's precision.
@@ -49,55 +50,37 @@ unsafe fn preactivation<V: Vector, const M: usize>(
     }
 }
 
-/// Write h_t, and C_t as the non-zeros make it, for the examples `range`; `h` and `c` have a row of
-/// `length` for each of them. `importance` is empty when all are 1.
-///
-/// # Safety
-/// The instruction set of `V` is available.
-#[inline(always)]
-pub unsafe fn encode<V: Vector>(
-    p: &Params<V::Scalar>,
-    x: &Examples<V::Scalar>,
-    importance: &[V::Scalar],
-    range: Range<usize>,
-    length: usize,
-    h: &mut [V::Scalar],
-    c: &mut [V::Scalar],
-) {
-    assert!(h.len() >= range.len() * length && c.len() >= range.len() * length);
-    assert!(length == row_length::<V::Scalar>(p.m));
-    let walk = Encode {
-        p,
-        x,
-        importance,
-        range,
-        length,
-        h: h.as_mut_ptr(),
-        c: c.as_mut_ptr(),
-    };
-    // SAFETY: the assertions above, and features of x are below n.
-    unsafe {
-        match p.m {
-            1 => walk.small::<1>(),
-            2 => walk.small::<2>(),
-            3 => walk.small::<3>(),
-            4 => walk.small::<4>(),
-            5 => walk.small::<5>(),
-            6 => walk.small::<6>(),
-            _ if length < V::LANES => walk.large::<V::Half>(),
-            _ => walk.large::<V>(),
-        }
-    }
+/// What hidden vectors are made from.
+pub struct Encode<'a, T> {
+    pub p: &'a Params<T>,
+    pub x: &'a Examples<T>,
+    /// Empty when all are 1.
+    pub importance: &'a [T],
+    /// Length of a row of h and C.
+    pub length: usize,
 }
 
-struct Encode<'a, T> {
-    p: &'a Params<T>,
-    x: &'a Examples<T>,
-    importance: &'a [T],
-    range: Range<usize>,
-    length: usize,
-    h: *mut T,
-    c: *mut T,
+multiversion! {
+    /// Write h_t, and C_t as the non-zeros make it, for the examples `range`; `h` and `c` have a row for
+    /// each of them.
+    fn encode<V, T>(from: &Encode<'_, T>, range: Range<usize>, h: &mut [T], c: &mut [T]) {
+        let size = range.len() * from.length;
+        assert!(h.len() >= size && c.len() >= size);
+        assert!(from.length == row_length::<T>(from.p.m));
+        let (h, c) = (h.as_mut_ptr(), c.as_mut_ptr());
+        // SAFETY: the assertions above; features of x are below n; the instruction set of `V` is
+        // available here.
+        unsafe {
+            by_m!(
+                from.p.m, M => from.small::<M>(range, h, c),
+                if from.length < V::LANES {
+                    from.large::<V::Half>(range, h, c);
+                } else {
+                    from.large::<V>(range, h, c);
+                }
+            );
+        }
+    }
 }
 
 impl<T: Real> Encode<'_, T> {
@@ -108,10 +91,10 @@ impl<T: Real> Encode<'_, T> {
     }
 
     #[inline(always)]
-    unsafe fn small<const M: usize>(&self) {
+    unsafe fn small<const M: usize>(&self, range: Range<usize>, h_rows: *mut T, c_rows: *mut T) {
         let (w, b) = (self.p.data.as_ptr(), self.p.b());
         let rows = &self.x.rows;
-        for (local, t) in self.range.clone().enumerate() {
+        for (local, t) in range.enumerate() {
             let group = rows.group(t);
             let (indices, values) = (&rows.indices[group.clone()], &rows.values[group]);
             let mut h = [T::default(); M];
@@ -138,26 +121,31 @@ impl<T: Real> Encode<'_, T> {
             for k in 0..M {
                 // SAFETY: `encode` checked the lengths.
                 unsafe {
-                    *self.h.add(local * M + k) = h[k];
-                    *self.c.add(local * M + k) = c[k];
+                    *h_rows.add(local * M + k) = h[k];
+                    *c_rows.add(local * M + k) = c[k];
                 }
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn large<V: Vector<Scalar = T>>(&self) {
+    unsafe fn large<V: Vector<Scalar = T>>(
+        &self,
+        range: Range<usize>,
+        h_rows: *mut T,
+        c_rows: *mut T,
+    ) {
         let (w, b, m) = (self.p.data.as_ptr(), self.p.b(), self.p.m);
         let rows = &self.x.rows;
         let mut active = Vec::new();
-        for (local, t) in self.range.clone().enumerate() {
+        for (local, t) in range.enumerate() {
             let group = rows.group(t);
             let (indices, values) = (&rows.indices[group.clone()], &rows.values[group]);
             // SAFETY: rows of `length` in h and c, whole vectors behind every w.
             unsafe {
                 let (h, c) = (
-                    self.h.add(local * self.length),
-                    self.c.add(local * self.length),
+                    h_rows.add(local * self.length),
+                    c_rows.add(local * self.length),
                 );
                 let null = T::default();
                 for k in (0..self.length).step_by(V::LANES) {
@@ -188,58 +176,37 @@ impl<T: Real> Encode<'_, T> {
     }
 }
 
-/// Add to `sums`, in the layout of the parameters, what the non-zeros of the part `part` of [`FEATURES`]
-/// features add to dw and db; `dw` and `db` are the parts of the sums that belong to it.
-///
-/// # Safety
-/// The instruction set of `V` is available; h and c have a row of `length` for every example of x.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-pub unsafe fn collect<V: Vector>(
-    p: &Params<V::Scalar>,
-    x: &Columns<V::Scalar>,
-    importance: &[V::Scalar],
-    part: usize,
-    length: usize,
-    h: &[V::Scalar],
-    c: &[V::Scalar],
-    dw: &mut [f64],
-    db: &mut [f64],
-) {
-    assert!(h.len() == c.len());
-    assert!(length == row_length::<V::Scalar>(p.m));
-    let walk = Collect {
-        p,
-        x,
-        importance,
-        part,
-        length,
-        h: h.as_ptr(),
-        c: c.as_ptr(),
-    };
-    // SAFETY: the assertions above; examples are below `count`.
-    unsafe {
-        match p.m {
-            1 => walk.features::<V, 1>(dw, db),
-            2 => walk.features::<V, 2>(dw, db),
-            3 => walk.features::<V, 3>(dw, db),
-            4 => walk.features::<V, 4>(dw, db),
-            5 => walk.features::<V, 5>(dw, db),
-            6 => walk.features::<V, 6>(dw, db),
-            _ if length < V::LANES => walk.features::<V::Half, 0>(dw, db),
-            _ => walk.features::<V, 0>(dw, db),
-        }
-    }
+/// What is summed over the non-zeros of features.
+pub struct Collect<'a, T> {
+    pub p: &'a Params<T>,
+    pub x: &'a Columns<T>,
+    /// Empty when all are 1.
+    pub importance: &'a [T],
+    /// Length of a row of h and C, which have one for every example of x.
+    pub length: usize,
+    pub h: &'a [T],
+    pub c: &'a [T],
 }
 
-struct Collect<'a, T> {
-    p: &'a Params<T>,
-    x: &'a Columns<T>,
-    importance: &'a [T],
-    part: usize,
-    length: usize,
-    h: *const T,
-    c: *const T,
+multiversion! {
+    /// Add what the non-zeros of the part `part` of [`FEATURES`] features add to half the gradient: `dw` and
+    /// `db` are what of it belongs to the part.
+    fn collect<V, T>(from: &Collect<'_, T>, part: usize, dw: &mut [f64], db: &mut [f64]) {
+        assert!(from.h.len() == from.c.len());
+        assert!(from.length == row_length::<T>(from.p.m));
+        // SAFETY: the assertions above; h and c have a row for every example; the instruction set of `V`
+        // is available here.
+        unsafe {
+            by_m!(
+                from.p.m, M => from.features::<V, M>(part, dw, db),
+                if from.length < V::LANES {
+                    from.features::<V::Half, 0>(part, dw, db);
+                } else {
+                    from.features::<V, 0>(part, dw, db);
+                }
+            );
+        }
+    }
 }
 
 /// One feature.
@@ -264,12 +231,13 @@ impl<T: Real> Collect<'_, T> {
     #[inline(always)]
     unsafe fn features<V: Vector<Scalar = T>, const M: usize>(
         &self,
+        part: usize,
         dw: &mut [f64],
         db: &mut [f64],
     ) {
         let (p, columns) = (self.p, &self.x.features);
-        let first = self.part * FEATURES;
-        for &j in self.x.walk(self.part) {
+        let first = part * FEATURES;
+        for &j in self.x.walk(part) {
             let j = j as usize;
             let feature = Feature {
                 w: p.data[at(p.m, j, 0)..].as_ptr(),
@@ -311,7 +279,8 @@ impl<T: Real> Collect<'_, T> {
         for (&t, &v) in examples.iter().zip(values) {
             // SAFETY: as `collect` says.
             unsafe {
-                let (h, c) = (self.h.add(t as usize * M), self.c.add(t as usize * M));
+                let at = t as usize * M;
+                let (h, c) = (self.h.as_ptr().add(at), self.c.as_ptr().add(at));
                 let z = preactivation::<V, M>(feature.w, feature.b, h, M);
                 let r = feature.active(z, v);
                 total = total + r;
@@ -340,7 +309,7 @@ impl<T: Real> Collect<'_, T> {
         // SAFETY: as `collect` says.
         unsafe {
             for ((&t, &v), r) in examples.iter().zip(values).zip(&mut active) {
-                let h = self.h.add(t as usize * self.length);
+                let h = self.h.as_ptr().add(t as usize * self.length);
                 let z = preactivation::<V, 0>(feature.w, feature.b, h, self.length);
                 *r = feature.active(z, v);
                 total = total + *r;
@@ -349,8 +318,8 @@ impl<T: Real> Collect<'_, T> {
                 let mut sum = V::zero();
                 for ((&t, &v), &r) in examples.iter().zip(values).zip(&active) {
                     let at = t as usize * self.length + k;
-                    let from_c = V::splat(v).fma(V::load(self.c.add(at)), sum);
-                    sum = V::splat(r).fma(V::load(self.h.add(at)), from_c);
+                    let from_c = V::splat(v).fma(V::load(self.c.as_ptr().add(at)), sum);
+                    sum = V::splat(r).fma(V::load(self.h.as_ptr().add(at)), from_c);
                 }
                 let dw = &mut dw[k..self.p.m.min(k + V::LANES)];
                 if dw.len() == V::LANES {

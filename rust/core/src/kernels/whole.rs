@@ -13,6 +13,7 @@ use crate::kernels::dense::Features;
 use crate::memory;
 use crate::model::params::{Params, at};
 use crate::simd::aligned::Aligned;
+use crate::simd::dispatch::multiversion;
 use crate::simd::vector::Real;
 
 /// Fewer examples than this are not worth the look at every feature.
@@ -50,71 +51,6 @@ impl<T: Real> Whole<T> {
         }
     }
 
-    /// Sort the features for examples with hidden vectors `h`, (count, `length`).
-    #[inline(always)]
-    pub fn classify(&mut self, p: &Params<T>, h: &[T], length: usize) {
-        let m = self.m;
-        self.active.clear();
-        self.linear.clear();
-        if h.len() < EXAMPLES_MIN * length {
-            self.active.extend(0..p.n as u32);
-            return;
-        }
-        let reach = h
-            .chunks_exact(length)
-            .map(|h| square(h.iter().copied()))
-            .fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a });
-        // Squares of bounds are compared, so the margin on z is half of this.
-        let margin = 1.0 - 1e-6 * (m + 1) as f64;
-        for (j, b) in p.b().iter().enumerate() {
-            // A square may underflow; the smallest normal number makes up for it.
-            let size = square(p.w(j)) + f64::MIN_POSITIVE;
-            let b = b.to_f64();
-            // False for anything that is not finite: such a feature is active.
-            if size * reach < b * b * margin {
-                if b > 0.0 {
-                    self.linear.push(j as u32);
-                }
-            } else {
-                self.active.push(j as u32);
-            }
-        }
-    }
-
-    /// Copy the active features to blocks; importances are empty when all are 1.
-    #[inline(always)]
-    pub fn pack(&mut self, p: &Params<T>, importance: &[T], importance64: &[f64]) {
-        let m = self.m;
-        let count = self.active.len();
-        let padded = count.next_multiple_of(PAD);
-        for j0 in (0..padded).step_by(self.block) {
-            let width = self.block.min(padded - j0);
-            let block = &mut self.params[j0 * (m + 1)..][..width * (m + 1)];
-            let features = &self.active[j0.min(count)..count.min(j0 + width)];
-            for (i, &j) in features.iter().enumerate() {
-                for (k, x) in p.w(j as usize).enumerate() {
-                    block[k * width + i] = x;
-                }
-                block[m * width + i] = p.b()[j as usize];
-            }
-            for k in 0..=m {
-                block[k * width + features.len()..(k + 1) * width].fill(T::default());
-            }
-        }
-        if !importance.is_empty() {
-            self.importance.clear();
-            self.importance64.clear();
-            memory::reserve(&mut self.importance, padded);
-            memory::reserve(&mut self.importance64, padded);
-            for &j in &self.active {
-                self.importance.push(importance[j as usize]);
-                self.importance64.push(importance64[j as usize]);
-            }
-            self.importance.resize(padded, T::default());
-            self.importance64.resize(padded, 0.0);
-        }
-    }
-
     /// The packed features.
     #[inline(always)]
     pub fn packed(&self) -> Features<'_, T> {
@@ -146,6 +82,73 @@ impl<T: Real> Whole<T> {
                 }
                 sums[bias + j as usize] = block[m * width + i];
             }
+        }
+    }
+}
+
+multiversion! {
+    /// Sort the features for examples with hidden vectors `h`, (count, `length`).
+    fn classify<V, T>(whole: &mut Whole<T>, p: &Params<T>, h: &[T], length: usize) {
+        let m = whole.m;
+        whole.active.clear();
+        whole.linear.clear();
+        if h.len() < EXAMPLES_MIN * length {
+            whole.active.extend(0..p.n as u32);
+            return;
+        }
+        let reach = h
+            .chunks_exact(length)
+            .map(|h| square(h.iter().copied()))
+            .fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a });
+        // Squares of bounds are compared, so the margin on z is half of this.
+        let margin = 1.0 - 1e-6 * (m + 1) as f64;
+        for (j, b) in p.b().iter().enumerate() {
+            // A square may underflow; the smallest normal number makes up for it.
+            let size = square(p.w(j)) + f64::MIN_POSITIVE;
+            let b = b.to_f64();
+            // False for anything that is not finite: such a feature is active.
+            if size * reach < b * b * margin {
+                if b > 0.0 {
+                    whole.linear.push(j as u32);
+                }
+            } else {
+                whole.active.push(j as u32);
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Copy the active features to blocks; importances are empty when all are 1.
+    fn pack<V, T>(whole: &mut Whole<T>, p: &Params<T>, importance: &[T], importance64: &[f64]) {
+        let m = whole.m;
+        let count = whole.active.len();
+        let padded = count.next_multiple_of(PAD);
+        for j0 in (0..padded).step_by(whole.block) {
+            let width = whole.block.min(padded - j0);
+            let block = &mut whole.params[j0 * (m + 1)..][..width * (m + 1)];
+            let features = &whole.active[j0.min(count)..count.min(j0 + width)];
+            for (i, &j) in features.iter().enumerate() {
+                for (k, x) in p.w(j as usize).enumerate() {
+                    block[k * width + i] = x;
+                }
+                block[m * width + i] = p.b()[j as usize];
+            }
+            for k in 0..=m {
+                block[k * width + features.len()..(k + 1) * width].fill(T::default());
+            }
+        }
+        if !importance.is_empty() {
+            whole.importance.clear();
+            whole.importance64.clear();
+            memory::reserve(&mut whole.importance, padded);
+            memory::reserve(&mut whole.importance64, padded);
+            for &j in &whole.active {
+                whole.importance.push(importance[j as usize]);
+                whole.importance64.push(importance64[j as usize]);
+            }
+            whole.importance.resize(padded, T::default());
+            whole.importance64.resize(padded, 0.0);
         }
     }
 }

@@ -1,41 +1,39 @@
-//! The lists of a run by feature: tiles of examples, and how long lists last.
+//! The lists of a run by feature: tiles of examples, and the references of the features.
 //!
 //! See [`crate::lists::skin`] for the bounds.
 
+use std::ops::Range;
+
 use crate::lists::budgets::Budgets;
-use crate::lists::pace::{Counts, Lifetime};
-use crate::lists::references::Features;
-use crate::lists::rows::LONGEST;
-use crate::lists::tile::Tile;
-use crate::lists::work::entries_limit;
+use crate::lists::listed::{Listed, Lists};
+use crate::lists::pace::{Counts, Lifetime, Pace};
+use crate::lists::references::{Features, look};
+use crate::lists::rows::{LONGEST, Room};
+use crate::lists::tile::{Tile, refresh, run};
+use crate::lists::work::Work;
 use crate::memory;
 use crate::model::params::Params;
+use crate::simd::isa::Isa;
 use crate::simd::vector::{Real, Vector};
 
 /// Tiles: their number, as long as one does not get too long, and the bytes of the hidden vectors of one.
 const TILES: usize = 64;
 const TILE_BYTES: usize = 1 << 18;
 
-/// The lists of a run.
-pub struct Lists<T> {
+/// Lists by feature.
+pub struct ByFeature<T> {
     /// References of the features.
-    pub features: Features<T>,
+    features: Features<T>,
     /// The examples in tiles.
-    pub tiles: Vec<Tile<T>>,
-    /// Whether the next step takes all references anew.
-    pub fresh: bool,
+    tiles: Vec<Tile<T>>,
     m: usize,
     length: usize,
     vectors: usize,
-    /// How long the lists shall last.
-    pub life: Lifetime,
-    /// Entries that there may be.
-    pub limit: usize,
 }
 
-impl<T: Real> Lists<T> {
-    /// For `count` examples with `nonzeros` non-zeros and rows of `length`.
-    pub fn new(p: &Params<T>, count: usize, nonzeros: usize, length: usize) -> Self {
+impl<T: Real> ByFeature<T> {
+    /// For `count` examples with rows of `length`.
+    pub fn new(p: &Params<T>, count: usize, length: usize) -> Self {
         let (n, m) = (p.n, p.m);
         let lanes = T::Portable::LANES;
         let tile = tile_size(count, length * size_of::<T>());
@@ -43,20 +41,29 @@ impl<T: Real> Lists<T> {
             .step_by(tile)
             .map(|t| Tile::new(n, m, length, t, tile.min(count - t)))
             .collect();
-        Lists {
+        ByFeature {
             features: Features::new(p),
             tiles,
-            fresh: true,
             m,
             length,
             vectors: count.div_ceil(lanes),
-            life: Lifetime::new(),
-            limit: entries_limit(p, count, nonzeros),
         }
     }
 
-    /// What is kept when the lists are made anew.
-    pub fn budgets(&self) -> Budgets {
+    /// Cycles of an entry, of a list that is not empty, and of a vector of pairs looked at in making lists,
+    /// as measured (`cargo bench -- pairs`).
+    fn prices(&self) -> (f64, f64, f64) {
+        let vectors = self.length.div_ceil(T::Portable::LANES) as f64;
+        (
+            7.0 * vectors,
+            30.0 + 20.0 * vectors,
+            0.6 * self.m as f64 + 4.0,
+        )
+    }
+}
+
+impl<T: Real> Lists<T> for ByFeature<T> {
+    fn budgets(&self, life: f64) -> Budgets {
         let Features {
             factor_w, factor_b, ..
         } = &self.features;
@@ -66,14 +73,13 @@ impl<T: Real> Lists<T> {
         Budgets {
             features: memory::collect(factor_w.len(), features),
             examples: memory::collect(vectors, examples),
-            life: self.life.steps,
+            life,
             sorted: None,
             excess: 0.0,
         }
     }
 
-    /// The inverse, for lists without entries.
-    pub fn resume(&mut self, budgets: &Budgets) {
+    fn resume(&mut self, budgets: &Budgets) {
         let Features {
             factor_w, factor_b, ..
         } = &mut self.features;
@@ -88,37 +94,51 @@ impl<T: Real> Lists<T> {
             factors.copy_from_slice(these);
             from = rest;
         }
-        self.life = Lifetime::resumed(budgets.life);
     }
 
-    /// Sums over tiles.
-    pub fn counts(&self) -> Counts {
+    fn counts(&self) -> Counts {
         self.tiles.iter().map(Tile::counts).sum()
     }
 
-    /// Cycles of an entry, of a list that is not empty, and of a vector of pairs looked at in making lists,
-    /// as measured (`cargo bench -- pairs`).
-    fn prices(&self) -> (f64, f64, f64) {
-        let vectors = self.length.div_ceil(T::Portable::LANES) as f64;
-        (
-            7.0 * vectors,
-            30.0 + 20.0 * vectors,
-            0.6 * self.m as f64 + 4.0,
-        )
+    fn size(&self) -> usize {
+        self.tiles.iter().map(Tile::size).sum()
     }
 
-    /// Every [`LOOK`] steps: set the life of lists; the cycles of a step, roughly.
-    pub fn review(&mut self) -> f64 {
+    fn review(&mut self, life: &mut Lifetime) -> f64 {
         self.tiles.iter_mut().for_each(Tile::sort);
         let counts = self.counts();
         let (entry, list, vector) = self.prices();
-        self.life.review(counts, entry, vector);
+        life.review(counts, entry, vector);
         let m = self.m as f64;
         let pairs = (self.vectors * self.features.born.len()) as f64;
         counts.entries as f64 * entry
             + counts.rows as f64 * list
             + counts.minus as f64 * (8.0 + 1.5 * m * m)
-            + 2.0 * pairs * vector / self.life.steps
+            + 2.0 * pairs * vector / life.steps
+    }
+
+    fn look(&mut self, isa: Isa, p: &Params<T>, pace: Pace) {
+        look(isa, &mut self.features, p, pace);
+    }
+
+    fn tiles(&mut self) -> Vec<Box<dyn Listed<T> + '_>> {
+        let (features, tiles) = (&self.features, &mut self.tiles);
+        let one = |tile| Box::new((features, tile)) as Box<dyn Listed<T> + '_>;
+        memory::collect(tiles.len(), tiles.iter_mut().map(one))
+    }
+}
+
+impl<T: Real> Listed<T> for (&Features<T>, &mut Tile<T>) {
+    fn span(&self) -> Range<usize> {
+        self.1.first..self.1.first + self.1.count
+    }
+
+    fn refresh(&mut self, isa: Isa, h: &[T], pace: Pace, room: Option<&Room>) {
+        refresh(isa, self.1, self.0, h, pace, room);
+    }
+
+    fn run(&mut self, isa: Isa, work: Work<'_, T>) {
+        run(isa, self.1, work);
     }
 }
 

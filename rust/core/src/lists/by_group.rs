@@ -8,17 +8,21 @@
 //! tile list the exceptions from being linear instead, with the sign of w and b turned, so that
 //! kernels need not know.
 
+use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
 use crate::lists::budgets::Budgets;
 use crate::lists::clusters::clusters;
-use crate::lists::group_references::Groups;
-use crate::lists::group_tile::GroupTile;
-use crate::lists::pace::{Counts, LOOK, Lifetime};
-use crate::lists::work::entries_limit;
+use crate::lists::group_references::{Groups, look};
+use crate::lists::group_tile::{GroupTile, refresh, run};
+use crate::lists::listed::{Listed, Lists, Orders};
+use crate::lists::pace::{Counts, LOOK, Lifetime, Pace};
+use crate::lists::rows::Room;
+use crate::lists::work::Work;
 use crate::memory;
 use crate::model::examples::Examples;
 use crate::model::params::Params;
+use crate::simd::isa::Isa;
 use crate::simd::vector::{Real, Vector};
 
 /// Bytes of C of a tile: what the first cache holds beside the rest.
@@ -26,20 +30,14 @@ const C_BYTES: usize = 1 << 15;
 /// Bytes that the bits that tell who is listed may take in any case.
 const BITS: usize = 1 << 26;
 
-/// The lists of a run with groups of features.
-pub struct Grouped<T> {
+/// Lists by groups of features.
+pub struct ByGroup<T> {
     n: usize,
     m: usize,
     /// References of the features.
-    pub groups: Groups<T>,
+    groups: Groups<T>,
     /// The examples in tiles.
-    pub tiles: Vec<GroupTile<T>>,
-    /// Whether the next step takes all references anew.
-    pub fresh: bool,
-    /// How long the lists shall last.
-    pub life: Lifetime,
-    /// Entries that there may be.
-    pub limit: usize,
+    tiles: Vec<GroupTile<T>>,
     /// Entries without a skin when last sorted; cycles that more of them have cost since; and what it
     /// would cost to sort anew.
     sorted: Option<u64>,
@@ -47,7 +45,7 @@ pub struct Grouped<T> {
     sort_cost: f64,
 }
 
-impl<T: Real> Grouped<T> {
+impl<T: Real> ByGroup<T> {
     /// Whether the bits that tell who is listed are small beside what a run keeps anyway.
     pub fn fits(p: &Params<T>, count: usize, nonzeros: usize) -> bool {
         let bytes = p.n.div_ceil(T::Portable::LANES) * count.div_ceil(8);
@@ -60,28 +58,14 @@ impl<T: Real> Grouped<T> {
         let row = p.m * T::Portable::LANES * size_of::<T>();
         let size = (C_BYTES / row).next_multiple_of(64);
         let tile = |t| GroupTile::new(groups.count, p.m, t, size.min(count - t));
-        Grouped {
+        ByGroup {
             n: p.n,
             m: p.m,
             tiles: (0..count).step_by(size).map(tile).collect(),
             groups,
-            fresh: true,
-            life: Lifetime::new(),
-            limit: entries_limit(p, count, nonzeros),
             sorted: None,
             excess: 0.0,
             sort_cost: sort_cost(p, count, nonzeros),
-        }
-    }
-
-    /// What is kept when the lists are made anew.
-    pub fn budgets(&self) -> Budgets {
-        Budgets {
-            features: memory::copy(&self.groups.factors),
-            examples: self.example_factors(),
-            life: self.life.steps,
-            sorted: self.sorted,
-            excess: self.excess,
         }
     }
 
@@ -92,54 +76,9 @@ impl<T: Real> Grouped<T> {
         memory::collect(count, factors.copied())
     }
 
-    /// The inverse, for lists without entries.
-    pub fn resume(&mut self, budgets: &Budgets) {
-        self.groups.factors.clone_from(&budgets.features);
-        for tile in &mut self.tiles {
-            let these = tile.first..tile.first + tile.count;
-            tile.factor.copy_from_slice(&budgets.examples[these]);
-        }
-        self.life = Lifetime::resumed(budgets.life);
-        (self.sorted, self.excess) = (budgets.sorted, budgets.excess);
-    }
-
-    /// Whether it is worth while to sort features and examples anew.
-    pub fn is_unsorted(&self) -> bool {
-        self.excess > self.sort_cost
-    }
-
-    /// Sums over tiles.
-    pub fn counts(&self) -> Counts {
-        self.tiles.iter().map(GroupTile::counts).sum()
-    }
-
-    /// Every [`LOOK`] steps: set the life of lists; the cycles of a step, roughly.
-    pub fn review(&mut self) -> f64 {
-        let counts = self.counts();
-        let m = self.m as f64;
-        let (entry, vector) = (2.0 * m + 2.0, 0.6 * m + 4.0);
-        self.life.review(counts, entry, vector);
-        let sorted = *self.sorted.get_or_insert(counts.bare);
-        self.excess += counts.bare.saturating_sub(sorted) as f64 * entry * LOOK as f64;
-        let examples: usize = self.tiles.iter().map(|tile| tile.count).sum();
-        let pairs = (self.groups.count * examples) as f64;
-        counts.entries as f64 * entry
-            + counts.rows as f64 * (30.0 + 9.0 * m)
-            + counts.minus as f64 * (15.0 + 7.0 * m + 1.5 * m * m)
-            + (self.groups.count * self.tiles.len()) as f64 * 3.0
-            + self.n as f64 * (m + 1.0)
-            + 2.0 * pairs * vector / self.life.steps
-    }
-
     /// Orders in which similar features, and similar examples, lie together. In a tile, those with few
     /// non-zeros come first, so that loops over them are predictable.
-    pub fn orders(
-        &self,
-        p: &Params<T>,
-        h: &[T],
-        x: &Examples<T>,
-        cancel: &AtomicBool,
-    ) -> (Vec<u32>, Vec<u32>) {
+    fn orders(&self, p: &Params<T>, h: &[T], x: &Examples<T>, cancel: &AtomicBool) -> Orders {
         let (n, m, lanes) = (self.n, self.m, T::Portable::LANES);
         let square = |h: &[T]| h.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>();
         let radius = h.chunks_exact(m).map(square).fold(0.0, f64::max).sqrt();
@@ -163,9 +102,8 @@ impl<T: Real> Grouped<T> {
         (clusters(&points, m + 1, lanes, cancel), examples)
     }
 
-    /// Features and examples now lie in these orders: their budgets go with them, and the next step
-    /// takes all references anew.
-    pub fn reorder(&mut self, features: &[u32], examples: &[u32]) {
+    /// Features and examples now lie in these orders: their budgets go with them.
+    fn reorder(&mut self, (features, examples): &Orders) {
         let old = std::mem::take(&mut self.groups.factors);
         let moved = features.iter().map(|&j| old[j as usize]);
         self.groups.factors = memory::collect(features.len(), moved);
@@ -176,8 +114,93 @@ impl<T: Real> Grouped<T> {
             tile.factor.clear();
             tile.factor.extend(moved);
         }
-        self.fresh = true;
         (self.sorted, self.excess) = (None, 0.0);
+    }
+}
+
+impl<T: Real> Lists<T> for ByGroup<T> {
+    fn budgets(&self, life: f64) -> Budgets {
+        Budgets {
+            features: memory::copy(&self.groups.factors),
+            examples: self.example_factors(),
+            life,
+            sorted: self.sorted,
+            excess: self.excess,
+        }
+    }
+
+    fn resume(&mut self, budgets: &Budgets) {
+        self.groups.factors.clone_from(&budgets.features);
+        for tile in &mut self.tiles {
+            let these = tile.first..tile.first + tile.count;
+            tile.factor.copy_from_slice(&budgets.examples[these]);
+        }
+        (self.sorted, self.excess) = (budgets.sorted, budgets.excess);
+    }
+
+    fn counts(&self) -> Counts {
+        self.tiles.iter().map(GroupTile::counts).sum()
+    }
+
+    fn size(&self) -> usize {
+        self.tiles.iter().map(GroupTile::size).sum()
+    }
+
+    fn review(&mut self, life: &mut Lifetime) -> f64 {
+        let counts = self.counts();
+        let m = self.m as f64;
+        let (entry, vector) = (2.0 * m + 2.0, 0.6 * m + 4.0);
+        life.review(counts, entry, vector);
+        let sorted = *self.sorted.get_or_insert(counts.bare);
+        self.excess += counts.bare.saturating_sub(sorted) as f64 * entry * LOOK as f64;
+        let examples: usize = self.tiles.iter().map(|tile| tile.count).sum();
+        let pairs = (self.groups.count * examples) as f64;
+        counts.entries as f64 * entry
+            + counts.rows as f64 * (30.0 + 9.0 * m)
+            + counts.minus as f64 * (15.0 + 7.0 * m + 1.5 * m * m)
+            + (self.groups.count * self.tiles.len()) as f64 * 3.0
+            + self.n as f64 * (m + 1.0)
+            + 2.0 * pairs * vector / life.steps
+    }
+
+    fn look(&mut self, isa: Isa, p: &Params<T>, pace: Pace) {
+        look(isa, &mut self.groups, p, pace);
+    }
+
+    fn tiles(&mut self) -> Vec<Box<dyn Listed<T> + '_>> {
+        let (groups, tiles) = (&self.groups, &mut self.tiles);
+        let one = |tile| Box::new((groups, tile)) as Box<dyn Listed<T> + '_>;
+        memory::collect(tiles.len(), tiles.iter_mut().map(one))
+    }
+
+    fn is_unsorted(&self) -> bool {
+        self.excess > self.sort_cost
+    }
+
+    fn sort(
+        &mut self,
+        p: &Params<T>,
+        h: &[T],
+        x: &Examples<T>,
+        cancel: &AtomicBool,
+    ) -> Option<Orders> {
+        let orders = self.orders(p, h, x, cancel);
+        self.reorder(&orders);
+        Some(orders)
+    }
+}
+
+impl<T: Real> Listed<T> for (&Groups<T>, &mut GroupTile<T>) {
+    fn span(&self) -> Range<usize> {
+        self.1.first..self.1.first + self.1.count
+    }
+
+    fn refresh(&mut self, isa: Isa, h: &[T], pace: Pace, room: Option<&Room>) {
+        refresh(isa, self.1, self.0, h, pace, room);
+    }
+
+    fn run(&mut self, isa: Isa, work: Work<'_, T>) {
+        run(isa, self.1, work);
     }
 }
 

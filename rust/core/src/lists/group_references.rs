@@ -3,8 +3,9 @@
 use crate::lists::pace::Pace;
 use crate::lists::skin::{BOUNDS, allowed};
 use crate::memory;
-use crate::model::params::{Params, at};
+use crate::model::params::{Params, at, by_m};
 use crate::simd::aligned::Aligned;
+use crate::simd::dispatch::multiversion;
 use crate::simd::vector::{Real, Vector};
 
 /// The references of the groups.
@@ -37,26 +38,6 @@ impl<T: Real> Groups<T> {
             factors: memory::filled(n, [0.5; 2]),
             born: memory::zeros(count),
             stale: memory::with_capacity(count),
-        }
-    }
-
-    /// New references, of all groups or of those that have gone too far.
-    ///
-    /// # Safety
-    /// The instruction set of `V` is available.
-    #[inline(always)]
-    pub unsafe fn look<V: Vector<Scalar = T>>(&mut self, p: &Params<T>, pace: Pace) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            match p.m {
-                1 => self.look_m::<V, 1>(p, pace),
-                2 => self.look_m::<V, 2>(p, pace),
-                3 => self.look_m::<V, 3>(p, pace),
-                4 => self.look_m::<V, 4>(p, pace),
-                5 => self.look_m::<V, 5>(p, pace),
-                6 => self.look_m::<V, 6>(p, pace),
-                m => unreachable!("m = {m} is too large for groups"),
-            }
         }
     }
 
@@ -152,6 +133,19 @@ impl<T: Real> Groups<T> {
                 bounds[i] = V::load(self.bounds.as_ptr().add((g * BOUNDS + i) * V::LANES));
             }
             Reference { w, b, bounds }
+        }
+    }
+}
+
+multiversion! {
+    /// New references, of all groups or of those that have gone too far.
+    fn look<V, T>(groups: &mut Groups<T>, p: &Params<T>, pace: Pace) {
+        // SAFETY: the instruction set of `V` is available here.
+        unsafe {
+            by_m!(
+                p.m, M => groups.look_m::<V, M>(p, pace),
+                unreachable!("m = {} is too large for groups", p.m)
+            );
         }
     }
 }

@@ -7,8 +7,9 @@ use crate::lists::rows::{LONGEST, Room, Rows};
 use crate::lists::skin::BALANCE;
 use crate::lists::work::Work;
 use crate::memory;
-use crate::model::params::{Params, at};
+use crate::model::params::{Params, at, by_m};
 use crate::simd::aligned::Aligned;
+use crate::simd::dispatch::multiversion;
 use crate::simd::vector::{Real, Vector};
 
 /// A tile of examples.
@@ -54,62 +55,6 @@ impl<T: Real> GroupTile<T> {
             minus: 0,
             scratch: memory::zeros(count + 1),
             built: 0,
-        }
-    }
-
-    /// References anew, of all examples or of those that have gone too far from `h`, and with a `room` the
-    /// lists that go with them and with the references of the groups; see
-    /// [`crate::lists::tile::Tile::build`].
-    ///
-    /// # Safety
-    /// The instruction set of `V` is available.
-    #[inline(always)]
-    pub unsafe fn refresh<V: Vector<Scalar = T>>(
-        &mut self,
-        groups: &Groups<T>,
-        h: &[T],
-        pace: Pace,
-        room: Option<&Room>,
-    ) {
-        assert!(h.len() == self.h.len());
-        let m = h.len() / self.count;
-        // SAFETY: the caller's promise.
-        unsafe {
-            match m {
-                1 => self.refresh_m::<V, 1>(groups, h, pace, room),
-                2 => self.refresh_m::<V, 2>(groups, h, pace, room),
-                3 => self.refresh_m::<V, 3>(groups, h, pace, room),
-                4 => self.refresh_m::<V, 4>(groups, h, pace, room),
-                5 => self.refresh_m::<V, 5>(groups, h, pace, room),
-                6 => self.refresh_m::<V, 6>(groups, h, pace, room),
-                m => unreachable!("m = {m} is too large for groups"),
-            }
-        }
-    }
-
-    /// Add what all pairs add.
-    ///
-    /// # Safety
-    /// The instruction set of `V` is available.
-    #[inline(always)]
-    pub unsafe fn run<V: Vector<Scalar = T>>(&mut self, work: Work<'_, T>) {
-        let (p, groups) = (work.p, self.is_minus.len());
-        assert!(work.h.len() == self.count * p.m && work.c.len() == work.h.len());
-        assert!(work.sums.len() == p.data.len() && groups == p.n.div_ceil(V::LANES));
-        for len in [work.importance.len(), work.importance64.len()] {
-            assert!(len == 0 || len >= groups * V::LANES);
-        }
-        // SAFETY: the caller's promise.
-        unsafe {
-            match p.m {
-                1 => self.run_m::<V, 1>(work),
-                2 => self.run_m::<V, 2>(work),
-                3 => self.run_m::<V, 3>(work),
-                4 => self.run_m::<V, 4>(work),
-                5 => self.run_m::<V, 5>(work),
-                6 => self.run_m::<V, 6>(work),
-                m => unreachable!("m = {m} is too large for groups"),
-            }
         }
     }
 
@@ -481,6 +426,43 @@ impl<T: Real> GroupTile<T> {
                 }
             }
             (big_b, a)
+        }
+    }
+}
+
+multiversion! {
+    /// References anew, of all examples or of those that have gone too far from `h`, and with a `room` the
+    /// lists that go with them and with the references of the groups; see [`crate::lists::tile::refresh`].
+    fn refresh<V, T>(
+        tile: &mut GroupTile<T>, groups: &Groups<T>, h: &[T], pace: Pace, room: Option<&Room>,
+    ) {
+        assert!(h.len() == tile.h.len());
+        let m = h.len() / tile.count;
+        // SAFETY: the instruction set of `V` is available here.
+        unsafe {
+            by_m!(
+                m, M => tile.refresh_m::<V, M>(groups, h, pace, room),
+                unreachable!("m = {m} is too large for groups")
+            );
+        }
+    }
+}
+
+multiversion! {
+    /// Add what all pairs add.
+    fn run<V, T>(tile: &mut GroupTile<T>, work: Work<'_, T>) {
+        let (p, groups) = (work.p, tile.is_minus.len());
+        assert!(work.h.len() == tile.count * p.m && work.c.len() == work.h.len());
+        assert!(work.sums.len() == p.data.len() && groups == p.n.div_ceil(V::LANES));
+        for len in [work.importance.len(), work.importance64.len()] {
+            assert!(len == 0 || len >= groups * V::LANES);
+        }
+        // SAFETY: the instruction set of `V` is available here.
+        unsafe {
+            by_m!(
+                p.m, M => tile.run_m::<V, M>(work),
+                unreachable!("m = {} is too large for groups", p.m)
+            );
         }
     }
 }

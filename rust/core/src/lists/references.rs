@@ -4,6 +4,7 @@ use crate::lists::pace::Pace;
 use crate::lists::skin::{Bound, allowed};
 use crate::memory;
 use crate::model::params::Params;
+use crate::simd::dispatch::multiversion;
 use crate::simd::vector::{Real, Vector};
 
 /// Features are looked at for age in this many parts, one a step.
@@ -41,35 +42,6 @@ impl<T: Real> Features<T> {
             factor_b: memory::filled(n, 0.5),
             born: memory::zeros(n),
             rebuilt: memory::with_capacity(2 * n + n.div_ceil(PARTS as usize)),
-        }
-    }
-
-    /// Note the features that have moved too far, or all.
-    ///
-    /// # Safety
-    /// The instruction set of `V` is available.
-    #[inline(always)]
-    pub unsafe fn look<V: Vector<Scalar = T>>(&mut self, p: &Params<T>, pace: Pace) {
-        self.rebuilt.clear();
-        if pace.all {
-            self.rebuilt.extend(0..p.n as u32);
-        } else {
-            // SAFETY: the caller's promise.
-            unsafe {
-                self.look_at_rows::<V>(p);
-                self.look_at_biases::<V>(&p.data[p.bias..], p.n);
-            }
-            let part = (pace.step % PARTS) as usize;
-            for j in (part..p.n).step_by(PARTS as usize) {
-                if pace.aged(self.born[j]) {
-                    self.rebuilt.push(j as u32);
-                }
-            }
-            self.rebuilt.sort_unstable();
-            self.rebuilt.dedup();
-        }
-        for i in 0..self.rebuilt.len() {
-            self.take_reference(p, self.rebuilt[i] as usize, pace);
         }
     }
 
@@ -157,6 +129,33 @@ impl<T: Real> Features<T> {
         let allowed = allowed(m, size, b, radius, pace.budget(self.factor_b[j]));
         [self.limit_w[j], self.limit_b[j]] = allowed.limits;
         self.bounds[j] = allowed.bound;
+    }
+}
+
+multiversion! {
+    /// Take anew the references of the features that have moved too far, or of all, and note which.
+    fn look<V, T>(features: &mut Features<T>, p: &Params<T>, pace: Pace) {
+        features.rebuilt.clear();
+        if pace.all {
+            features.rebuilt.extend(0..p.n as u32);
+        } else {
+            // SAFETY: the instruction set of `V` is available here.
+            unsafe {
+                features.look_at_rows::<V>(p);
+                features.look_at_biases::<V>(&p.data[p.bias..], p.n);
+            }
+            let part = (pace.step % PARTS) as usize;
+            for j in (part..p.n).step_by(PARTS as usize) {
+                if pace.aged(features.born[j]) {
+                    features.rebuilt.push(j as u32);
+                }
+            }
+            features.rebuilt.sort_unstable();
+            features.rebuilt.dedup();
+        }
+        for i in 0..features.rebuilt.len() {
+            features.take_reference(p, features.rebuilt[i] as usize, pace);
+        }
     }
 }
 

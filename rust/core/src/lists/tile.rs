@@ -9,9 +9,10 @@ use crate::lists::pairs::Pairs;
 use crate::lists::references::Features;
 use crate::lists::rows::{LONGEST, Room, Rows};
 use crate::lists::skin::{BALANCE, Bound};
+use crate::lists::work::Work;
 use crate::memory;
-use crate::model::params::Params;
 use crate::simd::aligned::Aligned;
+use crate::simd::dispatch::multiversion;
 use crate::simd::vector::{Real, Vector};
 
 /// Vectors of pairs that are looked at together: what they share is loaded once.
@@ -120,7 +121,7 @@ impl<T: Real> Tile<T> {
     /// # Safety
     /// The instruction set of `V` is available.
     #[inline(always)]
-    pub unsafe fn take<V: Vector<Scalar = T>>(&mut self, h: &[T], pace: Pace) {
+    unsafe fn take<V: Vector<Scalar = T>>(&mut self, h: &[T], pace: Pace) {
         let (m, length, lanes) = (self.m, self.length, V::LANES);
         assert!(h.len() == self.count * length);
         for (t, row) in h.chunks_exact(length).enumerate() {
@@ -210,7 +211,7 @@ impl<T: Real> Tile<T> {
     /// # Safety
     /// The instruction set of `V` is available.
     #[inline(always)]
-    pub unsafe fn build<V: Vector<Scalar = T>>(
+    unsafe fn build<V: Vector<Scalar = T>>(
         &mut self,
         f: &Features<T>,
         rebuilt: &[u32],
@@ -494,34 +495,40 @@ impl<T: Real> Tile<T> {
         }
         true
     }
+}
 
-    /// Add what the pairs of this tile add to dw and db (`sums`, in the layout of the parameters) and
-    /// to C, from the hidden vectors `h`; rows of h and c are those of the tile.
-    ///
-    /// # Safety
-    /// The instruction set of `V` is available.
-    #[inline(always)]
-    pub unsafe fn run<V: Vector<Scalar = T>>(
-        &mut self,
-        p: &Params<T>,
-        importance: &[f64],
-        h: &[T],
-        c: &mut [T],
-        sums: &mut [f64],
+multiversion! {
+    /// Take the hidden vectors `h` of a tile, and with a `room` make the lists that go with them and with
+    /// the references of the features. Without room lists are left as they are, and must not be used.
+    fn refresh<V, T>(
+        tile: &mut Tile<T>, features: &Features<T>, h: &[T], pace: Pace, room: Option<&Room>,
     ) {
-        assert!(h.len() == self.count * self.length && c.len() == h.len());
-        assert!(sums.len() == p.data.len());
-        // SAFETY: the caller's promise.
+        // SAFETY: the instruction set of `V` is available here.
         unsafe {
-            self.moments
-                .features::<V>(p, importance, &self.minus, h, sums);
-            self.moments.apply::<V>(h, c);
+            tile.take::<V>(h, pace);
+            if let Some(room) = room {
+                tile.build::<V>(features, &features.rebuilt, room);
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// Add what the pairs of a tile add to A and B, and to C.
+    fn run<V, T>(tile: &mut Tile<T>, work: Work<'_, T>) {
+        let Work { p, importance64, h, c, sums, .. } = work;
+        assert!(h.len() == tile.count * tile.length && c.len() == h.len());
+        assert!(sums.len() == p.data.len());
+        // SAFETY: the instruction set of `V` is available here; entries are examples of the tile.
+        unsafe {
+            tile.moments.features::<V>(p, importance64, &tile.minus, h, sums);
+            tile.moments.apply::<V>(h, c);
             let pairs = Pairs {
                 p,
-                importance,
-                rows: &self.rows,
-                is_minus: &self.is_minus,
-                length: self.length,
+                importance: importance64,
+                rows: &tile.rows,
+                is_minus: &tile.is_minus,
+                length: tile.length,
                 h: h.as_ptr(),
                 c: c.as_mut_ptr(),
             };
@@ -533,8 +540,9 @@ impl<T: Real> Tile<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    type V = <f64 as Real>::Portable;
+    use crate::lists::references::look;
+    use crate::model::params::Params;
+    use crate::simd::isa::Isa;
 
     /// What all pairs add, of a tile whose lists hold every one of them, against sums one by one.
     fn check(count: usize) {
@@ -560,13 +568,19 @@ mod tests {
         let mut tile = Tile::new(n, m, length, 0, count);
         let mut c = vec![0.0; h.len()];
         let mut sums = vec![0.0; p.data.len()];
-        // SAFETY: the portable vector needs no features.
-        unsafe {
-            features.look::<V>(&p, pace);
-            tile.take::<V>(&h, pace);
-            tile.build::<V>(&features, &features.rebuilt, &Room::new(usize::MAX, 0));
-            tile.run::<V>(&p, &[], &h, &mut c, &mut sums);
-        }
+        look(Isa::Portable, &mut features, &p, pace);
+        let room = Room::new(usize::MAX, 0);
+        refresh(Isa::Portable, &mut tile, &features, &h, pace, Some(&room));
+        let work = Work {
+            p: &p,
+            importance: &[],
+            importance64: &[],
+            h: &h,
+            c: &mut c,
+            lanes: &mut Aligned::zeros(0),
+            sums: &mut sums,
+        };
+        run(Isa::Portable, &mut tile, work);
         assert_eq!(tile.counts().entries, (n * count) as u64);
         let mut want = vec![0.0; sums.len()];
         for (h, c) in h.chunks_exact(length).zip(c.chunks_exact(length)) {

@@ -11,6 +11,27 @@ const PAD: usize = 64;
 /// Up to this m the kernels are compiled for each m, and hidden vectors are not padded.
 pub const SMALL: usize = 6;
 
+/// The first expression, with `$M` a constant of the value of `$m`, if that is [`SMALL`] at most; else the
+/// second.
+macro_rules! by_m {
+    ($m:expr, $M:ident => $small:expr, $large:expr $(,)?) => {
+        match $m {
+            1 => $crate::model::params::by_m!(@ 1, $M => $small),
+            2 => $crate::model::params::by_m!(@ 2, $M => $small),
+            3 => $crate::model::params::by_m!(@ 3, $M => $small),
+            4 => $crate::model::params::by_m!(@ 4, $M => $small),
+            5 => $crate::model::params::by_m!(@ 5, $M => $small),
+            6 => $crate::model::params::by_m!(@ 6, $M => $small),
+            _ => $large,
+        }
+    };
+    (@ $value:literal, $M:ident => $small:expr) => {{
+        const $M: usize = $value;
+        $small
+    }};
+}
+pub(crate) use by_m;
+
 /// Features of a tile, if m is small.
 pub const TILE: usize = 16;
 
