@@ -23,7 +23,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use toysup_core::{
-    Activation, Choice, Csr, Isa, Kernel, Params, Stream, Walk, gradients, philox, role, walk,
+    Activation, Choice, Csr, Isa, Kernel, Objective, Params, Stream, Walk, gradients, philox, role,
+    walk,
 };
 
 const N: usize = 10_240;
@@ -196,16 +197,13 @@ fn per_gradient(choice: Choice, w: &[f32], b: &[f32], x: &Csr) -> f64 {
         let began = Instant::now();
         let never = AtomicBool::new(false);
         let ones = vec![1.0; N];
-        let out = gradients(
-            &sequence[..count],
-            Activation::Relu,
+        let objective = Objective {
+            activation: Activation::Relu,
             x,
-            &ones,
-            N as f64,
-            choice,
-            0.0,
-            &never,
-        );
+            importance: &ones,
+            features: N as f64,
+        };
+        let out = gradients(&sequence[..count], &objective, choice, 0.0, &never);
         black_box(out.expect("nobody cancels"));
         began.elapsed().as_secs_f64()
     };

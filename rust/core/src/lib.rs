@@ -28,7 +28,7 @@ pub use gradient::kept::Kept;
 pub use gradient::kernel::Kernel;
 pub use gradient::shares::useful_threads;
 #[cfg(feature = "doors")]
-pub use inspect::trace::{Look, trace};
+pub use inspect::trace::{Reading, trace};
 #[cfg(feature = "doors")]
 pub use inspect::walk::{Walk, walk};
 pub use kernels::linear::Activation;
@@ -41,7 +41,7 @@ pub use simd::vector::Real;
 pub use stream::{Csr, Init, Sparsity, Stream, epoch_order, philox, role};
 #[cfg(feature = "doors")]
 pub use training::gradients::gradients;
-pub use training::gradients::loss_and_grad;
+pub use training::gradients::{Objective, loss_and_grad};
 pub use training::pool::{
     AnyOutcome, AnyState, Control, Dtype, Job, Outline, on_threads, train_many,
 };

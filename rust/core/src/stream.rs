@@ -88,7 +88,7 @@ pub struct Csr {
 impl Csr {
     /// Number of examples.
     pub fn rows(&self) -> usize {
-        self.indptr.len() - 1
+        self.indptr.len().saturating_sub(1)
     }
 
     /// Append copies of the rows of these numbers.

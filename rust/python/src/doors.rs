@@ -9,7 +9,7 @@ use numpy::{
 };
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use toysup_core::{Activation, Choice, Csr, Dtype, Kernel, Look, Params, Real};
+use toysup_core::{Activation, Choice, Csr, Dtype, Kernel, Objective, Params, Reading, Real};
 
 use crate::convert::{PyJob, ReadCsr, by_dtype, csr};
 use crate::drive::{core_error, detached};
@@ -59,18 +59,15 @@ fn sequence<'py, T: Real + numpy::Element>(
         .zip(b.chunks_exact(n))
         .map(|(w, b)| Params::from_values(n, m, w.iter().copied(), b, None))
         .collect();
+    let objective = Objective {
+        activation: Activation::Relu,
+        x,
+        importance,
+        features,
+    };
     let found = detached(py, |cancel| {
         toysup_core::on_threads(threads, || {
-            toysup_core::gradients(
-                &all,
-                Activation::Relu,
-                x,
-                importance,
-                features,
-                choice,
-                pace,
-                cancel,
-            )
+            toysup_core::gradients(&all, &objective, choice, pace, cancel)
         })
     })?;
     let (dw, db): (Vec<_>, Vec<_>) = found.into_iter().unzip();
@@ -81,7 +78,7 @@ fn sequence<'py, T: Real + numpy::Element>(
     Ok((dw.into_any(), db.into_any()))
 }
 
-/// Train and look at every `every`-th step: arrays by name, see the core's `Look`.
+/// Train and look at every `every`-th step: arrays by name, see the core's `Reading`.
 #[pyfunction]
 #[pyo3(signature = (job, every, check, kernel, threads))]
 pub fn trace<'py>(
@@ -94,13 +91,13 @@ pub fn trace<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let job = job.job()?;
     let choice = choice(kernel)?;
-    let looks = detached(py, |cancel| {
+    let readings = detached(py, |cancel| {
         toysup_core::on_threads(threads, || match job.dtype {
             Dtype::F32 => toysup_core::trace::<f32>(&job.spec, choice, every, check, cancel),
             Dtype::F64 => toysup_core::trace::<f64>(&job.spec, choice, every, check, cancel),
         })
     })?;
-    looks_dict(py, &looks)
+    by_name(py, &readings)
 }
 
 /// Panic inside a detached call: what a broken invariant of the core looks like from Python.
@@ -109,11 +106,14 @@ pub fn panic_for_test(py: Python<'_>) -> PyResult<()> {
     detached(py, |_: &AtomicBool| panic!("on purpose"))
 }
 
-/// Looks as arrays by name.
-fn looks_dict<'py>(py: Python<'py>, looks: &[Look]) -> PyResult<Bound<'py, PyDict>> {
+/// Readings as arrays by name.
+fn by_name<'py>(py: Python<'py>, readings: &[Reading]) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
-    let set = |name: &str, of: fn(&Look) -> f64| {
-        dict.set_item(name, PyArray1::from_vec(py, looks.iter().map(of).collect()))
+    let set = |name: &str, of: fn(&Reading) -> f64| {
+        dict.set_item(
+            name,
+            PyArray1::from_vec(py, readings.iter().map(of).collect()),
+        )
     };
     set("step", |l| l.step as f64)?;
     set("seconds", |l| l.seconds)?;

@@ -18,7 +18,8 @@ mod _native {
     use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
     use pyo3::prelude::*;
     use toysup_core::{
-        Activation, AnyState, Choice, Control, Csr, Isa, Outline, Params, Real, Sparsity, Stream,
+        Activation, AnyState, Choice, Control, Csr, Isa, Objective, Outline, Params, Real,
+        Sparsity, Stream,
     };
 
     use crate::convert::{
@@ -134,9 +135,15 @@ mod _native {
             b.as_slice()?,
             None,
         );
+        let objective = Objective {
+            activation,
+            x,
+            importance,
+            features,
+        };
         let isa = Isa::current().map_err(core_error)?;
         let (loss, dw, db) = detached(py, |cancel| {
-            toysup_core::loss_and_grad(&params, activation, x, importance, features, isa, cancel)
+            toysup_core::loss_and_grad(&params, &objective, isa, cancel)
         })?;
         let dw = PyArray1::from_vec(py, dw);
         let dw: Bound<'_, PyArray2<T>> = dw.reshape(shape)?;

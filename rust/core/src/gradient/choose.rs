@@ -9,7 +9,7 @@ use crate::gradient::kernel::Kernel;
 use crate::gradient::shares::Step;
 use crate::kernels::whole::classify;
 use crate::lists::by_group::ByGroup;
-use crate::lists::pace::LOOK;
+use crate::lists::pace::REVIEW;
 use crate::lists::plan::Plan;
 use crate::lists::rows::Room;
 use crate::model::examples::Examples;
@@ -34,7 +34,7 @@ impl<T: Real> Gradient<T> {
         }
         let forced = self.kernel == Kernel::Lists;
         if let Some(lists) = &mut self.lists {
-            if self.step.is_multiple_of(LOOK) && !lists.fresh {
+            if self.step.is_multiple_of(REVIEW) && !lists.fresh {
                 self.cost = lists.review();
                 let cost = self.cost;
                 let too_large = lists.too_large();

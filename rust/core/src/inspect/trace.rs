@@ -15,12 +15,12 @@ use crate::simd::vector::Real;
 use crate::training::run::{Keep, watched};
 use crate::training::spec::{Choice, Spec};
 
-/// A look at one step.
+/// What is read off one step.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Look {
+pub struct Reading {
     /// Number of updates so far.
     pub step: u64,
-    /// Wall time since the first gradient, that of other looks left out.
+    /// Wall time since the first gradient, that of other readings left out.
     pub seconds: f64,
     /// Whether lists are in use.
     pub lists: bool,
@@ -44,7 +44,7 @@ pub struct Look {
     pub dense_error: f64,
 }
 
-/// Train, and look at every `every`-th step; with `check`, compare gradients there.
+/// Train, and read off every `every`-th step; with `check`, compare gradients there.
 ///
 /// # Errors
 /// As [`crate::train()`].
@@ -54,22 +54,22 @@ pub fn trace<T: Real>(
     every: u64,
     check: bool,
     cancel: &AtomicBool,
-) -> Result<Vec<Look>> {
-    let (mut looks, mut step) = (Vec::new(), 0);
+) -> Result<Vec<Reading>> {
+    let (mut readings, mut step) = (Vec::new(), 0);
     let (mut began, mut failed) = (None, None);
     let importance = &spec.importance;
     let mut watch = |gradient: &Gradient<T>, params: &Params<T>, examples: &Examples<T>| {
         let now = Instant::now();
         let began = began.get_or_insert(now);
         if step % every == 0 && failed.is_none() {
-            let mut look = Look {
+            let mut reading = Reading {
                 step,
                 seconds: now.duration_since(*began).as_secs_f64(),
                 active: gradient.active as u64,
-                ..Look::default()
+                ..Reading::default()
             };
             if let Some((counts, life)) = gradient.counts() {
-                look = Look {
+                reading = Reading {
                     lists: true,
                     entries: counts.entries,
                     bare: counts.bare,
@@ -77,16 +77,16 @@ pub fn trace<T: Real>(
                     minus: counts.minus,
                     built: counts.built,
                     life,
-                    ..look
+                    ..reading
                 };
             }
             if check {
                 match errors(choice, gradient, params, examples, importance, cancel) {
-                    Ok(errors) => (look.error, look.dense_error) = errors,
+                    Ok(errors) => (reading.error, reading.dense_error) = errors,
                     Err(error) => failed = Some(error),
                 }
             }
-            looks.push(look);
+            readings.push(reading);
             *began += now.elapsed();
         }
         step += 1;
@@ -96,7 +96,7 @@ pub fn trace<T: Real>(
         give: &mut |_| {},
     };
     watched::<T>(spec, choice, None, cancel, &mut watch, keep)?;
-    failed.map_or(Ok(looks), Err)
+    failed.map_or(Ok(readings), Err)
 }
 
 /// Distances of the gradient, and of the dense one, from the dense one in double precision.

@@ -15,7 +15,7 @@ const SUB: usize = 32;
 /// Features packed for the kernels: blocks of [`Dense::block`] features (the last may be shorter, a
 /// multiple of whole vectors), each with m rows of W and one of b. A block lies in few pages.
 #[derive(Clone, Copy)]
-pub struct Features<'a, T> {
+pub struct Packed<'a, T> {
     /// Number of features, padded.
     pub count: usize,
     /// W and b.
@@ -76,7 +76,7 @@ impl<T: Real> Dense<T> {
     #[inline(always)]
     pub unsafe fn run<V: Vector<Scalar = T>>(
         &mut self,
-        f: &Features<T>,
+        f: &Packed<T>,
         h: &[T],
         first: bool,
         sums: &mut [f64],
@@ -113,7 +113,7 @@ impl<T: Real> Dense<T> {
 
     /// Add A and B of a block of features to the sums, or write them.
     #[inline(always)]
-    fn flush(&self, f: &Features<T>, sums: &mut [f64], j0: usize, width: usize, first: bool) {
+    fn flush(&self, f: &Packed<T>, sums: &mut [f64], j0: usize, width: usize, first: bool) {
         for k in 0..=self.m {
             let acc = &self.acc[k * self.block..][..width];
             let sums = &mut sums[j0 * (self.m + 1) + k * width..][..width];
@@ -150,7 +150,7 @@ impl<T: Real> Dense<T> {
     #[inline(always)]
     unsafe fn fused<V: Vector<Scalar = T>, const M: usize, const IMPORTANCE: bool>(
         &mut self,
-        f: &Features<T>,
+        f: &Packed<T>,
         h: &[T],
         j0: usize,
         width: usize,
@@ -158,7 +158,7 @@ impl<T: Real> Dense<T> {
         let count = h.len() / M;
         // SAFETY: offsets stay inside the buffers, by the assertions in `run`.
         unsafe {
-            let tile = Tile {
+            let sweep = Sweep {
                 w: f.params.as_ptr().add(j0 * (M + 1)),
                 importance: if IMPORTANCE {
                     f.importance.as_ptr().add(j0)
@@ -174,14 +174,14 @@ impl<T: Real> Dense<T> {
             let wide = V::REGISTERS >= 32;
             let mut t = 0;
             match (wide, M) {
-                (true, 1..=2) => tile.run::<V, M, 8, IMPORTANCE>(&mut t, count),
-                (true, 3) | (false, 1) => tile.run::<V, M, 4, IMPORTANCE>(&mut t, count),
+                (true, 1..=2) => sweep.run::<V, M, 8, IMPORTANCE>(&mut t, count),
+                (true, 3) | (false, 1) => sweep.run::<V, M, 4, IMPORTANCE>(&mut t, count),
                 _ => {}
             }
             if wide || M <= 2 {
-                tile.run::<V, M, 2, IMPORTANCE>(&mut t, count);
+                sweep.run::<V, M, 2, IMPORTANCE>(&mut t, count);
             }
-            tile.run::<V, M, 1, IMPORTANCE>(&mut t, count);
+            sweep.run::<V, M, 1, IMPORTANCE>(&mut t, count);
         }
     }
 
@@ -190,7 +190,7 @@ impl<T: Real> Dense<T> {
     #[inline(always)]
     unsafe fn tiled<V: Vector<Scalar = T>>(
         &mut self,
-        f: &Features<T>,
+        f: &Packed<T>,
         h: &[T],
         j0: usize,
         width: usize,
@@ -228,7 +228,7 @@ impl<T: Real> Dense<T> {
 }
 
 /// A block of features that examples are run over.
-struct Tile<T> {
+struct Sweep<T> {
     w: *const T,
     importance: *const T,
     acc: *mut T,
@@ -238,7 +238,7 @@ struct Tile<T> {
     c: *mut T,
 }
 
-impl<T: Real> Tile<T> {
+impl<T: Real> Sweep<T> {
     /// Examples from `t` on, P at a time, as long as P are left.
     #[inline(always)]
     unsafe fn run<V: Vector<Scalar = T>, const M: usize, const P: usize, const IMPORTANCE: bool>(

@@ -31,7 +31,7 @@ pub enum Activation {
 }
 
 /// Examples after which `cancel` is looked at.
-const LOOK: usize = 1024;
+const CHECK: usize = 1024;
 
 /// A loss that is less than this share of what it is the difference of is summed square by square.
 const CANCELLED: f64 = 1e-4;
@@ -120,7 +120,7 @@ pub fn gradient<T: Real>(
     let mut total = memory::zeros(m);
     let (mut h, mut c) = (memory::zeros(m), memory::zeros(m));
     for t in 0..x.count {
-        if t % LOOK == 0 {
+        if t % CHECK == 0 {
             check(cancel)?;
         }
         let entries = || {
@@ -175,7 +175,7 @@ pub fn squared_error(
     let mut given = memory::zeros(model.n);
     let mut losses = Losses::default();
     for t in 0..x.rows() {
-        if t % LOOK == 0 && cancel.load(Ordering::Relaxed) {
+        if t % CHECK == 0 && cancel.load(Ordering::Relaxed) {
             return None;
         }
         let entries =

@@ -14,7 +14,7 @@ use std::hint::select_unpredictable;
 use std::ops::Range;
 
 use crate::model::examples::{Columns, Examples, FEATURES};
-use crate::model::params::{Params, TILE, at, by_m, row_length};
+use crate::model::params::{Params, STRIP, at, by_m, row_length};
 use crate::simd::dispatch::multiversion;
 use crate::simd::vector::{Real, Vector};
 
@@ -24,7 +24,7 @@ const BLOCK: usize = 64;
 /// z = w . h + b. M is m if it is known when compiling, else 0.
 ///
 /// # Safety
-/// The instruction set of `V` is available; `h` holds m scalars, and `w` too, a tile apart; or both hold
+/// The instruction set of `V` is available; `h` holds m scalars, and `w` too, a strip apart; or both hold
 /// whole vectors (`length` scalars, h with zeros behind m) if M is 0.
 #[inline(always)]
 unsafe fn preactivation<V: Vector, const M: usize>(
@@ -38,7 +38,7 @@ unsafe fn preactivation<V: Vector, const M: usize>(
         if M > 0 {
             let mut z = b;
             for k in 0..M {
-                z = (*w.add(k * TILE)).fma(*h.add(k), z);
+                z = (*w.add(k * STRIP)).fma(*h.add(k), z);
             }
             return z;
         }
@@ -290,7 +290,7 @@ impl<T: Real> Collect<'_, T> {
             }
         }
         for k in 0..M {
-            dw[k * TILE] += sum[k].to_f64();
+            dw[k * STRIP] += sum[k].to_f64();
         }
         *db += total.to_f64();
     }

@@ -9,7 +9,7 @@
 //! most (m + 1) u (|b_j| + |w_j| R) <= 2 (m + 1) u |b_j| with u <= 6e-8, and the margin below leaves
 //! z_tj further than 5e-7 (m + 1) |b_j| from 0.
 
-use crate::kernels::dense::Features;
+use crate::kernels::dense::Packed;
 use crate::memory;
 use crate::model::params::{Params, at};
 use crate::simd::aligned::Aligned;
@@ -53,8 +53,8 @@ impl<T: Real> Whole<T> {
 
     /// The packed features.
     #[inline(always)]
-    pub fn packed(&self) -> Features<'_, T> {
-        Features {
+    pub fn packed(&self) -> Packed<'_, T> {
+        Packed {
             count: self.active.len().next_multiple_of(PAD),
             params: &self.params[..self.packed_len()],
             importance: &self.importance,

@@ -16,7 +16,7 @@ use crate::lists::clusters::clusters;
 use crate::lists::group_references::{Groups, look};
 use crate::lists::group_tile::{GroupTile, refresh, run};
 use crate::lists::listed::{Listed, Lists, Orders};
-use crate::lists::pace::{Counts, LOOK, Lifetime, Pace};
+use crate::lists::pace::{Counts, Lifetime, Pace, REVIEW};
 use crate::lists::rows::Room;
 use crate::lists::work::Work;
 use crate::memory;
@@ -152,7 +152,7 @@ impl<T: Real> Lists<T> for ByGroup<T> {
         let (entry, vector) = (2.0 * m + 2.0, 0.6 * m + 4.0);
         life.review(counts, entry, vector);
         let sorted = *self.sorted.get_or_insert(counts.bare);
-        self.excess += counts.bare.saturating_sub(sorted) as f64 * entry * LOOK as f64;
+        self.excess += counts.bare.saturating_sub(sorted) as f64 * entry * REVIEW as f64;
         let examples: usize = self.tiles.iter().map(|tile| tile.count).sum();
         let pairs = (self.groups.count * examples) as f64;
         counts.entries as f64 * entry

@@ -24,7 +24,7 @@ pub trait Lists<T>: Send {
     fn counts(&self) -> Counts;
     /// Entries that there is room for.
     fn size(&self) -> usize;
-    /// Set how long they shall last; the cycles of a step, roughly.
+    /// Every [`REVIEW`](crate::lists::pace::REVIEW) steps: set how long they shall last; the cycles of a step, roughly.
     fn review(&mut self, life: &mut Lifetime) -> f64;
     /// Take anew the references of the features that have moved too far, or of all.
     fn look(&mut self, isa: Isa, p: &Params<T>, pace: Pace);

@@ -1,7 +1,7 @@
 //! How far lists let things move before they are made anew, and for how long they shall last.
 
-/// Steps between looks at the counts.
-pub const LOOK: u64 = 64;
+/// Steps from one review of the counts to the next.
+pub const REVIEW: u64 = 64;
 
 /// What was done and what there is to do, as counts.
 #[derive(Debug, Clone, Copy, Default)]
@@ -65,12 +65,12 @@ impl Lifetime {
         }
     }
 
-    /// Every [`LOOK`] steps, from the counts so far and the cycles of an entry and of a vector of pairs
+    /// Every [`REVIEW`] steps, from the counts so far and the cycles of an entry and of a vector of pairs
     /// looked at: the sum of what it takes to make lists and of what entries take that are there for the
     /// skin alone is least where both are equal.
     pub fn review(&mut self, counts: Counts, entry: f64, vector: f64) {
         let built = (counts.built - self.last.built) as f64 * vector;
-        let extra = (counts.entries - counts.bare) as f64 * entry * LOOK as f64;
+        let extra = (counts.entries - counts.bare) as f64 * entry * REVIEW as f64;
         let change = (built / extra.max(1.0)).sqrt().clamp(0.5, 2.0);
         if self.last.built > 0 && !(0.8..1.25).contains(&change) {
             self.steps = (self.steps * change).clamp(8.0, 1024.0);

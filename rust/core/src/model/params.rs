@@ -32,18 +32,18 @@ macro_rules! by_m {
 }
 pub(crate) use by_m;
 
-/// Features of a tile, if m is small.
-pub const TILE: usize = 16;
+/// Features of a strip, if m is small.
+pub const STRIP: usize = 16;
 
 /// Features that a cache holds while rows of W become columns.
 const BLOCK: usize = 64;
 
-/// Where W_kj lies: if m is small in tiles of features, [tile][k][feature], so that a vector of
+/// Where W_kj lies: if m is small in strips of features, [strip][k][feature], so that a vector of
 /// features is loaded as it is; else feature by feature, [feature][k].
 #[inline(always)]
 pub fn at(m: usize, j: usize, k: usize) -> usize {
     if m <= SMALL {
-        j / TILE * TILE * m + k * TILE + j % TILE
+        j / STRIP * STRIP * m + k * STRIP + j % STRIP
     } else {
         j * m + k
     }
@@ -55,23 +55,28 @@ pub fn at(m: usize, j: usize, k: usize) -> usize {
 /// What it holds beyond the row is multiplied by the zeros that pad hidden vectors.
 pub struct Params<T> {
     /// Number of features.
-    pub n: usize,
+    pub(crate) n: usize,
     /// Number of hidden dimensions.
-    pub m: usize,
+    pub(crate) m: usize,
     /// Where b begins.
-    pub bias: usize,
-    /// The parameters.
-    pub data: Aligned<T>,
+    pub(crate) bias: usize,
+    /// The parameters: kernels rely on their number, which nobody outside can change.
+    pub(crate) data: Aligned<T>,
 }
 
 impl<T: Real> Params<T> {
     /// All zeros.
-    pub fn zeros(n: usize, m: usize) -> Self {
+    pub(crate) fn zeros(n: usize, m: usize) -> Self {
         let rows = if m <= SMALL {
-            n.next_multiple_of(TILE)
+            n.next_multiple_of(STRIP)
         } else {
             n
         };
+        let size = rows.checked_mul(m).and_then(|size| size.checked_add(n));
+        assert!(
+            size.is_some_and(|size| size <= isize::MAX as usize),
+            "n = {n} and m = {m} are too large"
+        );
         let bias = (rows * m).next_multiple_of(PAD);
         Params {
             n,
@@ -82,7 +87,7 @@ impl<T: Real> Params<T> {
     }
 
     /// The same.
-    pub fn copy(&self) -> Self {
+    pub(crate) fn copy(&self) -> Self {
         let mut data = Aligned::zeros(self.data.len());
         data.copy_from_slice(&self.data);
         Params { data, ..*self }
@@ -90,9 +95,9 @@ impl<T: Real> Params<T> {
 
     /// w_j.
     #[inline(always)]
-    pub fn w(&self, j: usize) -> impl Iterator<Item = T> + '_ {
+    pub(crate) fn w(&self, j: usize) -> impl Iterator<Item = T> + '_ {
         let (first, step) = if self.m <= SMALL {
-            (at(self.m, j, 0), TILE)
+            (at(self.m, j, 0), STRIP)
         } else {
             (j * self.m, 1)
         };
@@ -102,23 +107,27 @@ impl<T: Real> Params<T> {
 
     /// w_j, if m is not small.
     #[inline(always)]
-    pub fn row(&self, j: usize) -> &[T] {
+    pub(crate) fn row(&self, j: usize) -> &[T] {
         debug_assert!(self.m > SMALL);
         &self.data[j * self.m..][..self.m]
     }
 
     /// All of W, with its padding.
-    pub fn weights(&self) -> &[T] {
+    pub(crate) fn weights(&self) -> &[T] {
         &self.data[..self.bias]
     }
 
     /// b.
     #[inline(always)]
-    pub fn b(&self) -> &[T] {
+    pub(crate) fn b(&self) -> &[T] {
         &self.data[self.bias..][..self.n]
     }
 
-    /// From `W` in row-major order (m x n) and `b`; feature j becomes `rank[j]`, if there is a `rank`.
+    /// From `W` in row-major order (m x n) and `b`; feature j becomes `rank[j]`, if there is a `rank`. What
+    /// `W` lacks is 0.
+    ///
+    /// # Panics
+    /// If `b` has not n values, or what is asked for is larger than memory can be.
     pub fn from_values(
         n: usize,
         m: usize,
@@ -126,6 +135,7 @@ impl<T: Real> Params<T> {
         b: &[T],
         rank: Option<&[u32]>,
     ) -> Self {
+        assert!(b.len() == n, "b must have n = {n} values, got {}", b.len());
         let mut params = Params::zeros(n, m);
         let mut w = w.into_iter();
         for k in 0..m {
@@ -141,12 +151,12 @@ impl<T: Real> Params<T> {
     }
 
     /// `W` in row-major order (m x n) and `b`; feature j is `rank[j]` here, if there is a `rank`.
-    pub fn values(&self, rank: Option<&[u32]>) -> (Vec<T>, Vec<T>) {
+    pub(crate) fn values(&self, rank: Option<&[u32]>) -> (Vec<T>, Vec<T>) {
         self.values_of(&self.data, rank)
     }
 
     /// The same of `data`, which is laid out like the parameters.
-    pub fn values_of(&self, data: &[T], rank: Option<&[u32]>) -> (Vec<T>, Vec<T>) {
+    pub(crate) fn values_of(&self, data: &[T], rank: Option<&[u32]>) -> (Vec<T>, Vec<T>) {
         let mut w = memory::zeros(self.n * self.m);
         for first in (0..self.n).step_by(BLOCK) {
             for (k, row) in w.chunks_exact_mut(self.n).enumerate() {
@@ -160,7 +170,7 @@ impl<T: Real> Params<T> {
     }
 
     /// The same in another precision; feature j is `rank[j]` here, if there is a `rank`.
-    pub fn to<U: Real>(&self, rank: Option<&[u32]>) -> Params<U> {
+    pub(crate) fn to<U: Real>(&self, rank: Option<&[u32]>) -> Params<U> {
         let mut params = Params::zeros(self.n, self.m);
         for j in 0..self.n {
             let from = place(rank, j);
@@ -174,7 +184,7 @@ impl<T: Real> Params<T> {
     }
 
     /// `data`, which is laid out like the parameters, with what belongs to feature j at `places[j]`.
-    pub fn reordered(&self, data: &Aligned<T>, places: &[u32]) -> Aligned<T> {
+    pub(crate) fn reordered(&self, data: &Aligned<T>, places: &[u32]) -> Aligned<T> {
         let mut new = Aligned::zeros(data.len());
         for (j, &to) in places.iter().enumerate() {
             for k in 0..self.m {
@@ -186,17 +196,17 @@ impl<T: Real> Params<T> {
     }
 
     /// Feature j becomes feature `places[j]`.
-    pub fn reorder(&mut self, places: &[u32]) {
+    pub(crate) fn reorder(&mut self, places: &[u32]) {
         self.data = self.reordered(&self.data, places);
     }
 
     /// Frobenius norm of W.
-    pub fn w_norm(&self) -> f64 {
+    pub(crate) fn w_norm(&self) -> f64 {
         norm(self.weights())
     }
 
     /// Euclidean norm of b.
-    pub fn b_norm(&self) -> f64 {
+    pub(crate) fn b_norm(&self) -> f64 {
         norm(self.b())
     }
 }
@@ -206,11 +216,11 @@ impl<T: Real> Params<T> {
 pub fn clear_padding<T: Real>(n: usize, m: usize, bias: usize, data: &mut [T]) {
     let mut end = n * m;
     if m <= SMALL {
-        end = n.next_multiple_of(TILE) * m;
-        if !n.is_multiple_of(TILE) {
-            let last = &mut data[n / TILE * TILE * m..end];
-            let rows = last.chunks_exact_mut(TILE);
-            rows.for_each(|row| row[n % TILE..].fill(T::default()));
+        end = n.next_multiple_of(STRIP) * m;
+        if !n.is_multiple_of(STRIP) {
+            let last = &mut data[n / STRIP * STRIP * m..end];
+            let rows = last.chunks_exact_mut(STRIP);
+            rows.for_each(|row| row[n % STRIP..].fill(T::default()));
         }
     }
     data[end..bias].fill(T::default());
@@ -237,5 +247,89 @@ pub fn row_length<T: Real>(m: usize) -> usize {
         half
     } else {
         m.next_multiple_of(T::Portable::LANES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// W, row-major, and b: every number another one.
+    fn drawn(n: usize, m: usize) -> (Vec<f64>, Vec<f64>) {
+        let w = (0..n * m).map(|i| 1.0 + i as f64).collect();
+        (w, (0..n).map(|j| -1.0 - j as f64).collect())
+    }
+
+    const SHAPES: [(usize, usize); 8] = [
+        (1, 1),
+        (15, 2),
+        (16, 3),
+        (65, 6),
+        (7, 7),
+        (64, 8),
+        (33, 17),
+        (130, 5),
+    ];
+
+    #[test]
+    fn every_weight_has_a_place_of_its_own_in_front_of_b() {
+        for (n, m) in SHAPES {
+            let params = Params::<f32>::zeros(n, m);
+            let places: HashSet<usize> = (0..n * m).map(|i| at(m, i / m, i % m)).collect();
+            assert!(places.len() == n * m && places.iter().all(|&at| at < params.bias));
+            assert!(params.bias % PAD == 0 && params.data.len() % PAD == 0);
+            assert!(params.data.len() >= params.bias + n);
+        }
+    }
+
+    #[test]
+    fn what_goes_in_comes_out_in_any_order() {
+        for (n, m) in SHAPES {
+            let (w, b) = drawn(n, m);
+            let rank: Vec<u32> = (0..n as u32).rev().collect();
+            for rank in [None, Some(&rank[..])] {
+                let params = Params::from_values(n, m, w.iter().copied(), &b, rank);
+                assert_eq!(params.values(rank), (w.clone(), b.clone()));
+                let other = params.to::<f64>(rank);
+                assert_eq!(other.values(None), (w.clone(), b.clone()));
+                for j in 0..n {
+                    let row: Vec<f64> = (0..m).map(|k| w[k * n + j]).collect();
+                    assert!(other.w(j).eq(row) && other.b()[j] == b[j]);
+                }
+            }
+            let mut params = Params::from_values(n, m, w.iter().copied(), &b, None);
+            params.reorder(&rank);
+            assert_eq!(params.values(Some(&rank)), (w.clone(), b.clone()));
+            let square: f64 = w.iter().map(|w| w * w).sum();
+            assert!((params.w_norm() / square.sqrt() - 1.0).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn padding_is_cleared_and_nothing_else() {
+        for (n, m) in SHAPES {
+            let (w, b) = drawn(n, m);
+            let mut params = Params::from_values(n, m, w.iter().copied(), &b, None);
+            let clean = params.copy();
+            for x in params.data.iter_mut().filter(|x| **x == 0.0) {
+                *x = f64::NAN;
+            }
+            clear_padding(n, m, params.bias, &mut params.data);
+            assert_eq!(*params.data, *clean.data);
+        }
+    }
+
+    #[test]
+    fn sizes_beyond_all_memory_are_refused() {
+        for (n, m) in [(usize::MAX, 1), (1 << 40, 1 << 40), (1 << 30, 1 << 34)] {
+            assert!(std::panic::catch_unwind(|| Params::<f32>::zeros(n, m)).is_err());
+        }
+        let b = [0.0f32; 3];
+        for n in [2, 4] {
+            let w = [0.0f32; 8];
+            let made = || drop(Params::from_values(n, 2, w, &b, None));
+            assert!(std::panic::catch_unwind(made).is_err());
+        }
     }
 }

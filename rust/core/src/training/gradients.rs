@@ -41,35 +41,63 @@ pub(crate) fn unless_all_one(importance: &[f64]) -> Vec<f64> {
     }
 }
 
-/// The loss and its gradient for given parameters.
-///
-/// `features` divides both: 1 for the sum over features, n for the mean. The gradient comes as W's
-/// part in row-major order, then b's.
+/// What is minimised: the squared error of a model on given examples.
+#[derive(Debug, Clone, Copy)]
+pub struct Objective<'a> {
+    /// What follows W^T W x + b.
+    pub activation: Activation,
+    /// The examples.
+    pub x: &'a Csr,
+    /// Importance of each feature.
+    pub importance: &'a [f64],
+    /// What loss and gradient are divided by: 1 for the sum over features, n for the mean.
+    pub features: f64,
+}
+
+impl Objective<'_> {
+    /// Refuse examples and importances that do not fit parameters of this shape.
+    fn check(&self, n: usize, m: usize) -> Result<()> {
+        let refuse = |text: String| Err(Error::Invalid(text));
+        if n == 0 || m == 0 {
+            return refuse(format!("W must not be empty, got the shape ({m}, {n})"));
+        }
+        self.x.check(n)?;
+        if self.x.rows() == 0 {
+            return refuse("X must have at least one example, got 0".into());
+        }
+        if self.importance.len() != n {
+            let count = self.importance.len();
+            return refuse(format!("importance must have n = {n} values, got {count}"));
+        }
+        Ok(())
+    }
+}
+
+/// W in row-major order, and b; or their gradients.
+type Pair<T> = (Vec<T>, Vec<T>);
+
+/// The loss and its gradient for given parameters: W's part in row-major order, then b's.
 ///
 /// # Errors
-/// [`Error::Invalid`] if the examples do not fit, [`Error::Cancelled`] when `cancel` was set.
+/// [`Error::Invalid`] if the objective does not fit, [`Error::Cancelled`] when `cancel` was set.
 pub fn loss_and_grad<T: Real>(
     params: &Params<T>,
-    activation: Activation,
-    x: &Csr,
-    importance: &[f64],
-    features: f64,
+    objective: &Objective<'_>,
     isa: Isa,
     cancel: &AtomicBool,
 ) -> Result<(f64, Vec<T>, Vec<T>)> {
-    let kernel = Kernel::Dense;
+    let choice = Choice {
+        isa,
+        kernel: Kernel::Dense,
+    };
     let one = std::slice::from_ref(params);
-    let mut all = gradients(
-        one,
+    let (dw, db) = gradients(one, objective, choice, 0.0, cancel)?.remove(0);
+    let Objective {
         activation,
         x,
         importance,
         features,
-        Choice { isa, kernel },
-        0.0,
-        cancel,
-    )?;
-    let (dw, db) = all.remove(0);
+    } = *objective;
     let importance = unless_all_one(importance);
     let params = params.to::<f64>(None);
     let loss = total_loss(activation, isa, &params, x, &importance, cancel)?.sum;
@@ -77,32 +105,36 @@ pub fn loss_and_grad<T: Real>(
     Ok((loss * scale, dw, db))
 }
 
-/// The gradients for parameters that follow one another as in a training, about `pace` a step: W's
-/// part in row-major order and b's, each divided by `features`.
+/// The gradients for parameters that follow one another as in a training, about `pace` a step.
 ///
 /// # Errors
-/// As [`loss_and_grad`].
-#[allow(clippy::type_complexity, clippy::too_many_arguments)]
+/// As [`loss_and_grad`]; and if the parameters are not all of one shape.
 pub fn gradients<T: Real>(
     sequence: &[Params<T>],
-    activation: Activation,
-    x: &Csr,
-    importance: &[f64],
-    features: f64,
+    objective: &Objective<'_>,
     choice: Choice,
     pace: f64,
     cancel: &AtomicBool,
-) -> Result<Vec<(Vec<T>, Vec<T>)>> {
+) -> Result<Vec<Pair<T>>> {
     let Some(first) = sequence.first() else {
         return Ok(Vec::new());
     };
-    x.check(first.n)?;
-    let mut examples = Examples::new(x, first.n, None);
-    let importance = unless_all_one(importance);
-    let mut gradient = Gradient::new(choice.isa, choice.kernel, activation, first, &importance);
-    let scale = 2.0 / (x.rows() as f64 * features);
+    let Params { n, m, .. } = *first;
+    objective.check(n, m)?;
+    if let Some(other) = sequence.iter().find(|p| (p.n, p.m) != (n, m)) {
+        return Err(Error::Invalid(format!(
+            "W must have the shape ({m}, {n}) in every step, got ({}, {})",
+            other.m, other.n
+        )));
+    }
+    let x = objective.x;
+    let mut examples = Examples::new(x, n, None);
+    let importance = unless_all_one(objective.importance);
+    let Choice { isa, kernel } = choice;
+    let mut gradient = Gradient::new(isa, kernel, objective.activation, first, &importance);
+    let scale = 2.0 / (x.rows() as f64 * objective.features);
     let mut all = Vec::with_capacity(sequence.len());
-    let mut rank: Vec<u32> = memory::collect(first.n, 0..first.n as u32);
+    let mut rank: Vec<u32> = memory::collect(n, 0..n as u32);
     for params in sequence {
         let mut params = params.to::<T>(None);
         params.reorder(&rank);

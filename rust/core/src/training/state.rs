@@ -92,7 +92,10 @@ impl<T: Real> State<T> {
                 is_order(&self.rank, n as u64) && !self.rank.is_empty(),
                 "rank",
             ),
-            (is_order(&self.order, spec.batch), "order"),
+            (
+                is_order(&self.order, spec.batch) && (self.order.is_empty() || spec.has_lists()),
+                "order",
+            ),
             (self.kept.fits(spec, T::Portable::LANES), "budgets"),
             (
                 self.trial.as_ref().is_none_or(|trial| {
@@ -173,6 +176,7 @@ mod tests {
     use super::*;
     use crate::gradient::kernel::Kernel;
     use crate::kernels::optimizer::{Schedule, Settings};
+    use crate::lists::budgets::Budgets;
     use crate::simd::isa::Isa;
     use crate::stream::{Csr, Init, Stream, initial_weights, role};
     use crate::training::run::{Keep, watched};
@@ -358,6 +362,43 @@ mod tests {
         assert!(!refused(&spec, 299, &|_| {}) && refused(&spec, 0, &|_| {}));
     }
 
+    /// Budgets of that many features and examples.
+    fn budgets(features: usize, examples: usize) -> Budgets {
+        Budgets {
+            features: vec![[0.5; 2]; features],
+            examples: vec![0.5; examples],
+            life: 16.0,
+            sorted: Some(u64::MAX),
+            excess: 0.0,
+        }
+    }
+
+    #[test]
+    fn budgets_that_do_not_fit_are_refused() {
+        let spec = spec(5, Kind::Sgd, 0.01, -0.02);
+        let (_, states) = run(&spec, None, true, u64::MAX);
+        let refused = |budgets: Budgets| {
+            let mut state = states[0].clone();
+            (state.trial, state.kept.budgets) = (None, Some(budgets));
+            state.check(&spec).is_err()
+        };
+        assert!(!refused(budgets(400, 300)));
+        assert!(refused(budgets(399, 300)) && refused(budgets(400, 299)));
+        for wrong in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            let mut one = budgets(400, 300);
+            one.features[7][1] = wrong;
+            assert!(refused(one));
+            let mut one = budgets(400, 300);
+            one.examples[299] = wrong;
+            assert!(refused(one));
+            let life = f64::from(wrong);
+            assert!(refused(Budgets {
+                life,
+                ..budgets(400, 300)
+            }));
+        }
+    }
+
     #[test]
     fn what_cannot_be_a_state_of_the_run_is_refused() {
         let spec = spec(5, Kind::Sgd, 0.01, -0.02);
@@ -372,6 +413,23 @@ mod tests {
             state.check(&spec).is_err()
         };
         assert!(!refused(&|_, _| {}));
+        assert!(refused(&|state, _| state.step = 0));
+        assert!(refused(&|state, _| state.step = u64::MAX));
+        assert!(refused(&|state, _| state.seconds = f64::NAN));
+        assert!(refused(&|state, _| state.parameters.0.clear()));
+        assert!(refused(&|state, _| state.memory.first.1.push(0.0)));
+        assert!(refused(
+            &|state, _| state.memory.second = Some(state.memory.first.clone())
+        ));
+        assert!(refused(&|state, _| state.rank.clear()));
+        assert!(refused(&|state, _| state.rank[0] = state.rank[1]));
+        assert!(refused(&|state, _| state.rank[0] = u32::MAX));
+        assert!(refused(&|state, _| state.order = vec![0; 300]));
+        assert!(refused(&|state, _| state.order = vec![u32::MAX]));
+        assert!(refused(&|state, _| state.history.clear()));
+        assert!(refused(
+            &|state, _| state.kept.budgets = Some(budgets(400, 300))
+        ));
         assert!(refused(&|state, _| state.kept.cost = f64::NAN));
         assert!(refused(&|state, _| state.kept.cost = -1.0));
         assert!(refused(&|_, trial| trial.step += 100));

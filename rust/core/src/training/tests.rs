@@ -8,7 +8,7 @@ use crate::model::params::{Params, at};
 use crate::simd::isa::Isa;
 use crate::simd::vector::Real;
 use crate::stream::{Csr, Init, Stream, initial_weights, role};
-use crate::training::gradients::{gradients, loss_and_grad};
+use crate::training::gradients::{Objective, gradients, loss_and_grad};
 use crate::training::spec::Choice;
 
 /// A model and its examples.
@@ -62,6 +62,15 @@ fn cases() -> Vec<Case> {
 }
 
 impl Case {
+    fn objective(&self) -> Objective<'_> {
+        Objective {
+            activation: self.activation,
+            x: &self.x,
+            importance: &self.importance,
+            features: 1.0,
+        }
+    }
+
     fn params<T: Real>(&self) -> Params<T> {
         let b: Vec<T> = self.b.iter().map(|&b| T::from_f64(b)).collect();
         let w = self.w.iter().map(|&w| T::from_f64(w));
@@ -72,10 +81,7 @@ impl Case {
     fn found<T: Real>(&self, isa: Isa, kernel: Kernel) -> Vec<T> {
         let (params, never) = ([self.params::<T>()], AtomicBool::new(false));
         let choice = Choice { isa, kernel };
-        let (activation, importance) = (self.activation, &self.importance);
-        let all = gradients(
-            &params, activation, &self.x, importance, 1.0, choice, 1e-3, &never,
-        );
+        let all = gradients(&params, &self.objective(), choice, 1e-3, &never);
         let (mut dw, db) = all.unwrap().remove(0);
         dw.extend(db);
         dw
@@ -171,16 +177,7 @@ fn the_loss_is_that_of_the_formula_and_rises_as_the_gradient_says() {
     for mut case in cases() {
         let (want, gradient) = case.wanted();
         let params = case.params::<f64>();
-        let (activation, importance) = (case.activation, &case.importance);
-        let found = loss_and_grad(
-            &params,
-            activation,
-            &case.x,
-            importance,
-            1.0,
-            Isa::Portable,
-            &never,
-        );
+        let found = loss_and_grad(&params, &case.objective(), Isa::Portable, &never);
         assert!((found.unwrap().0 - want).abs() < 1e-13 * want.max(1.0));
         let (size, step) = (case.n * case.m, 1e-6);
         for at in (0..gradient.len()).step_by(gradient.len() / 7 + 1) {
@@ -219,8 +216,14 @@ fn a_small_error_beside_a_large_output_is_not_lost() {
                 indices,
                 values,
             };
+            let objective = Objective {
+                activation,
+                x: &x,
+                importance: &[1.0; 3],
+                features: 1.0,
+            };
             for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
-                let found = loss_and_grad(&params, activation, &x, &[1.0; 3], 1.0, isa, &never);
+                let found = loss_and_grad(&params, &objective, isa, &never);
                 assert_eq!(found.unwrap().0, 1.0);
             }
         }
@@ -234,17 +237,12 @@ fn examples_that_do_not_fit_are_refused() {
     let refused = |change: &dyn Fn(&mut Csr)| {
         let mut x = case.x.clone();
         change(&mut x);
-        let (params, relu) = (case.params::<f64>(), Activation::Relu);
-        loss_and_grad(
-            &params,
-            relu,
-            &x,
-            &case.importance,
-            1.0,
-            Isa::Portable,
-            &never,
-        )
-        .is_err()
+        let objective = Objective {
+            x: &x,
+            ..case.objective()
+        };
+        let params = case.params::<f64>();
+        loss_and_grad(&params, &objective, Isa::Portable, &never).is_err()
     };
     assert!(!refused(&|_| ()));
     assert!(refused(&|x| x.indices[0] = 5));
@@ -252,4 +250,54 @@ fn examples_that_do_not_fit_are_refused() {
     assert!(refused(&|x| x.indptr[1] = usize::MAX));
     assert!(refused(&|x| x.indptr[0] = 1));
     assert!(refused(&|x| *x.indptr.last_mut().unwrap() += 1));
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_refused() {
+    let case = case(5, 2, 3, 0.5, 0.0, true);
+    let never = AtomicBool::new(false);
+    let choice = Choice {
+        isa: Isa::Portable,
+        kernel: Kernel::Lists,
+    };
+    let refused = |sequence: &[Params<f64>], change: &dyn Fn(&mut Objective<'_>)| {
+        let mut objective = case.objective();
+        change(&mut objective);
+        gradients(sequence, &objective, choice, f64::NAN, &never).is_err()
+    };
+    let (good, nothing) = ([case.params()], Csr::default());
+    assert!(!refused(&good, &|_| {}) && !refused(&[], &|_| {}));
+    assert!(!refused(&good, &|o| o.features = f64::NAN));
+    const WEIGHTS: [f64; 5] = [f64::NAN; 5];
+    assert!(!refused(&good, &|o| o.importance = &WEIGHTS));
+    for len in [0, 4] {
+        assert!(refused(&good, &|o| o.importance = &WEIGHTS[..len]));
+    }
+    // Without an entry in indptr, and without an example.
+    let empty = Csr {
+        indptr: vec![0],
+        ..Csr::default()
+    };
+    for x in [nothing, empty] {
+        let objective = Objective {
+            x: &x,
+            ..case.objective()
+        };
+        assert!(gradients(&good, &objective, choice, 0.0, &never).is_err());
+    }
+    for (n, m) in [(0, 2), (5, 0), (0, 0), (4, 2)] {
+        assert!(refused(&[Params::zeros(n, m)], &|_| {}));
+    }
+    // The same number of numbers in all, in another shape.
+    let others = [Params::<f64>::zeros(9, 7), Params::zeros(8, 8)];
+    assert_eq!(others[0].data.len(), others[1].data.len());
+    let ones = [1.0; 9];
+    let x = &case.x;
+    let objective = Objective {
+        x,
+        importance: &ones,
+        ..case.objective()
+    };
+    assert!(gradients(&others, &objective, choice, 0.0, &never).is_err());
+    assert!(gradients(&others[..1], &objective, choice, 0.0, &never).is_ok());
 }
