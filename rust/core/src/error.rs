@@ -89,3 +89,52 @@ pub(crate) fn check(cancel: &AtomicBool) -> Result<()> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_said_in_the_largest_unit_that_fits() {
+        let said = [0.0, 1023.0, 1024.0, 1.5 * 2f64.powi(20), 2f64.powi(40)].map(in_words);
+        assert_eq!(
+            said,
+            [
+                "0.0 bytes",
+                "1023.0 bytes",
+                "1.0 KiB",
+                "1.5 MiB",
+                "1024.0 GiB"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_thread_unwinds_with_becomes_an_error() {
+        let text = |error: Error| error.to_string();
+        assert_eq!(text(Error::caught(&"why")), "internal error: why");
+        assert_eq!(
+            text(Error::caught(&String::from("why"))),
+            "internal error: why"
+        );
+        assert_eq!(Error::caught(&7), Error::Panicked("panic".into()));
+        let panic = OutOfMemory { bytes: 1 << 21 };
+        assert_eq!(
+            Error::caught(&panic),
+            Error::Memory("2.0 MiB could not be had".into())
+        );
+        let said = text(Error::caught_in([5, 2, 9], 1 << 30, &panic));
+        let sizes = "for n = 5, m = 2 and 9 examples, which may take 1.0 GiB together";
+        assert_eq!(said, format!("2.0 MiB could not be had {sizes}"));
+        assert_eq!(
+            Error::caught_in([5, 2, 9], 0, &"why"),
+            Error::Panicked("why".into())
+        );
+    }
+
+    #[test]
+    fn only_a_set_flag_cancels() {
+        assert_eq!(check(&AtomicBool::new(false)), Ok(()));
+        assert_eq!(check(&AtomicBool::new(true)), Err(Error::Cancelled));
+    }
+}

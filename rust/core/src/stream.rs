@@ -526,6 +526,159 @@ mod tests {
     use super::*;
 
     #[test]
+    fn words_are_those_of_philox() {
+        // As numpy.random.Philox gives them.
+        let known = [
+            (
+                [0; 2],
+                [0; 4],
+                [
+                    1609277786247541068,
+                    15789900245555285980,
+                    15557529670647158635,
+                    9108730954146095675,
+                ],
+            ),
+            (
+                [3, 1],
+                [5, 7, 11, 0],
+                [
+                    18371224897508205071,
+                    17204065559603850047,
+                    4841368419223006531,
+                    18401569523005933933,
+                ],
+            ),
+            (
+                [u64::MAX; 2],
+                [u64::MAX; 4],
+                [
+                    9777476157258590475,
+                    4867331713556873764,
+                    11297235438317041590,
+                    11573317279295671200,
+                ],
+            ),
+        ];
+        for (key, counter, words) in known {
+            assert_eq!(philox(key, counter), words);
+        }
+    }
+
+    #[test]
+    fn examples_and_weights_are_those_of_the_reference() {
+        let never = AtomicBool::new(false);
+        let sample = |n, sparsity: Sparsity| {
+            let stream = Stream::new(n, sparsity, 3, role::TRAIN, false);
+            stream.sample(7, 10, &never).unwrap()
+        };
+        let values = [
+            0.9076887754391072,
+            0.216021721636118,
+            0.47071340948831175,
+            0.8341703345967675,
+            0.0923495842760218,
+            0.22375528234001574,
+            0.09811462550026762,
+            0.6717193740923043,
+            0.33390493330632187,
+        ];
+        let csr = sample(6, 0.7.into());
+        assert_eq!(csr.indptr, [0, 1, 4, 9]);
+        assert_eq!(csr.indices, [3, 3, 4, 5, 0, 1, 3, 4, 5]);
+        assert_eq!(csr.values, values);
+        let csr = sample(4, Sparsity::Each(vec![0.0, 0.5, 0.9, 1.0]));
+        assert_eq!(csr.indptr, [0, 2, 4, 5]);
+        assert_eq!(csr.indices, [0, 1, 0, 1, 0]);
+        assert_eq!(
+            csr.values,
+            [
+                values[0],
+                0.7695455374090574,
+                values[1],
+                values[2],
+                values[4]
+            ]
+        );
+        let csr = Stream::new(6, 0.7, 3, role::TEST, true);
+        let csr = csr.sample(7, 10, &never).unwrap();
+        assert_eq!(csr.indptr, [0, 0, 2, 3]);
+        assert_eq!(csr.values, [0.6501538318545061, 0.7598026026047177, 1.0]);
+        let w: Vec<f64> = initial_weights(3, 2, Init::XavierUniform, 5).collect();
+        assert_eq!(
+            w,
+            [
+                0.9592864474175868,
+                -0.9415656464474309,
+                -0.47127931138888324,
+                -0.771098055469445,
+                0.5511682332422565,
+                -0.19387085795871298,
+            ]
+        );
+        let w: Vec<f64> = initial_weights(3, 2, Init::XavierNormal, 5).collect();
+        assert_eq!(
+            w,
+            [
+                0.9720790389729458,
+                -0.9322617648103155,
+                -0.35946962599109483,
+                -0.6608284143682593,
+                0.4297201493670032,
+                -0.14145577076782576,
+            ]
+        );
+    }
+
+    #[test]
+    fn absurd_arguments_end_in_an_error_or_a_panic() {
+        let never = AtomicBool::new(false);
+        let good = Csr {
+            indptr: vec![0, 1],
+            indices: vec![2],
+            values: vec![f64::NAN],
+        };
+        assert!(good.check(3).is_ok() && good.check(2).is_err() && good.check(0).is_err());
+        assert!(good.check(usize::MAX).is_err());
+        let nothing = Csr::default();
+        assert!(nothing.rows() == 0 && nothing.check(3).is_err());
+        for indptr in [
+            vec![],
+            vec![1],
+            vec![0, 2],
+            vec![0, usize::MAX, 1],
+            vec![1, 1],
+        ] {
+            assert!(
+                Csr {
+                    indptr,
+                    ..good.clone()
+                }
+                .check(3)
+                .is_err()
+            );
+        }
+        assert!(std::panic::catch_unwind(|| good.take(&[1])).is_err());
+        assert!(std::panic::catch_unwind(|| nothing.take(&[0])).is_err());
+        assert!(std::panic::catch_unwind(|| good.clone().repeat(&[u64::MAX])).is_err());
+        let none = || Stream::new(0, 0.5, 0, 0, true).sample(0, 1, &AtomicBool::new(false));
+        assert!(std::panic::catch_unwind(none).is_err());
+        for sparsity in [f64::NAN, -1.0, 2.0, 1.0, f64::INFINITY] {
+            let drawn = Stream::new(5, sparsity, 0, 0, true)
+                .sample(0, 3, &never)
+                .unwrap();
+            assert!(drawn.check(5).is_ok());
+        }
+        assert_eq!(
+            Stream::new(5, 0.5, 0, 0, true)
+                .sample(3, 1, &never)
+                .unwrap()
+                .rows(),
+            0
+        );
+    }
+
+    #[test]
     fn any_range_of_the_stream_is_a_part_of_the_whole() {
         for sparsity in [0.0, 0.3, 0.9, 0.999] {
             let stream = Stream::new(50, sparsity, 3, role::TRAIN, true);

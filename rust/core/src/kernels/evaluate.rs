@@ -234,3 +234,95 @@ impl<T: Real> Block<'_, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::isa::Isa;
+    use crate::stream::{Init, Stream, initial_weights, role};
+
+    /// The squared error, square by square.
+    fn wanted(p: &Params<f64>, x: &Csr, importance: &[f64]) -> f64 {
+        let mut total = 0.0;
+        for t in 0..x.rows() {
+            let (mut h, mut given) = (vec![0.0; p.m], vec![0.0; p.n]);
+            for e in x.indptr[t]..x.indptr[t + 1] {
+                let j = x.indices[e] as usize;
+                given[j] += x.values[e];
+                h.iter_mut()
+                    .zip(p.w(j))
+                    .for_each(|(h, w)| *h += w * x.values[e]);
+            }
+            for j in 0..p.n {
+                let z = p.w(j).zip(&h).map(|(w, h)| w * h).sum::<f64>() + p.b()[j];
+                let weight = importance.get(j).copied().unwrap_or(1.0);
+                total += weight * (z.max(0.0) - given[j]).powi(2);
+            }
+        }
+        total
+    }
+
+    /// Parameters and examples of that shape.
+    fn case(n: usize, m: usize, examples: u64) -> (Params<f64>, Csr) {
+        let w = initial_weights(n, m, Init::XavierNormal, 3);
+        let b: Vec<f64> = (0..n).map(|j| 0.1 - 0.3 * (j % 2) as f64).collect();
+        let stream = Stream::new(n, 0.8, 4, role::TEST, true);
+        let x = stream.sample(0, examples, &AtomicBool::new(false)).unwrap();
+        (Params::from_values(n, m, w, &b, None), x)
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "too slow")]
+    fn the_loss_is_the_sum_of_squares_on_every_instruction_set() {
+        let never = AtomicBool::new(false);
+        // Shapes around a vector, a block of features and a block of examples.
+        for (n, m, examples) in [
+            (1, 1, 1),
+            (17, 2, 5),
+            (513, 7, 130),
+            (512, 3, 128),
+            (40, 9, 3),
+        ] {
+            let (p, x) = case(n, m, examples);
+            let weights: Vec<f64> = (0..n).map(|j| 0.99f64.powi(j as i32)).collect();
+            for importance in [&[][..], &weights] {
+                let want = wanted(&p, &x, importance);
+                let portable = squared_error(Isa::Portable, &p, &x, importance, &never).unwrap();
+                assert!(
+                    (portable - want).abs() < 1e-12 * want.max(1.0),
+                    "n = {n}, m = {m}"
+                );
+                for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+                    let found = squared_error(isa, &p, &x, importance, &never).unwrap();
+                    assert_eq!(found.to_bits(), portable.to_bits(), "{}", isa.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn entries_in_any_order_and_repeated_ones_count() {
+        let never = AtomicBool::new(false);
+        let (p, _) = case(700, 2, 1);
+        let x = Csr {
+            indptr: vec![0, 4, 4],
+            indices: vec![699, 3, 600, 3],
+            values: vec![0.5, 0.25, 1.0, 0.25],
+        };
+        let found = squared_error(Isa::Portable, &p, &x, &[], &never).unwrap();
+        let want = wanted(&p, &x, &[]);
+        assert!((found - want).abs() < 1e-12 * want);
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_no_loss_and_a_stop_gives_none() {
+        let (mut p, x) = case(20, 2, 6);
+        let stop = AtomicBool::new(true);
+        assert_eq!(squared_error(Isa::Portable, &p, &x, &[], &stop), None);
+        p.data[p.bias + 3] = f64::NAN;
+        p.data[0] = f64::INFINITY;
+        let never = AtomicBool::new(false);
+        let found = squared_error(Isa::Portable, &p, &x, &[], &never).unwrap();
+        assert!(!found.is_finite());
+    }
+}

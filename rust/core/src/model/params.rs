@@ -278,7 +278,8 @@ mod tests {
             let params = Params::<f32>::zeros(n, m);
             let places: HashSet<usize> = (0..n * m).map(|i| at(m, i / m, i % m)).collect();
             assert!(places.len() == n * m && places.iter().all(|&at| at < params.bias));
-            assert!(params.bias % PAD == 0 && params.data.len() % PAD == 0);
+            let lengths = [params.bias, params.data.len()];
+            assert!(lengths.iter().all(|length| length.is_multiple_of(PAD)));
             assert!(params.data.len() >= params.bias + n);
         }
     }
