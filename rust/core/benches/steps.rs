@@ -26,7 +26,7 @@ const DENSE: Shape = Shape {
     name: "dense m=2",
     n: 1000,
     m: 2,
-    examples: 100,
+    examples: 1000,
     infinite: false,
     kernel: Kernel::Dense,
     bias: 0.0,
@@ -35,7 +35,6 @@ const DENSE: Shape = Shape {
 const LISTS: Shape = Shape {
     name: "lists by group m=2",
     kernel: Kernel::Lists,
-    examples: 1000,
     bias: -0.02,
     ..DENSE
 };
@@ -45,6 +44,7 @@ const SHAPES: [Shape; 6] = [
     Shape {
         name: "dense m=16",
         m: 16,
+        examples: 200,
         ..DENSE
     },
     LISTS,
@@ -55,6 +55,7 @@ const SHAPES: [Shape; 6] = [
     },
     Shape {
         name: "fresh batches",
+        examples: 100,
         infinite: true,
         ..DENSE
     },
