@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         STORED.write_text(json.dumps({version: of_version}, indent=2) + "\n", encoding="utf-8")
         return 0
     if not well:
-        print(f"Where this is meant, store the counts: python {Path(__file__).name} --renew")
+        print("Where this is meant, store the counts: python benches/instructions.py --renew")
     return 0 if well else 1
 
 
