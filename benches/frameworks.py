@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 
 from contestants import CONTESTANTS
-from machine import announce, cores, pin
+from machine import announce, command_line, cores, pin
 from problem import Job, save_start
 from step import LOSS_TOLERANCE, child, obstacle, parse_cells, verdict
 from whole import Plan
@@ -196,10 +196,7 @@ def parse_frameworks(text: str) -> list[str]:
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line, parsed and checked."""
-    first, _, rest = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=first, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     add = parser.add_argument
     add("--threads", type=int, default=1, help="threads and cores (default 1)")
     add("--cells", type=parse_cells, default=CELLS, metavar="T:m,…", help=f"default {CELLS}")

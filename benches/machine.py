@@ -1,7 +1,8 @@
-"""What a benchmark runs on: the machine, the versions, memory marks and pinned threads."""
+"""What benchmarks share: machine, versions, memory marks, pinned threads and the command line."""
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import importlib.util
 import os
@@ -66,6 +67,14 @@ def versions(packages: Iterable[str]) -> dict[str, str | None]:
             except importlib.metadata.PackageNotFoundError:  # on the path, but not installed
                 found[package] = getattr(importlib.import_module(package), "__version__", "unknown")
     return found
+
+
+def command_line(doc: str | None) -> argparse.ArgumentParser:
+    """A parser whose help is the docstring of a script, options after its first line."""
+    first, _, rest = (doc or "").partition("\n")
+    return argparse.ArgumentParser(
+        description=first, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def announce(packages: Iterable[str], threads: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from machine import announce, pin
+from machine import announce, command_line, pin
 from scaling import gaps, trace
 from step import parse_cells
 
@@ -130,10 +130,7 @@ def whole_numbers(text: str) -> list[int]:
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line, parsed and checked."""
-    first, _, rest = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=first, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     add = parser.add_argument
     every_T, every_m = (",".join(map(str, values)) for values in (MAP_T, MAP_M))
     add("--T", type=whole_numbers, default=every_T, metavar="T,…", help=f"default {every_T}")

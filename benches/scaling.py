@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from machine import announce, cores
+from machine import announce, command_line, cores
 
 BASE = {"T": 1000, "n": 10_000, "m": 2, "threads": 1}
 # Largest values last: a table that is interrupted has the rest.
@@ -162,10 +162,7 @@ def parse_axes(text: str) -> list[str]:
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line, parsed and checked."""
-    first, _, rest = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=first, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     add = parser.add_argument
     add("--only", type=parse_axes, default=",".join(VALUES), metavar="AXIS,…",
         help=f"default {','.join(VALUES)}")  # fmt: skip

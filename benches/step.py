@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from contestants import CONTESTANTS, Contestant
-from machine import announce, available_memory, compiler, cores, pin, versions
+from machine import announce, available_memory, command_line, compiler, cores, pin, versions
 from problem import Job
 
 LOSS_TOLERANCE = 2e-6
@@ -191,10 +191,7 @@ def parse_names(text: str) -> list[str]:
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line, parsed and checked."""
-    first, _, rest = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=first, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     add = parser.add_argument
     add("--threads", type=int, default=1, help="threads and cores (default 1)")
     add("--cells", type=parse_cells, default=CELLS, metavar="T:m,…", help=f"default {CELLS}")
