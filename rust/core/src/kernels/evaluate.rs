@@ -18,17 +18,45 @@ const AT_ONCE: usize = 4;
 /// Losses of examples, added up.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Losses {
+    /// Their number.
+    count: u64,
     /// Their sum.
     pub sum: f64,
     /// The sum of their squares.
-    pub squares: f64,
+    squares: f64,
 }
 
 impl Losses {
     /// Add the loss of an example.
     pub fn add(&mut self, loss: f64) {
+        self.count += 1;
         self.sum += loss;
         self.squares += loss * loss;
+    }
+
+    /// Add the losses of a part that is not empty; its sum is that many times its mean.
+    pub fn append(&mut self, part: Losses) {
+        self.count += part.count;
+        self.sum += part.mean() * part.count as f64;
+        self.squares += part.squares;
+    }
+
+    /// The mean; NaN if there are none.
+    pub fn mean(&self) -> f64 {
+        if self.count == 0 {
+            return f64::NAN;
+        }
+        self.sum / self.count as f64
+    }
+
+    /// The standard error of the mean; NaN for fewer than two, or if the mean is not finite.
+    pub fn standard_error(&self) -> f64 {
+        let (mean, examples) = (self.mean(), self.count as f64);
+        if self.count < 2 || !mean.is_finite() {
+            return f64::NAN;
+        }
+        let variance = (self.squares - self.sum * mean).max(0.0) / (examples - 1.0);
+        (variance / examples).sqrt()
     }
 }
 
@@ -262,6 +290,22 @@ mod tests {
             losses.add(loss);
         }
         losses
+    }
+
+    #[test]
+    fn means_and_their_errors_need_losses() {
+        let mut losses = Losses::default();
+        assert!(losses.mean().is_nan() && losses.standard_error().is_nan());
+        losses.add(1.0);
+        assert!(losses.mean() == 1.0 && losses.standard_error().is_nan());
+        let mut part = Losses::default();
+        part.add(2.0);
+        part.add(6.0);
+        losses.append(part);
+        assert_eq!(losses.mean(), 3.0);
+        assert!((losses.standard_error() - (7.0f64 / 3.0).sqrt()).abs() < 1e-15);
+        losses.add(f64::INFINITY);
+        assert!(losses.mean() == f64::INFINITY && losses.standard_error().is_nan());
     }
 
     fn near(a: Losses, b: Losses) -> bool {

@@ -24,38 +24,6 @@ use crate::training::state::{State, Trial};
 /// Test examples that are held, and sampled, at one time.
 const TEST_PART: u64 = 4096;
 
-/// What the test set says of a run.
-#[derive(Debug, Clone, Copy)]
-struct Tested {
-    /// The mean of the losses of the examples.
-    loss: f64,
-    /// Its standard error.
-    error: f64,
-}
-
-impl Tested {
-    const NONE: Tested = Tested {
-        loss: f64::NAN,
-        error: f64::NAN,
-    };
-
-    /// From the sum of the losses of so many examples, and that of their squares.
-    fn of(count: u64, sum: f64, squares: f64) -> Self {
-        if count == 0 {
-            return Self::NONE;
-        }
-        let examples = count as f64;
-        let loss = sum / examples;
-        let variance = (squares - sum * loss).max(0.0) / (examples - 1.0);
-        let error = if count > 1 && loss.is_finite() {
-            (variance / examples).sqrt()
-        } else {
-            f64::NAN
-        };
-        Tested { loss, error }
-    }
-}
-
 /// The examples of an update: as the stream gives them, and as the kernels read them.
 struct Batch<T> {
     csr: Arc<Csr>,
@@ -166,12 +134,12 @@ pub(crate) fn watched<T: Real>(
     }
     let (mut run, batch) = Run::<T>::new(spec, choice, state, cancel)?;
     let (mut diverged, tested) = run.train(batch, state, watch, keep)?;
-    diverged |= spec.test_size > 0 && !tested.loss.is_finite();
+    diverged |= spec.test_size > 0 && !tested.mean().is_finite();
     Ok(Outcome {
         diverged,
         last: run.snapshot(run.history.last().map_or(0, |p| p.step)),
-        test_loss: tested.loss,
-        test_loss_error: tested.error,
+        test_loss: tested.mean(),
+        test_loss_error: tested.standard_error(),
         seconds: run.seconds(),
         history: run.history,
         snapshots: run.snapshots,
@@ -270,14 +238,15 @@ impl<'a, T: Real> Run<'a, T> {
         }
     }
 
-    /// Whether the run diverged, and what the test set says. A last state is kept when it is cancelled.
+    /// Whether the run diverged, and the losses of the test set: none if it did. A last state is kept when it
+    /// is cancelled.
     fn train(
         &mut self,
         batch: Batch<T>,
         state: Option<&State<T>>,
         watch: Watch<'_, T>,
         mut keep: Keep<'_, T>,
-    ) -> Result<(bool, Tested)> {
+    ) -> Result<(bool, Losses)> {
         let gradient = self.gradient();
         check(self.cancel)?;
         let optimizer = Optimizer::new(self.spec.optimizer.clone(), &self.params);
@@ -295,7 +264,7 @@ impl<'a, T: Real> Run<'a, T> {
             self.resume(&mut course, state);
         }
         let ended = match self.updates(&mut course, watch, &mut keep) {
-            Ok(true) => Ok((true, Tested::NONE)),
+            Ok(true) => Ok((true, Losses::default())),
             Ok(false) => self.tested().map(|tested| (false, tested)),
             Err(error) => Err(error),
         };
@@ -502,8 +471,7 @@ impl<'a, T: Real> Run<'a, T> {
     }
 
     fn loss(&self, params: &Params<f64>, x: &Csr) -> Result<f64> {
-        let losses = self.losses(params, x)?;
-        Ok(losses.sum / x.rows() as f64)
+        Ok(self.losses(params, x)?.mean())
     }
 
     fn losses(&self, params: &Params<f64>, x: &Csr) -> Result<Losses> {
@@ -514,21 +482,17 @@ impl<'a, T: Real> Run<'a, T> {
         total_loss(activation, isa, params, x, importance, cancel)
     }
 
-    /// The loss on the whole test set, which passes through in parts.
-    fn tested(&self) -> Result<Tested> {
+    /// The losses of the whole test set, which passes through in parts.
+    fn tested(&self) -> Result<Losses> {
         let params = self.params.to::<f64>(Some(&self.rank));
         let size = self.spec.test_size;
-        let (mut sum, mut squares) = (0.0, 0.0);
+        let mut all = Losses::default();
         for low in (0..size).step_by(TEST_PART as usize) {
             let high = size.min(low + TEST_PART);
             let x = tests(&self.test, self.spec, low, high, self.cancel)?;
-            let part = self.losses(&params, &x)?;
-            let rows = x.rows() as f64;
-            let mean = part.sum / rows;
-            sum += mean * rows;
-            squares += part.squares;
+            all.append(self.losses(&params, &x)?);
         }
-        Ok(Tested::of(size, sum, squares))
+        Ok(all)
     }
 
     fn snapshot(&self, step: u64) -> Snapshot<T> {
