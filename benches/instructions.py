@@ -2,13 +2,13 @@
 
     python benches/instructions.py [--isa avx2,portable] [--renew] [--only "dense m=2",...]
 
-Times differ from machine to machine and from run to run. Instructions, counted by valgrind, hardly
-do, so every change is tested with them: this fails if a step takes over 10 % more than
-instructions.json says, for the same version of Rust and instruction set. Where a step takes
-over 10 % fewer, it says so: then, and where more are meant, ``--renew`` stores the counts anew.
+Times differ from machine to machine and from run to run; instructions, counted by valgrind, hardly
+differ, so every change is tested with them. This fails if a step takes over 10 % more than
+instructions.json says, for the same version of Rust and instruction set. Where a step takes over
+10 % fewer, it says so: then, and where more are intended, ``--renew`` stores the counts anew.
 
 The shapes are in rust/core/benches/steps.rs. Each is trained for some steps, and for 64 more; what
-comes on top is divided by 64, so that all that is done once drops out.
+the second takes on top is divided by 64, so that all that is done once drops out.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def per_step(program: str, shape: str, isa: str) -> int:
 
 
 def check(shape: str, count: int, stored: Mapping[str, int], isa: str) -> bool:
-    """Print a count beside the stored one; whether it is well."""
+    """Print a count beside the stored one; whether it is within the limit."""
     well, said = False, "no stored count"
     if shape in stored:
         change = count / stored[shape] - 1
@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         STORED.write_text(json.dumps({version: of_version}, indent=2) + "\n", encoding="utf-8")
         return 0
     if not well:
-        print("Where this is meant, store the counts: python benches/instructions.py --renew")
+        print("Where this is intended, store the counts: python benches/instructions.py --renew")
     return 0 if well else 1
 
 

@@ -10,10 +10,10 @@ of the first tenth of the steps, of the fifth in the middle and of the last tent
 
 Extrapolation: a whole run is taken to have, at each share of its schedule, the pace that the
 compressed run has there. A compressed run goes less far in the same share of its schedule, so that
-its lists are longer and begin later: this is too much rather than too little, and the more so the
-fewer steps there were. ``--whole`` trains the cells that it names to the end, too, and shows by how
-much. Cells that are not measured lie between those that are on a surface that is linear in the
-logarithms, and beyond the largest measured T grow in proportion to T.
+its lists are longer and begin later: the hours are over-estimated, the more so the fewer steps
+there were. ``--whole`` trains the cells that it names to the end, too, and shows by how much. Cells
+that are not measured are interpolated linearly in the logarithms; beyond the measured T hours grow
+in proportion to T, and beyond the measured m they stay the same.
 """
 
 from __future__ import annotations
