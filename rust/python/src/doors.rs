@@ -115,17 +115,17 @@ fn by_name<'py>(py: Python<'py>, readings: &[Reading]) -> PyResult<Bound<'py, Py
             PyArray1::from_vec(py, readings.iter().map(of).collect()),
         )
     };
-    set("step", |l| l.step as f64)?;
-    set("seconds", |l| l.seconds)?;
-    set("lists", |l| f64::from(u8::from(l.lists)))?;
-    set("entries", |l| l.entries as f64)?;
-    set("bare", |l| l.bare as f64)?;
-    set("rows", |l| l.rows as f64)?;
-    set("minus", |l| l.minus as f64)?;
-    set("built", |l| l.built as f64)?;
-    set("life", |l| l.life)?;
-    set("active", |l| l.active as f64)?;
-    set("error", |l| l.error)?;
-    set("dense_error", |l| l.dense_error)?;
+    set("step", |r| r.step as f64)?;
+    set("seconds", |r| r.seconds)?;
+    set("lists", |r| f64::from(u8::from(r.lists)))?;
+    set("entries", |r| r.entries as f64)?;
+    set("bare", |r| r.bare as f64)?;
+    set("rows", |r| r.rows as f64)?;
+    set("minus", |r| r.minus as f64)?;
+    set("built", |r| r.built as f64)?;
+    set("life", |r| r.life)?;
+    set("active", |r| r.active as f64)?;
+    set("error", |r| r.error)?;
+    set("dense_error", |r| r.dense_error)?;
     Ok(dict)
 }

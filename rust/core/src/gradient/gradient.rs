@@ -321,7 +321,7 @@ impl<T: Real> Gradient<T> {
         if std::mem::take(&mut plan.fresh) {
             (pace.all, pace.adapt) = (true, false);
         }
-        // Between two looks at their size, lists may grow to twice the limit.
+        // Between two reviews, lists may grow to twice the limit.
         let room = Room::new(2 * plan.limit, plan.lists.size());
         plan.lists.look(self.isa, p, pace);
         self.tiles(step, &mut plan.lists.tiles(), pace, &room);
@@ -448,7 +448,7 @@ mod tests {
     use super::*;
     use crate::stream::{Init, Stream, initial_weights, role};
 
-    /// Lists that outgrow their limit between two looks, as when all weights change at once.
+    /// Lists that outgrow their limit between two reviews, as when all weights change at once.
     fn outgrown(m: usize) {
         let (n, never) = (90, AtomicBool::new(false));
         let csr = Stream::new(n, 0.9, 3, role::TRAIN, true).sample(0, 700, &never);

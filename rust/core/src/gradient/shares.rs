@@ -60,7 +60,7 @@ pub struct Step<'a, T> {
 }
 
 impl<'a, T: Real> Step<'a, T> {
-    /// Outside of a pool there is nobody to share with.
+    /// Outside of a pool there are no threads to share the work.
     pub fn new(p: &'a Params<T>, x: &'a Examples<T>, cancel: &'a AtomicBool) -> Self {
         let threads = useful_threads(p.n, x.count) > 1 && rayon::current_thread_index().is_some();
         Step {

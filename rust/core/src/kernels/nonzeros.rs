@@ -189,8 +189,8 @@ pub struct Collect<'a, T> {
 }
 
 multiversion! {
-    /// Add what the non-zeros of the part `part` of [`FEATURES`] features add to half the gradient: `dw` and
-    /// `db` are what of it belongs to the part.
+    /// Add what the non-zeros of the part `part` of [`FEATURES`] features add to half the gradient, of which
+    /// `dw` and `db` hold the entries of these features.
     fn collect<V, T>(from: &Collect<'_, T>, part: usize, dw: &mut [f64], db: &mut [f64]) {
         assert!(from.h.len() == from.c.len());
         assert!(from.length == row_length::<T>(from.p.m));

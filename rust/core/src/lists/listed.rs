@@ -30,7 +30,7 @@ pub trait Lists<T>: Send {
     fn look(&mut self, isa: Isa, p: &Params<T>, pace: Pace);
     /// The tiles, in the order of their examples.
     fn tiles(&mut self) -> Vec<Box<dyn Listed<T> + '_>>;
-    /// Whether it is worth while to sort features and examples anew.
+    /// Whether it is worth sorting features and examples anew.
     fn is_unsorted(&self) -> bool {
         false
     }

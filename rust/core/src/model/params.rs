@@ -60,7 +60,7 @@ pub struct Params<T> {
     pub(crate) m: usize,
     /// Where b begins.
     pub(crate) bias: usize,
-    /// The parameters: kernels rely on their number, which nobody outside can change.
+    /// The parameters: kernels rely on their number, which cannot be changed from outside.
     pub(crate) data: Aligned<T>,
 }
 
@@ -127,7 +127,7 @@ impl<T: Real> Params<T> {
     /// `W` lacks is 0.
     ///
     /// # Panics
-    /// If `b` has not n values, or what is asked for is larger than memory can be.
+    /// If `b` does not have n values, or if n and m are too large for the address space.
     pub fn from_values(
         n: usize,
         m: usize,
