@@ -32,6 +32,8 @@ MAX_EXAMPLES = 2000
 # More vectors than this are drawn as pixels also in a vector graphic.
 _RASTER_FROM = 300
 MAX_COLUMNS = 10
+# The m for which vectors are drawn: in the plane, and in space.
+_SIZES = (2, 3)
 
 
 def vectors(
@@ -108,14 +110,14 @@ def vectors(
 
 def require_plane(cells: Cells) -> None:
     """Refuse what cannot be drawn as vectors in a plane."""
-    _require_drawn(cells, 2)
+    _require_drawn(cells, (2,))
 
 
-def _require_drawn(cells: Cells, *sizes: int) -> int:
+def _require_drawn(cells: Cells, sizes: Sequence[int] = _SIZES) -> int:
     """Refuse what cannot be drawn as vectors of one of these m; returns m."""
     cells.require_fixed("T", "seed", "init_seed")
     m = int(cells.coords["m"][0])
-    _require_m(m, sizes or (2, 3))
+    _require_m(m, sizes)
     cells.require_finished()
     return m
 
@@ -130,7 +132,7 @@ def _draw_model(
     model: Model, batch: SparseBatch | None, axes: npt.ArrayLike | None
 ) -> npt.NDArray[np.object_]:
     """One model: its features, and its examples if there are any."""
-    _require_m(model.m, (2, 3))
+    _require_m(model.m, _SIZES)
     sides = [np.asarray(model.W.T, dtype=np.float64)]
     titles = ["features"]
     if batch is not None:
@@ -225,8 +227,8 @@ def _write_beside(ax: Axes, text: str, color: str) -> None:
 
 def _lengths(V: Floats) -> Floats:
     """Lengths of vectors, shape (k,)."""
-    length: Floats = np.hypot(V[:, 0], V[:, 1])
-    return length if V.shape[1] == 2 else np.hypot(length, V[:, 2])
+    length: Floats = np.hypot.reduce(V, axis=1)
+    return length
 
 
 def _longest(V: Floats) -> float:
