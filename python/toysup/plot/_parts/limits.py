@@ -76,15 +76,17 @@ def mark_beyond(
         out = out[np.argsort(places[out], kind="stable")]
         marker = "^" if sign > 0 else "v"
         ax.plot(places[out], np.full(out.size, edge), marker=marker, label=name, **look)
-        if numbers is not None and out.size > MAX_BEYOND:
+        if numbers is None:
+            continue
+        if out.size > MAX_BEYOND:
             out = out[[int(np.argmax(sign * values[out]))]]
         taken = Counter(getattr(text, "xy", None) for text in ax.texts)
         across = (ax.transData - ax.transAxes).transform([(x, low) for x in places[out]])[:, 0]
-        for k, i in enumerate(out if numbers is not None else ()):
+        for k, i in enumerate(out):
             row = k % 2 + 2 * taken[places[i], edge]  # neighbours and other curves do not meet
             side = "right" if across[k] > _NEAR_END else "left"
             text = ax.annotate(
-                format(values[i], str(numbers)),
+                format(values[i], numbers),
                 (places[i], edge),
                 xycoords=ax.get_xaxis_transform(),
                 xytext=(4 if side == "left" else -4, -sign * 9 * row),
