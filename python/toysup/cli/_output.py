@@ -97,15 +97,22 @@ def write(stream: Any, text: str) -> None:
 def begin(args: argparse.Namespace) -> None:
     """Refuse what would only be printed where there is no stdout."""
     _broken.clear()
-    kept = args.quiet or args.command not in ("status", "info", "list", "sweep", "train")
-    if args.command == "sweep":
-        kept = kept or args.store is not None
-    if args.command in ("reproduce", "sweep"):
-        kept = args.quiet or (kept and not args.dry_run)
-    if args.command == "train":
-        kept = kept or args.out is not None
-    if (args.json or not kept) and not is_open(sys.stdout):
+    only_prints = args.json or not (args.quiet or _writes_files(args))
+    if only_prints and not is_open(sys.stdout):
         raise OSError("stdout is closed, and this command would only print")
+
+
+def _writes_files(args: argparse.Namespace) -> bool:
+    """Whether something is left of a command besides what it prints."""
+    match args.command:
+        case "train":
+            return args.out is not None
+        case "sweep":
+            return args.store is not None and not args.dry_run
+        case "reproduce":
+            return not args.dry_run
+        case _:
+            return args.command not in ("status", "info", "list")
 
 
 def end(code: int) -> int:
