@@ -155,8 +155,9 @@ def plan(
 ) -> PresetPlan:
     """What :func:`reproduce` would train and what that would take; nothing is trained or written.
 
-    Further sweeps of a preset, which start from the first ones, are counted where they follow from
-    what those were asked for, or from runs that are stored; else ``complete`` is False.
+    Some presets have further sweeps that start from the first ones. They are counted if the
+    arguments say what they are, or if the runs that they start from are stored; else ``complete``
+    is False.
 
     Parameters
     ----------

@@ -134,8 +134,8 @@ def make_plan(
 ) -> PresetPlan:
     """The plan of a preset whose first sweeps are these; nothing is trained or written.
 
-    Further sweeps are counted if they follow from what the first ones were asked for, or if the
-    runs that they start from are stored.
+    Further sweeps are counted if the arguments of the first ones say what they are, or if the runs
+    that they start from are stored.
     """
     if preset.check:
         preset.check()
