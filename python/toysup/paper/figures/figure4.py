@@ -42,7 +42,7 @@ def measure(results: Results) -> Measured:
         of_T = [run for run in runs if run.config.T == T]
         W = np.array([np.linalg.norm(run.W) for run in of_T])
         b = np.array([np.linalg.norm(run.b) for run in of_T])
-        norms = (_runs.mean(W), _runs.spread(W), _runs.mean(b), _runs.spread(b))
+        norms = (*_runs.mean_and_spread(W), *_runs.mean_and_spread(b))
         rows.append((T, *norms, len(of_T), _longest(drawn.W.T), _longest(drawn.hidden())))
     return result, rows
 
