@@ -6,6 +6,7 @@ import _thread
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import itertools
 import json
 import math
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -354,6 +356,15 @@ def interrupted_sweep(
         if there():
             return store, longer
     raise AssertionError("all of them end too soon")
+
+
+def loaded(script: Path) -> ModuleType:
+    """A script that is in no package, as a module."""
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def in_new_process(function: str, module: str = "helpers", **environment: str) -> Any:

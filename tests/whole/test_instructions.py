@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from helpers import loaded
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benches" / "instructions.py"
@@ -19,11 +20,7 @@ pytestmark = pytest.mark.skipif(not SCRIPT.exists(), reason="the sources have no
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("instructions", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded(SCRIPT)
 
 
 def test_ten_per_cent_more_is_too_many(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from helpers import loaded
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / ".github" / "release.py"
@@ -19,11 +20,7 @@ pytestmark = pytest.mark.skipif(not SCRIPT.exists(), reason="the sources have no
 
 @pytest.fixture(scope="module")
 def release() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("release", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded(SCRIPT)
 
 
 @pytest.fixture
