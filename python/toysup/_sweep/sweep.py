@@ -232,10 +232,11 @@ def plan(
     asked = _Asked.make(config, store, shard, retry, fields, plan)
     warn_of(asked.mine.values(), asked.grid.repeats())
     jobs = as_jobs(n_jobs)
-    summaries = {} if asked.store is None else _statuses(asked.store, asked.grid, asked.mine)
+    known = {} if asked.store is None else _summaries(asked.store, asked.grid, asked.mine)
+    statuses = {key: str(summary["status"]) for key, summary in known.items()}
     again = {"damaged", *RETRY[retry]}
-    todo = [c for k, c in asked.mine.items() if summaries.get(k, "damaged") in again]
-    failed = sum(status in RETRY[retry] for status in summaries.values())
+    todo = [c for k, c in asked.mine.items() if statuses.get(k, "damaged") in again]
+    failed = sum(status in RETRY[retry] for status in statuses.values())
     held = 0 if asked.store is not None else held_of_others(todo)
     data = asked.data()
     found = make_plan(todo, len(asked.mine) - len(todo), failed, jobs, held=held)
@@ -254,23 +255,24 @@ def kept(path: str | os.PathLike[str], fields: Mapping[str, Any]) -> SweepResult
     """
     asked = _Asked.make(None, path, None, "failed", fields, plan)
     store = Store(path)
-    known = _statuses(store, asked.grid, asked.mine)
-    summaries = {k: store.summary(asked.mine[k]) if k in known else None for k in asked.mine}
+    summaries = _summaries(store, asked.grid, asked.mine)
     cells = {
-        index: stored(config, Summary.of(summaries[config.key()]), store)
+        index: stored(config, Summary.of(summaries.get(config.key())), store)
         for index, config in asked.configs.items()
     }
     return SweepResult(asked.grid, cells)
 
 
-def _statuses(store: Store, grid: Grid, configs: Mapping[str, TrainConfig]) -> dict[str, str]:
-    """The status of each run that a store knows; the grid must fit in it."""
+def _summaries(
+    store: Store, grid: Grid, configs: Mapping[str, TrainConfig]
+) -> dict[str, Mapping[str, Any]]:
+    """The summary of each run that a store knows, by its key; the grid must fit in it."""
     try:
         store.grid().merged(grid)
     except FileNotFoundError:
         return {}
     found = {key: store.summary(config) for key, config in configs.items()}
-    return {key: str(summary["status"]) for key, summary in found.items() if summary is not None}
+    return {key: summary for key, summary in found.items() if summary is not None}
 
 
 @dataclass
