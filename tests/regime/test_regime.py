@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from scipy.sparse import csr_array
 
 import toysup
+from helpers import traced
 from toysup import regime
 from toysup._backends.protocol import Backend
 from toysup._run import model
@@ -167,13 +167,11 @@ def test_chunks_change_nothing_and_bound_memory(monkeypatch: pytest.MonkeyPatch)
 
     whole = everything()
     monkeypatch.setattr(model, "_BUDGET", 2**13)
-    tracemalloc.start()
-    parts = everything()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    with traced() as memory:
+        parts = everything()
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
-    assert peak < 1.2e6 < 8 * 300 * 1_000
+    assert memory.peak < 1.2e6 < 8 * 300 * 1_000
 
 
 # --- retrieval ---

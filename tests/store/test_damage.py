@@ -13,7 +13,6 @@ import os
 import random
 import shutil
 import struct
-import tracemalloc
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers import kept_state, run_bits
+from helpers import kept_state, run_bits, traced
 from toysup import Run, StoreError, TrainConfig, cli, load_run, open_sweep, sweep, train
 from toysup._files.whole import SCHEMA_VERSION, Damaged, read_document, write_document
 from toysup._run.archive import read, read_checkpoint, read_meta, verify, write
@@ -226,11 +225,8 @@ def test_something_else_in_its_place(store: Store, whole: Path, kind: str, other
     path = KINDS[kind](store)
     path.unlink()
     OTHERS[other](path)
-    tracemalloc.start()
-    assert_refused(kind, store)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 5e6
+    with cheaply(5e6):
+        assert_refused(kind, store)
     with pytest.warns(RuntimeWarning, match=path.name):
         assert reused(kind, store) is None
     assert not os.path.lexists(path) and os.path.lexists(store.path / "damaged" / path.name)
@@ -349,14 +345,10 @@ def test_forged_arrays_cost_nothing(store: Store, member: str) -> None:
 
 
 def assert_cheaply_refused(path: Path, memory: float = 4e6) -> None:
-    tracemalloc.start()
-    try:
+    with cheaply(memory):
         for use in (load_run, read, lambda path: read_checkpoint(path, FAILED)):
             with pytest.raises(Damaged, match=path.name):
                 use(path)
-        assert tracemalloc.get_traced_memory()[1] < memory
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.fixture
@@ -769,11 +761,9 @@ def test_reading_meta_data_takes_no_more_than_they_need(store: Store, tmp_path: 
     """Long meta-data are read in full, and the arrays behind them are not."""
     path = tmp_path / "long.npz"
     write(path, {"config": {"importance": [0.5] * 5000}}, {"W": np.zeros(1_000_000)})
-    tracemalloc.start()
-    meta = read_meta(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert len(meta["config"]["importance"]) == 5000 and peak < 1e6
+    with cheaply(1e6):
+        meta = read_meta(path)
+    assert len(meta["config"]["importance"]) == 5000
 
 
 # -------------------------------------------------------------------- what strangers may send
@@ -789,14 +779,11 @@ def sparse(path: Path, size: int) -> None:
 
 
 @contextlib.contextmanager
-def cheaply(most: int = 32 << 20) -> Iterator[None]:
+def cheaply(most: float = 32 << 20) -> Iterator[None]:
     """Python takes little memory meanwhile."""
-    tracemalloc.start()
-    try:
+    with traced() as memory:
         yield
-        assert tracemalloc.get_traced_memory()[1] < most
-    finally:
-        tracemalloc.stop()
+    assert memory.peak < most
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
-import tracemalloc
 
 import hypothesis.strategies as st
 import numpy as np
@@ -14,7 +13,7 @@ import scipy.sparse as sp
 from hypothesis import given
 
 import toysup
-from helpers import Tensor
+from helpers import Tensor, traced
 from strategies import SEEDS
 from toysup import DataError, TrainConfig
 from toysup._stream.batch import take
@@ -220,25 +219,18 @@ def test_memory_is_that_of_the_rows():
     indices = np.sort(rng.integers(0, 50_000, (rows, each)), axis=1) + np.arange(each)
     parts = (np.ones(rows * each), indices.ravel().astype(np.int32), each * np.arange(rows + 1))
     given_ = sp.csr_array(parts, shape=(rows, 60_000))
-    tracemalloc.start()
-    try:
+    with traced() as took:
         data = Dataset(given_)
-        held, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert held < 1.05 * (12 * rows * each + 8 * rows) and peak < 2.2 * held
+    assert took.held < 1.05 * (12 * rows * each + 8 * rows)
+    assert took.peak < 2.2 * took.held
     assert len(data) == rows
 
 
 def test_memory_of_a_dense_array_is_that_of_its_values():
     array = np.tile([0.0, 1.0, 2.0, 0.0], (2_000, 1_000))
-    tracemalloc.start()
-    try:
+    with traced() as took:
         data = Dataset(array)
-        held, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert held < 1.05 * 12 * array.size / 2 and peak < 2.4 * held
+    assert took.held < 1.05 * 12 * array.size / 2 and took.peak < 2.4 * took.held
     expected = array[[0, 1_999]] / np.sqrt(5_000)
     np.testing.assert_allclose(take(data.X, np.array([0, 1_999])).toarray(), expected)
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -356,6 +357,24 @@ def interrupted_sweep(
         if there():
             return store, longer
     raise AssertionError("all of them end too soon")
+
+
+class Traced:
+    """Bytes that Python took: those that it still holds, and the most at one time."""
+
+    held = peak = 0
+
+
+@contextlib.contextmanager
+def traced() -> Iterator[Traced]:
+    """What is done meanwhile takes so much memory, which is known at the end."""
+    memory = Traced()
+    tracemalloc.start()
+    try:
+        yield memory
+        memory.held, memory.peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
 
 
 def loaded(script: Path) -> ModuleType:

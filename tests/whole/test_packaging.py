@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import toysup
+from helpers import loaded
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKEND = ROOT / "build_backend" / "toysup_build.py"
@@ -35,11 +36,7 @@ def load_backend(monkeypatch: pytest.MonkeyPatch, pure: str | None) -> ModuleTyp
         monkeypatch.delenv("TOYSUP_PURE", raising=False)
     else:
         monkeypatch.setenv("TOYSUP_PURE", pure)
-    spec = importlib.util.spec_from_file_location("toysup_build", BACKEND)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded(BACKEND)
 
 
 def requirements() -> dict[str, Requirement]:
