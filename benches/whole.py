@@ -122,7 +122,7 @@ def gradient_stepper(job: Job, folder: Path) -> Stepper:
                 p -= LEARNING_RATE / (1 - BETAS[0] ** done) * u / (root + EPS)
 
     def state() -> State:
-        loss = _native.loss_and_grad(*theta, x, ones, 1.0)[0]
+        loss = _native.loss_and_grad(*theta, x, ones, 1.0, "relu")[0]
         return State(loss, *theta)
 
     return Stepper(advance, state)
