@@ -55,6 +55,14 @@ def test_the_place_is_the_mean_over_the_seeds_that_pass() -> None:
     assert math.isnan(curve(lambda seed: 5_000.0).place)
 
 
+def test_one_seed_gives_an_exponent_and_no_interval() -> None:
+    found = [curve(lambda _, m=m: 50.0 * m, seeds=1, m=m) for m in (4, 6, 8)]  # type: ignore[misc]
+    (law,) = capacity.laws(found)
+    assert law.exponent == pytest.approx(1.0)
+    assert math.isnan(law.low) and math.isnan(law.high)
+    assert "m^1.00 (one seed)" in CAPACITY.tell((found, [law]), "small")
+
+
 def test_the_laws_have_the_exponents_that_were_put_in() -> None:
     def at(factor: float) -> Callable[[int], float]:
         return lambda seed: 300 * factor * (1 + 0.1 * seed)

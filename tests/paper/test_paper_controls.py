@@ -113,7 +113,7 @@ def test_examples_are_measured_by_their_definitions(backend: Backend) -> None:
     np.testing.assert_allclose(found.dimensionality, metrics.dimensionality(X @ W.T), rtol=1e-6)
     limit = np.sort(losses(fresh))[measures.FRESH // 100]
     assert found.remembered == pytest.approx(np.mean(losses(X) < limit), abs=0.04)
-    assert found.remembered > 0.5  # memorised, so that what follows is no accident
+    assert found.remembered > 0.5  # memorized, so that what follows is no accident
     assert found.by_loss > 0.8
     assert found.moved == pytest.approx(1, abs=0.3)
     assert found.equal == pytest.approx(np.median(metrics.dimensionality(X @ W.T)) * 15)
@@ -193,7 +193,7 @@ def test_training_on_its_own_examples_is_training(backend: Backend) -> None:
     assert run.provenance["backend"] == backend.name
 
 
-def test_shuffled_examples_are_memorised_as_well() -> None:
+def test_shuffled_examples_are_memorized_as_well() -> None:
     run = toysup.train(T=8, steps=600, learning_rate=0.02, eps=1e-7, **MODEL)
     found = models.moved(run)
     assert run.train_loss < 0.5 and found.own < 0.5
@@ -273,11 +273,11 @@ def test_tables_say_what_the_runs_have() -> None:
     for row in examples.records():
         loss = relu["train_loss"].sel(T=row["T"]).mean().item()
         assert row["train_loss"] == pytest.approx(loss, rel=1e-5)
-    unnormalised = results[measures.RAW].dataset["test_loss"]
+    unnormalized = results[measures.RAW].dataset["test_loss"]
     zero = 60 * 0.1 / 3
     for row in models.records():
-        expected = unnormalised.sel(T=row["T"]).mean().item() / zero
-        assert row["unnormalised_test"] == pytest.approx(expected)
+        expected = unnormalized.sel(T=row["T"]).mean().item() / zero
+        assert row["unnormalized_test"] == pytest.approx(expected)
         assert row["optimum_train"] <= row["linear_train"] + 1e-6
     inits = results[measures.INIT].dataset["test_loss"]
     for row in seeds.records():
@@ -301,6 +301,11 @@ def test_the_answers_are_those_of_the_tables() -> None:
     text = preset.see(tiny_measured(), "small")
     assert text.startswith(f"In controls.png:\n{verdicts.QUESTIONS[0]} Yes, up to T = {last}:")
     assert all(question in text for question in verdicts.QUESTIONS)
+
+
+def test_the_spread_of_one_value_is_not_said() -> None:
+    assert verdicts._about(np.array([0.25])) == "0.2500"
+    assert verdicts._about(np.array([0.25, 0.75])) == "0.5000 ± 0.3536"
 
 
 def test_the_page_has_a_row_for_each_question() -> None:

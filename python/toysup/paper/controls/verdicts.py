@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from toysup._sweep.table import Value
 from toysup.paper._runs import finite, mean, spread
@@ -22,14 +23,14 @@ from toysup.paper.controls.measures import (
     zero_loss,
 )
 
-__all__ = ["QUESTIONS", "Values", "answers", "memorises", "needs", "repeats", "shows"]
+__all__ = ["QUESTIONS", "Values", "answers", "memorizes", "needs", "repeats", "shows"]
 
 # A rise of test loss that its noise hardly makes. At the bump a few fresh examples have losses of
 # 5 and more, so that the mean of 100,000 has a standard error of up to 0.002 at the small scale.
 CLEAR = 5e-3
 
 QUESTIONS = (
-    "1. Does the set-up memorise?",
+    "1. Does the set-up memorize?",
     "2. Does the dimensionality show it?",
     "3. Is superposition needed, and is another explanation excluded?",
     "4. Is it reproducible?",
@@ -51,7 +52,7 @@ def share(part: float, whole: float) -> float:
     return part / whole if whole else math.nan
 
 
-def memorises(f: Found) -> list[Values]:
+def memorizes(f: Found) -> list[Values]:
     """Question 1."""
     rows: list[Values] = []
     gap = f.at(f.few, lambda e: e.test_loss - float(e.loss.mean()))
@@ -129,7 +130,7 @@ def needs(f: Found) -> list[Values]:
         ("trained linear model - optimum, largest", None, v, "> 0.001",
          said(-1e-5 < least and v < 1e-3, text, v))
     )  # fmt: skip
-    for part, name in ((RELU, "ReLU"), (LINEAR, "linear"), (RAW, "not normalised")):
+    for part, name in ((RELU, "ReLU"), (LINEAR, "linear"), (RAW, "not normalized")):
         v = f.height(part)
         text = "test loss " + (f"rises by {v:.2%}" if v > 0 else "only falls")
         rows.append((f"rise of test loss, {name}", None, v, "<= 0", said(v > 0, text, v)))
@@ -156,7 +157,7 @@ def repeats(f: Found) -> list[Values]:
     """Question 4."""
     rows: list[Values] = []
     height = f.height(RELU) * zero_loss(f.results[RELU].configs[0])
-    for part, name in ((DATA, "data sets"), (INIT, "initialisations")):
+    for part, name in ((DATA, "data sets"), (INIT, "initializations")):
         found = finite(rises(f.results[part]))
         count = int(np.sum(found > CLEAR))
         v = count / len(found) if len(found) else math.nan
@@ -205,7 +206,7 @@ def answers(f: Found) -> list[str]:
     third = (
         f"{'Yes' if needed else 'Not clearly'}: at {few} {stored:.1f} examples' worth is stored, "
         f"by a linear model {linear:.1f}; the rise of test loss with T is {heights[0]:+.2%}, "
-        f"of a linear model {heights[1]:+.2%}, without normalisation {heights[2]:+.2%}; the loss "
+        f"of a linear model {heights[1]:+.2%}, without normalization {heights[2]:+.2%}; the loss "
         f"of shuffled training examples is {f.at(f.few, lambda e: e.moved):.2f} of the way from "
         f"train to test loss."
     )
@@ -221,13 +222,17 @@ def answers(f: Found) -> list[str]:
     start = "Yes" if clear == total > 0 else "Mostly" if clear > 0.75 * total else "No"
     fourth = (
         f"{start}: test loss rises by more than "
-        f"{CLEAR:g} in {clear} of {total} curves, by {mean(data):.4f} ± {spread(data):.4f} "
-        f"over data sets, and {mean(init):.4f} ± {spread(init):.4f} over initialisations of "
-        f"one data set."
+        f"{CLEAR:g} in {clear} of {total} curves, by {_about(data)} over data sets, and "
+        f"{_about(init)} over initializations of one data set."
     )
     if max(spreads) > 0.25:
         fourth += " By how much it rises is not reproducible: one run says little of it."
     return [first, second, third, fourth]
+
+
+def _about(values: npt.NDArray[np.float64]) -> str:
+    """Mean and spread; of one value there is no spread."""
+    return f"{mean(values):.4f}" + (f" ± {spread(values):.4f}" if len(values) > 1 else "")
 
 
 def label(T: float) -> str:

@@ -196,7 +196,7 @@ class Law:
     x, T : arrays
         Its values, rising, and the place at each.
     exponent, low, high : float
-        The exponent a, and its interval over drawn seeds.
+        The exponent a, and its interval over drawn seeds; of one seed there is none, NaN.
     residual : float
         Root mean square of log T about the law.
     factor : float
@@ -214,6 +214,11 @@ class Law:
     residual: float
     factor: float
     curves: list[Curve]
+
+    @property
+    def interval(self) -> str:
+        """The interval in words."""
+        return "one seed" if math.isnan(self.low) else f"{self.low:.2f} to {self.high:.2f}"
 
 
 def laws(found: Sequence[Curve]) -> list[Law]:
@@ -233,7 +238,8 @@ def _law(name: str, x: Floats, some: list[Curve]) -> Law:
     """The power law through these curves."""
     T = np.array([c.place for c in some])
     exponent, offset = np.polyfit(np.log(x), np.log(T), 1)
-    drawn = _runs.finite(_drawn(np.log(x), some))
+    several = len({seed for c in some for seed in c.passing}) > 1
+    drawn = _runs.finite(_drawn(np.log(x), some)) if several else np.array([])
     low, high = np.quantile(drawn, (0.025, 0.975)) if drawn.size else (math.nan, math.nan)
     rest = np.log(T) - exponent * np.log(x) - offset
     return Law(
@@ -331,7 +337,7 @@ def drawings(measured: Measured, scale: str) -> Iterator[tuple[str, Any]]:
 def see(measured: Measured, scale: str) -> str:
     """The exponents."""
     _, of = measured
-    said = [f"{_NAMES[w.name]}^{w.exponent:.2f} ({w.low:.2f} to {w.high:.2f})" for w in of]
+    said = [f"{_NAMES[w.name]}^{w.exponent:.2f} ({w.interval})" for w in of]
     if not said:
         return f"Test loss passes {LEVEL} at too few settings for a law."
     return f"In {PART}.png: test loss passes {LEVEL} at a T that goes as {'; '.join(said)}."

@@ -115,7 +115,7 @@ def _law(ax: Axes, law: Law) -> None:
     ticks = sorted({float(f"{x:.3g}") for x in law.x})
     ax.set_xticks(ticks, [f"{x:,g}" for x in ticks])
     ax.set_xticks([], minor=True)
-    text = f"exponent {law.exponent:.2f}\n({law.low:.2f} to {law.high:.2f})".replace("-", "−")
+    text = f"exponent {law.exponent:.2f}\n({law.interval})".replace("-", "−")
     rising = law.exponent > 0
     ax.text(
         *(0.04 if rising else 0.96, 0.96),
