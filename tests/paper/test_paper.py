@@ -368,7 +368,7 @@ def test_an_interruption_leaves_no_half_tables(
 
 @pytest.mark.usefixtures("native")
 def test_five_examples_become_a_pentagon() -> None:
-    """The small stand-in memorises T = 5: train loss 0, D = m / T, and test loss 1."""
+    """The small stand-in memorizes T = 5: train loss 0, D = m / T, and test loss 1."""
     fields = {
         **paper.get("figure3").fields("small")["figure3"],
         "T": 5,

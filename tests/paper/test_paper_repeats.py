@@ -61,13 +61,13 @@ def test_a_reading_is_that_of_the_distinct_examples(backend: Backend) -> None:
 
 
 @pytest.mark.usefixtures("native")
-def test_an_often_repeated_example_is_memorised() -> None:
+def test_an_often_repeated_example_is_memorized() -> None:
     """At T = n one example that occurs once is not stored, and one that occurs often is."""
     fields = {"n": 200, "sparsity": 0.95, "eps": 1e-5, "steps": 3_000, "learning_rate": 1.6e-2}
     fields |= {"T": 200, "test_size": 0, "snapshots": 5, "m": 2}
     result = toysup.sweep(repeats=repeats.repeated(1, 40), progress=False, **fields)
     once, often = repeats.readings(result)
-    assert (once.R, once.memorised, often.R, often.memorised) == (1, False, 40, True)
+    assert (once.R, once.memorized, often.R, often.memorized) == (1, False, 40, True)
     assert often.dimensionality > 10 * once.dimensionality
     assert repeats.drawn_pair([once, often]) == [once, often]
 
@@ -77,23 +77,23 @@ def test_without_repetition_the_example_of_the_other_runs_is_read() -> None:
     assert [(r.t, r.R) for r in repeats.readings(result)] == [(5, 1), (5, 9)]
 
 
-def reading(T: int, R: int, memorised: bool, **changes: Any) -> repeats.Reading:
+def reading(T: int, R: int, memorized: bool, **changes: Any) -> repeats.Reading:
     """A reading by hand."""
     config = toysup.TrainConfig(n=100, T=T, test_size=0)
-    steps, course = np.array([1, 10, 100]), np.array([0.1, 0.4, 0.3 if memorised else 0.01])
+    steps, course = np.array([1, 10, 100]), np.array([0.1, 0.4, 0.3 if memorized else 0.01])
     made = repeats.Reading(
         config=config,
         t=0,
         R=R,
         dimensionality=float(course[-1]),
-        loss=0.1 if memorised else 0.9,
+        loss=0.1 if memorized else 0.9,
         others=0.95,
         test_loss=1.0,
-        features=np.array([0.4, 0.1 if memorised else 0.4]),
+        features=np.array([0.4, 0.1 if memorized else 0.4]),
         forgotten=0,
         steps=steps,
         course=course,
-        memorised=memorised,
+        memorized=memorized,
         near_miss=False,
     )
     return replace(made, **changes)
@@ -125,7 +125,7 @@ def test_a_boundary_needs_both_sides() -> None:
     assert all(map(math.isnan, repeats.fit(repeats.boundaries([low, high]))))
 
 
-def test_the_boundary_is_the_smallest_that_is_memorised() -> None:
+def test_the_boundary_is_the_smallest_that_is_memorized() -> None:
     """Also where a larger R is not."""
     outcomes = {2: False, 3: True, 4: False, 5: True}
     (boundary,) = repeats.boundaries([reading(100, R, kept) for R, kept in outcomes.items()])
@@ -141,7 +141,7 @@ def test_see_and_tables_say_what_was_found(monkeypatch: pytest.MonkeyPatch) -> N
     assert "At T = 400 a feature's dimensionality falls by 0.30 from R = 16 to R = 64" in text
     assert "Near misses: 1 of 9 examples" in text
     runs, limits = repeats.REPEATS.tables({"repeats": result}, "small")
-    assert [row["outcome"] for row in runs.records()[:3]] == ["", "near miss", "memorised"]
+    assert [row["outcome"] for row in runs.records()[:3]] == ["", "near miss", "memorized"]
     row = limits.records()[-1]
     assert (row["T"], row["not_at_R"], row["from_R"]) == (800, 32, 128)
     assert row["comment"] == pytest.approx(3.2)
@@ -153,7 +153,7 @@ def run() -> toysup.Run:
     return repeats_sweep(T=40, seed=0, repeats=[((0, 2), (1, 2), (2, 2))]).run()
 
 
-def test_memorised_and_near_misses(run: toysup.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memorized_and_near_misses(run: toysup.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small loss without a large dimensionality, a large one without the other, and both."""
     steps, count = run.snapshots["step"].to_numpy(), run.snapshots.sizes["step"]
     shares = np.full((count, 3), 0.01)
@@ -163,7 +163,7 @@ def test_memorised_and_near_misses(run: toysup.Run, monkeypatch: pytest.MonkeyPa
     shares[2:4, 0] = shares[3:, 1] = shares[5:, 2] = 0.6  # from 10 m / T = 0.5 on
     found = list(repeats.read(run, run.config.repeats))
     assert [r.near_miss for r in found] == [True, False, False]
-    assert [r.memorised for r in found] == [False, False, True]
+    assert [r.memorized for r in found] == [False, False, True]
     assert [r.others for r in found] == [1.0] * 3
     np.testing.assert_array_equal(found[0].steps, steps)
 
@@ -192,7 +192,7 @@ def test_falls_are_measured_from_the_smallest_R() -> None:
 
 def test_repeats_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
     result = repeats_sweep()
-    found = [replace(r, memorised=r.R == 40) for r in repeats.readings(result)]
+    found = [replace(r, memorized=r.R == 40) for r in repeats.readings(result)]
     found[0] = replace(found[0], near_miss=True)
     monkeypatch.setattr(repeats, "readings", lambda result: found)
     made = drawn(repeats.REPEATS, result)
@@ -278,7 +278,7 @@ def test_circles_table_counts_every_run(backend: Backend) -> None:
         assert mean == pytest.approx(float(losses.sel(T=T).mean()))
 
 
-def test_the_best_initialisation_of_each_data_set() -> None:
+def test_the_best_initialization_of_each_data_set() -> None:
     made = circles.measure({"circles": circles_sweep()})[1]
     for T in (3, 8):
         of_T = [outcome for outcome in made if outcome.T == T]

@@ -1,4 +1,4 @@
-"""Weight decay, epochs, mean against sum, and the scale of generalisation, as presets."""
+"""Weight decay, epochs, mean against sum, and the scale of generalization, as presets."""
 
 from __future__ import annotations
 
@@ -339,7 +339,7 @@ def test_the_loss_scale_is_linear_near_1_and_can_be_inverted() -> None:
     )
 
 
-# ---- the scale of generalisation
+# ---- the scale of generalization
 
 
 def test_half_way_is_found_in_log_T() -> None:

@@ -291,7 +291,7 @@ def test_axes_of_any_kind_and_a_T_that_does_not_vary(draw):
 
 
 @named([plot.test_loss, plot.norms, plot.heatmap])
-def test_initialisation_seeds_are_not_averaged_unasked(draw):
+def test_initialization_seeds_are_not_averaged_unasked(draw):
     twice = toysup.sweep(**SMALL, T=[3, 6], init_seed=[0, 1])
     with pytest.raises(ValueError, match=r'init_seed has 2 values .*sweep.best\("init_seed"\)'):
         draw(twice)

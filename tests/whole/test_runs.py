@@ -149,7 +149,7 @@ def test_a_pickled_result_of_a_store_reads_its_runs_there(
     assert all(same(there, here) for there, here in pairs)
 
 
-def test_three_examples_are_memorised_in_two_dimensions(backend: object) -> None:
+def test_three_examples_are_memorized_in_two_dimensions(backend: object) -> None:
     run = toysup.train(n=100, m=2, T=3, sparsity=0.97, steps=3000, learning_rate=3e-3, eps=1e-6,
                        weight_decay=0, test_size=1000)  # fmt: skip
     assert run.train_loss < 1e-9 and run.test_loss > 0.9

@@ -409,7 +409,7 @@ class SweepResult:
     def best(self, axis: str) -> SweepResult:
         """For each cell of the other axes, the run of lowest train loss along one axis.
 
-        As in the paper, which trained several initialisations and kept the best. The data set gets
+        As in the paper, which trained several initializations and kept the best. The data set gets
         a variable of the axis's name: the value that was kept. Where no run went well, one that
         diverged is kept before one that failed, is damaged or missing.
 

@@ -340,7 +340,7 @@ def nearest(places: Iterable[int], goal: float) -> int:
 
 def model_curves(f: Found) -> Iterator[tuple[str, dict[float, Floats]]]:
     """Name and values of the losses of every model, as shares of that of the zero predictor."""
-    for part, name in ((RELU, "relu"), (LINEAR, "linear"), (RAW, "unnormalised")):
+    for part, name in ((RELU, "relu"), (LINEAR, "linear"), (RAW, "unnormalized")):
         result = f.results[part]
         zero = zero_loss(result.configs[0])
         for kind in ("train", "test"):

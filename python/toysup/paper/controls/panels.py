@@ -123,11 +123,11 @@ def model_panels(f: Found) -> list[Panel | Scatter]:
     ]
     excess = {
         name: {T: values - 1.0 for T, values in curves[f"{name}_test"].items()}
-        for name in ("relu", "linear", "optimum", "unnormalised")
+        for name in ("relu", "linear", "optimum", "unnormalized")
     }
     test = [
         Line("ReLU", "examples", excess["relu"]),
-        Line("ReLU, not normalised", "third", excess["unnormalised"]),
+        Line("ReLU, not normalized", "third", excess["unnormalized"]),
         Line("linear", "linear", excess["linear"]),
         Line("linear optimum (PCA)", "crosses", excess["optimum"]),
     ]
@@ -155,7 +155,7 @@ def model_panels(f: Found) -> list[Panel | Scatter]:
 
 
 def seed_panels(f: Found) -> list[Panel | Scatter]:
-    """Test loss of all data sets, of all initialisations, and their spread."""
+    """Test loss of all data sets, of all initializations, and their spread."""
     from toysup.paper.controls.page import Line, Panel
 
     data, init = (by_T(f.results[part], "test_loss") for part in (DATA, INIT))
@@ -166,16 +166,16 @@ def seed_panels(f: Found) -> list[Panel | Scatter]:
             look,
             {T: np.array([spread(v)]) for T, v in curve.items() if np.isfinite(spread(v))},
         )
-        for name, look, curve in (("data sets", "third", data), ("initialisations", "other", init))
+        for name, look, curve in (("data sets", "third", data), ("initializations", "other", init))
     ]
     height = f.height(RELU) * zero_loss(relu.configs[0])
     every = np.concatenate([*data.values(), *init.values(), np.array([1.0])])
     low, high = np.nanmin(every), np.nanmax(every)
     ends = (low - 0.05 * (high - low) - 1e-4, high + 0.05 * (high - low) + 1e-4)
     return [
-        Panel("Data sets, one initialisation", "test loss",
+        Panel("Data sets, one initialization", "test loss",
               [Line("mean; dots are runs", "third", data, dots=True)], level=1.0, ylim=ends),
-        Panel("Initialisations, one data set", "test loss",
+        Panel("Initializations, one data set", "test loss",
               [Line("mean; dots are runs", "other", init, dots=True)], level=1.0, ylim=ends),
         Panel("Spread (dotted: height of the rise)", "standard deviation", apart,
               yscale="log", level=height if height > 0 else None),

@@ -1,10 +1,10 @@
 """Controls: the four questions that a reader of the paper wants to check for himself.
 
-Asked: does the set-up really make the model memorise? Does the measure, dimensionality, show it? Is
+Asked: does the set-up really make the model memorize? Does the measure, dimensionality, show it? Is
 superposition needed for it, and is another explanation excluded? Is it reproducible?
 
 Trained, m = 2 throughout: the paper's recipe over T (the runs of figure 3); the same with a linear
-model; the same without normalisation; data sets with one initialisation, and initialisations with
+model; the same without normalization; data sets with one initialization, and initializations with
 one data set; and one model on shuffled examples.
 
 Measured: an example is *remembered* if its loss is below that of 99% of fresh examples, which 1%
@@ -22,7 +22,7 @@ only falls; shuffled training examples are like fresh ones, as it is these examp
 values that are stored; and all of it at every seed.
 
 What the controls found that is not convenient is in the verdicts. Two things hold for any tied
-model and are no evidence of memorisation: D ranks the examples as the negative loss does, also
+model and are no evidence of memorization: D ranks the examples as the negative loss does, also
 before training, because both grow with the length of the hidden vector; and a linear model, too,
 has a lower loss on its few examples than on fresh ones, because its bias is their mean.
 

@@ -23,7 +23,7 @@ from toysup.paper.controls.measures import (
 from toysup.paper.controls.verdicts import (
     QUESTIONS,
     Values,
-    memorises,
+    memorizes,
     needs,
     repeats,
     shows,
@@ -38,7 +38,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
     columns = ["question", "quantity", "T", "value", "if_no", "verdict"]
     rows: list[Values] = []
     if f is not None:
-        for number, rows_of in enumerate((memorises, shows, needs, repeats), 1):
+        for number, rows_of in enumerate((memorizes, shows, needs, repeats), 1):
             rows += [(number, *row) for row in rows_of(f)]
     heading = (
         f"Controls at the {scale} scale: {_recipe.recipe(results[RELU])}, m = 2.\n"
@@ -95,7 +95,7 @@ def by_model(f: Found) -> Table:
 
 
 def by_seed(f: Found) -> Table:
-    """Test loss over T by data sets and by initialisations."""
+    """Test loss over T by data sets and by initializations."""
     rows: list[Values] = []
     curves = [by_T(f.results[part], "test_loss") for part in (DATA, INIT)]
     for T in sorted({T for curve in curves for T in curve}):
@@ -103,8 +103,8 @@ def by_seed(f: Found) -> Table:
         numbers = [number for values in of_T for number in mean_and_spread(values)]
         rows.append((T, *numbers))
     heading = (
-        "Test loss over T: mean and standard deviation over data sets with one initialisation, and "
-        "over\ninitialisations with one data set."
+        "Test loss over T: mean and standard deviation over data sets with one initialization, and "
+        "over\ninitializations with one data set."
     )
     columns = ["T", "mean_of_data", "spread_of_data", "mean_of_inits", "spread_of_inits"]
     return Table("controls-seeds", columns, rows, heading, {"T": ".12g"})

@@ -1,4 +1,4 @@
-"""The scale of generalisation: from which T on a feature has a direction of its own.
+"""The scale of generalization: from which T on a feature has a direction of its own.
 
 Asked: the largest dimensionality of a feature jumps at some T, where the model begins to store
 features instead of examples. Does the place depend on weight decay? Is T what counts, or T (1 - S),

@@ -1,6 +1,6 @@
 """Figure 1: what a model of two hidden dimensions learns from infinite data.
 
-Asked: which features does it store when no example ever comes twice, so that none can be memorised?
+Asked: which features does it store when no example ever comes twice, so that none can be memorized?
 
 Trained: m = 2 and T = ∞, fresh examples at every step; at the paper's scale 50,000 steps of 10,000.
 

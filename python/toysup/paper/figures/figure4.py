@@ -1,6 +1,6 @@
 """Figure 4: the vectors at one scale for all T, and how large W and b are.
 
-Asked: does the size of the weights tell memorisation from generalisation?
+Asked: does the size of the weights tell memorization from generalization?
 
 Trained: the runs of figure 3.
 

@@ -1,7 +1,7 @@
 """Two branches: does storing the examples, or storing features, give the lower train loss.
 
 Asked: the paper's authors (update of July 2023) take the middle regime for a failure of the
-optimisation. With a scan of learning rates, the solution that stores examples has the lowest train
+optimization. With a scan of learning rates, the solution that stores examples has the lowest train
 loss up to about T = 500,000, and beyond it the one that stores features: a transition of first
 order, at which the lowest train loss has a kink.
 

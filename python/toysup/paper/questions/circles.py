@@ -1,11 +1,11 @@
 """Two circles: how often training misses the regular polygon, and what it finds instead.
 
 Asked: figure 2 of the paper shows six examples of T = 8 on a large circle and two on a small one,
-which a comment (C. Olah, T. Henighan) calls a failure of the optimisation. How often does that
+which a comment (C. Olah, T. Henighan) calls a failure of the optimization. How often does that
 happen, at which T, and is its train loss higher than that of the regular polygon?
 
-Trained: m = 2 and T = 5 to 15, several data sets with several initialisations each, so that the two
-can be told apart: what only some initialisations of a data set miss is no property of the data.
+Trained: m = 2 and T = 5 to 15, several data sets with several initializations each, so that the two
+can be told apart: what only some initializations of a data set miss is no property of the data.
 
 Measured: the outcome of a run, from the hidden vectors of its examples
 (:func:`toysup.regime.polygon`): one circle, a regular polygon; two circles, k examples on the large
@@ -168,7 +168,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
     heading = (
         f"What becomes of T examples at the {scale} scale: {_recipe.recipe(result)}.\n"
         "k + l: k examples on the large circle, l on the small one. Losses are means over runs.\n"
-        "best of data sets: in how many data sets the initialisation of lowest train loss has this "
+        "best of data sets: in how many data sets the initialization of lowest train loss has this "
         "outcome."
     )
     formats = {"share": ".3f", "train_loss": ".1e", "least_train_loss": ".1e"}
@@ -237,7 +237,7 @@ def see(measured: Measured, scale: str) -> str:
     return (
         f"In circles.png: at T = {T} the outcomes of {len(of_T)} runs, with their median train and "
         f"test loss, are {', '.join(parts)}; in {kept} of {len(best)} data sets the best "
-        f"initialisation leaves no example at the origin."
+        f"initialization leaves no example at the origin."
     )
 
 

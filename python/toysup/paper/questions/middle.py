@@ -2,7 +2,7 @@
 
 Asked: figure 3 has a regime of small data, in which the model stores examples, and one of large
 data, in which it stores five features. What does it store in between? An update by the paper's
-authors says that a memorising solution then stores clusters of correlated examples.
+authors says that a memorizing solution then stores clusters of correlated examples.
 
 Trained: the paper's recipe for m = 2, from small to large T, a part of the runs of figure 3.
 

@@ -8,7 +8,7 @@ R times in all. One run a pair (T, R) and seed, not several repeated examples in
 plane a stored example takes the place of one of five features, so two of them would compete with
 each other, and whether one is stored would tell how often the other one occurs.
 
-Measured: an example counts as memorised if its dimensionality is at least ten times m / T, the
+Measured: an example counts as memorized if its dimensionality is at least ten times m / T, the
 share that each of T examples would have if all were alike, and if it loses at most half as much as
 the others do on average: an example that consists of a stored feature for the most part meets the
 first condition, too, but hardly the second. Copies of an example count once among the hidden
@@ -19,7 +19,7 @@ a feature's dimensionality, from the run of the same data set in which the examp
 
 Expected (a comment on the paper, one example of T = 30,000 with n = 10,000): 2 or 3 times do
 nothing; 5 times give it a direction and suppress a feature; in the (T, R) map the boundary follows
-R = 0.4 T / n; some examples are memorised and then dropped, and at T = 10,000 features are learnt
+R = 0.4 T / n; some examples are memorized and then dropped, and at T = 10,000 features are learnt
 and forgotten.
 """
 
@@ -76,7 +76,7 @@ PAPER = {
     "snapshots": 60,
 }
 
-# From how many times m / T on, and up to which part of the others' loss, an example is memorised.
+# From how many times m / T on, and up to which part of the others' loss, an example is memorized.
 SHARE = 10.0
 PART = 0.5
 # A feature of this dimensionality is learnt.
@@ -107,7 +107,7 @@ class Reading:
         Features that were learnt at a snapshot after the warm-up and are not at the end.
     steps, course : array
         Steps of the snapshots, and the example's dimensionality at each.
-    memorised, near_miss : bool
+    memorized, near_miss : bool
         See the description of the preset.
     """
 
@@ -122,7 +122,7 @@ class Reading:
     forgotten: int
     steps: npt.NDArray[np.int64]
     course: Floats
-    memorised: bool
+    memorized: bool
     near_miss: bool
 
 
@@ -167,7 +167,7 @@ def read(run: Run, repeats: Sequence[tuple[int, int]]) -> Iterator[Reading]:
             forgotten=int((late.any(axis=0) & ~learnt[-1]).sum()),
             steps=steps,
             course=shares[:, k],
-            memorised=bool(large[-1, k] and loss[t] <= PART * others),
+            memorized=bool(large[-1, k] and loss[t] <= PART * others),
             near_miss=bool(large[:, k].any() and not large[-1, k]),
         )
 
@@ -204,15 +204,15 @@ def falls(found: Sequence[Reading]) -> list[float]:
 
 @dataclass(frozen=True)
 class Boundary:
-    """From where on an example is memorised.
+    """From where on an example is memorized.
 
     Attributes
     ----------
     T, n, seed : int
         Of the runs.
     R : float
-        The geometric mean of the smallest R that is memorised and of the largest one tested below
-        it; NaN if all or none are memorised.
+        The geometric mean of the smallest R that is memorized and of the largest one tested below
+        it; NaN if all or none are memorized.
     low, high : int or None
         These two.
     """
@@ -236,7 +236,7 @@ def boundaries(found: Sequence[Reading]) -> list[Boundary]:
         lines.setdefault((int(config.T), config.n, config.seed), []).append(reading)
     made = []
     for key, line in sorted(lines.items(), key=lambda item: item[0]):
-        high = min((reading.R for reading in line if reading.memorised), default=None)
+        high = min((reading.R for reading in line if reading.memorized), default=None)
         below = [reading.R for reading in line if high is None or reading.R < high]
         made.append(Boundary(*key, max(below, default=None), high))
     return made
@@ -270,7 +270,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
             float(reading.course.max()),
             reading.loss,
             reading.others,
-            "memorised" if reading.memorised else "near miss" if reading.near_miss else "",
+            "memorized" if reading.memorized else "near miss" if reading.near_miss else "",
             int(np.count_nonzero(reading.features >= LEARNT)),
             reading.forgotten,
             fall,
@@ -295,7 +295,7 @@ def tables(measured: Measured, scale: str) -> list[Table]:
     heading = (
         f"One example of T that occurs R times, at the {scale} scale: "
         f"{_recipe.recipe(result)}.\n"
-        f"Memorised: dimensionality of {SHARE:g} m / T or more, and a loss of at most {PART:g} "
+        f"Memorized: dimensionality of {SHARE:g} m / T or more, and a loss of at most {PART:g} "
         f"times that of the others.\nA near miss has a dimensionality as large as that at a "
         f"snapshot only; largest is the highest at a snapshot.\nForgotten features were learnt "
         f"(dimensionality of {LEARNT:g} or more) at a snapshot after the warm-up only.\n"
@@ -321,7 +321,7 @@ def boundary_table(found: Sequence[Boundary]) -> Table:
         for boundary in found
     ]
     heading = (
-        "Where an example is memorised: from the smallest R that is, and the largest below it.\n"
+        "Where an example is memorized: from the smallest R that is, and the largest below it.\n"
         f"{law(c, p) or 'Too few for a fit'}; the comment's line: R = {SLOPE:g} T/n."
     )
     columns = ["T", "T/n", "seed", "not_at_R", "from_R", "boundary", "fit", "comment"]
@@ -368,7 +368,7 @@ def draw_map(found: Sequence[Reading]) -> Any:
         if cell:
             shares[i, j] = np.mean([reading.dimensionality for reading in cell])
             losses[i, j] = np.mean([reading.loss for reading in cell])
-            texts[i][j] = f"{sum(reading.memorised for reading in cell)}/{len(cell)}"
+            texts[i][j] = f"{sum(reading.memorized for reading in cell)}/{len(cell)}"
     n = found[0].config.n
     x = np.geomspace(T[0] / 2, T[-1] * 2, 50)
     lines = [(f"comment: R = {SLOPE:g} T/n", x, SLOPE * x / n, ":")]
@@ -384,19 +384,19 @@ def drawn_config(found: Sequence[Reading]) -> TrainConfig:
 
 
 def drawn_pair(found: Sequence[Reading]) -> list[Reading]:
-    """Of the T that is drawn: an example that occurs least, and the same one just memorised."""
+    """Of the T that is drawn: an example that occurs least, and the same one just memorized."""
     T = drawn_config(found).T
-    memorised = [r for r in found if r.config.T == T and r.memorised]
-    for with_it in sorted(memorised, key=lambda r: r.R):
+    memorized = [r for r in found if r.config.T == T and r.memorized]
+    for with_it in sorted(memorized, key=lambda r: r.R):
         same = (with_it.config.T, with_it.config.seed, with_it.t)
-        others = [r for r in found if (r.config.T, r.config.seed, r.t) == same and not r.memorised]
+        others = [r for r in found if (r.config.T, r.config.seed, r.t) == same and not r.memorized]
         if others:
             return [min(others, key=lambda r: r.R), with_it]
     return []
 
 
 def see(measured: Measured, scale: str) -> str:
-    """From which R on examples are memorised, what that costs, and how many near misses."""
+    """From which R on examples are memorized, what that costs, and how many near misses."""
     _, found = measured
     if not found:
         return _runs.NOTHING
@@ -407,7 +407,7 @@ def see(measured: Measured, scale: str) -> str:
         if first:
             low, high = min(first), max(first)
             parts.append(f"from R = {low if low == high else f'{low} to {high}'} on at T = {T:,}")
-    where = f"the example is memorised {', '.join(parts)}" if parts else "none is memorised"
+    where = f"the example is memorized {', '.join(parts)}" if parts else "none is memorized"
     pair = drawn_pair(found)
     cost = ""
     if pair:

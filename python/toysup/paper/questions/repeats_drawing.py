@@ -46,7 +46,7 @@ def repeated_map(
     R: Sequence[int],
     dimensionality: Floats,
     loss: Floats,
-    memorised: Sequence[Sequence[str]],
+    memorized: Sequence[Sequence[str]],
     lines: Sequence[Line],
 ) -> npt.NDArray[np.object_]:
     """Two maps over T (across) and R (upwards), both logarithmic: dimensionality and loss.
@@ -57,7 +57,7 @@ def repeated_map(
         The values of the axes, rising.
     dimensionality, loss : array of shape (R, T)
         Of the repeated example, mean over the seeds; NaN where no run is finished.
-    memorised : sequence of sequence of str
+    memorized : sequence of sequence of str
         What to write into each cell, such as "1/2", in the same order.
     lines : sequence of (label, T, R, line style)
         Boundaries to compare with.
@@ -71,17 +71,17 @@ def repeated_map(
     norm = LogNorm(known.min(), max(known.max(), 1.01 * known.min())) if known.size else None
     with canvas((7.4, 3.2), columns=2) as panels:
         left, right = panels[0]
-        mesh = _mesh(left, T, R, dimensionality, memorised)
+        mesh = _mesh(left, T, R, dimensionality, memorized)
         mesh.set(cmap="plasma", norm=norm)
         _bar(left, mesh, "its dimensionality")
-        mesh = _mesh(right, T, R, loss, memorised)
+        mesh = _mesh(right, T, R, loss, memorized)
         mesh.set(cmap="plasma_r", clim=(0.0, 1.0))
         _bar(right, mesh, "its train loss")
         for ax in (left, right):
             for label, x, y, style in lines:
                 ax.plot(x, y, "-", color=paint("paper"), linewidth=3.2, label="_halo")
                 ax.plot(x, y, style, color=paint("ink"), linewidth=1.4, label=label)
-        left.set_title("in the cells: how many seeds memorise it", loc="left", size="small")
+        left.set_title("in the cells: how many seeds memorize it", loc="left", size="small")
         left.set_ylabel("R, how often one example occurs")
         handles, labels = left.get_legend_handles_labels()
         if lines:
@@ -211,7 +211,7 @@ def repeated_histories(curves: Sequence[Curve], limits: Mapping[int, float]) -> 
     curves : sequence of Curve
         A line each.
     limits : mapping of int to float
-        For each T the dimensionality from which on an example is taken for memorised: a dotted
+        For each T the dimensionality from which on an example is taken for memorized: a dotted
         line.
 
     Returns
@@ -270,6 +270,6 @@ def _keys(counts: Sequence[int]) -> list[Line2D]:
     lines = [
         Line2D([], [], label=f"R = {R}", **_look(k, len(counts))) for k, R in enumerate(counts)
     ]
-    limit = Line2D([], [], color=paint("ink"), label="memorised above", **_LIMIT)
+    limit = Line2D([], [], color=paint("ink"), label="memorized above", **_LIMIT)
     ring = Line2D([], [], markeredgecolor=paint("examples"), label="near miss", **_RING)
     return [*lines, limit, ring]

@@ -2,7 +2,7 @@
 
 "Toy Models of Superposition" (Elhage et al. 2022, transformer-circuits.pub/2022/toy_model) asks
 when a model represents more features than it has dimensions. Its model is the same,
-x' = ReLU(W^T W x + b), but examples are fresh at every step (T = ∞) and are not normalised, and
+x' = ReLU(W^T W x + b), but examples are fresh at every step (T = ∞) and are not normalized, and
 features differ in importance: the loss is sum_i I_i (x_i - x'_i)^2 with I_i = r^i. A feature is 0
 with probability S, and else uniform on [0, 1].
 
@@ -14,7 +14,7 @@ orthogonal, then two pairs of opposite vectors, then a pentagon.
 
 The paper has n = 20 and m = 5 with I_i = 0.7^i, and n = 80 and m = 20 with I_i = 0.9^i. The small
 scale trains the first, in half the steps, with a larger learning rate that ends at 0; the paper's
-scale trains the second. The paper's optimiser is Adam with a learning rate of 1e-3 and batches of
+scale trains the second. The paper's optimizer is Adam with a learning rate of 1e-3 and batches of
 1,024 examples, over 10,000 steps.
 """
 

@@ -120,7 +120,7 @@ def step_axis(ax: Axes, last: int) -> None:
 
 
 def loss_axis(ax: Axes) -> None:
-    """Logarithmic where the losses span more than a factor of 30, as a memorised set's do."""
+    """Logarithmic where the losses span more than a factor of 30, as a memorized set's do."""
     drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.lines])
     drawn = drawn[np.isfinite(drawn)]
     if drawn.size and 0 < drawn.min() < drawn.max() / 30:

@@ -11,7 +11,7 @@ struct Line([u8; 64]);
 // SAFETY: bytes.
 unsafe impl memory::Zero for Line {}
 
-/// A zero-initialised buffer of scalars, aligned to 64 bytes.
+/// A zero-initialized buffer of scalars, aligned to 64 bytes.
 pub struct Aligned<T> {
     lines: Vec<Line>,
     len: usize,
@@ -33,7 +33,7 @@ impl<T: Real> Aligned<T> {
 impl<T: Real> Deref for Aligned<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        // SAFETY: the lines hold at least `len` initialised scalars; any bits are a valid float.
+        // SAFETY: the lines hold at least `len` initialized scalars; any bits are a valid float.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 }

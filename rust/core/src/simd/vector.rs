@@ -46,7 +46,7 @@ pub trait Real:
 ///
 /// # Safety
 /// Every method may only be called where the instruction set of the type is available; `load`,
-/// `load_f64` and `store` need `LANES` valid, initialised scalars at the pointer (any alignment).
+/// `load_f64` and `store` need `LANES` valid, initialized scalars at the pointer (any alignment).
 pub unsafe trait Vector: Copy {
     /// The scalar.
     type Scalar: Real;

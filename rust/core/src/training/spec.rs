@@ -67,7 +67,7 @@ pub struct Spec {
     pub seed: u64,
     /// Seed of the initial W.
     pub init_seed: u64,
-    /// How W is initialised.
+    /// How W is initialized.
     pub init: Init,
     /// W, row-major, and b to begin with in place of those of `init`.
     pub given: Option<(Vec<f64>, Vec<f64>)>,
