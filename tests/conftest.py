@@ -57,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile(
         "toysup",
         deadline=None,
-        max_examples=soak.soak(10, 20),
+        max_examples=soak.soak(10, 25),
         derandomize=bool(os.environ.get("CI")),
         suppress_health_check=[
             hypothesis.HealthCheck.function_scoped_fixture,
