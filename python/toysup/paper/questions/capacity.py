@@ -238,8 +238,7 @@ def _law(name: str, x: Floats, some: list[Curve]) -> Law:
     """The power law through these curves."""
     T = np.array([c.place for c in some])
     exponent, offset = np.polyfit(np.log(x), np.log(T), 1)
-    several = len({seed for c in some for seed in c.passing}) > 1
-    drawn = _runs.finite(_drawn(np.log(x), some)) if several else np.array([])
+    drawn = _runs.finite(_drawn(np.log(x), some))
     low, high = np.quantile(drawn, (0.025, 0.975)) if drawn.size else (math.nan, math.nan)
     rest = np.log(T) - exponent * np.log(x) - offset
     return Law(
@@ -256,8 +255,13 @@ def _law(name: str, x: Floats, some: list[Curve]) -> Law:
 
 
 def _drawn(x: Floats, some: Sequence[Curve]) -> Floats:
-    """Exponents with other draws of the seeds, against log x; NaN where only one x has a place."""
+    """Exponents with other draws of the seeds, against log x; NaN where only one x has a place.
+
+    None of one seed, of which there are no other draws.
+    """
     seeds = sorted({seed for c in some for seed in c.passing})
+    if len(seeds) < 2:
+        return np.empty(0)
     log_T = np.log([[c.passing.get(seed, np.nan) for seed in seeds] for c in some])
     rng = np.random.Generator(np.random.Philox(0))
     which = rng.integers(len(seeds), size=(_DRAWS, len(seeds)))
