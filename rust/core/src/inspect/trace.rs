@@ -140,7 +140,7 @@ fn dense<T: Real, U: Real>(
             s.values.iter().map(|v| U::from_f64(v.to_f64())),
         ),
     };
-    let examples = Examples::of(copy(&x.rows), p.n);
+    let examples = Examples::of(copy(&x.rows), p.n, false);
     let mut gradient = Gradient::new(choice.isa, Kernel::Dense, Activation::Relu, &params, &[]);
     gradient.compute(&params, &examples, 0.0, cancel)?;
     Ok(gradient.sums)

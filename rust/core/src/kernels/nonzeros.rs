@@ -198,7 +198,10 @@ multiversion! {
         // is available here.
         unsafe {
             by_m!(
-                from.p.m, M => from.features::<V, M>(part, dw, db),
+                from.p.m, M => {
+                    from.slices::<V, M>(part, dw, db);
+                    from.features::<V, M>(part, dw, db);
+                },
                 if from.length < V::LANES {
                     from.features::<V::Half, 0>(part, dw, db);
                 } else {
@@ -262,6 +265,77 @@ impl<T: Real> Collect<'_, T> {
                     }
                 }
             }
+        }
+    }
+
+    /// Features side by side: in each lane what [`Collect::small`] does, in the same order.
+    #[inline(always)]
+    unsafe fn slices<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        part: usize,
+        dw: &mut [f64],
+        db: &mut [f64],
+    ) {
+        let slices = &self.x.slices;
+        let first = part * FEATURES;
+        for j in (first..self.p.n.min(first + FEATURES)).step_by(V::LANES) {
+            let mut steps = slices.steps(j / V::LANES);
+            while !steps.is_empty() {
+                let block = steps.start..steps.end.min(steps.start + BLOCK);
+                steps.start = block.end;
+                // SAFETY: as `collect` says.
+                let (sum, total) = unsafe { self.slice::<V, M>(j, block) };
+                for k in 0..M {
+                    let dw = &mut dw[at(M, j - first, k)..][..V::LANES];
+                    // SAFETY: as many doubles as lanes.
+                    unsafe { sum[k].add_lanes(dw.as_mut_ptr()) };
+                }
+                let lanes = V::LANES.min(db.len() - (j - first));
+                // SAFETY: at most as many doubles as lanes.
+                unsafe { total.add_to(&mut db[j - first..][..lanes]) };
+            }
+        }
+    }
+
+    /// The sums of the features from j on, over some steps of their slice.
+    #[inline(always)]
+    unsafe fn slice<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        j: usize,
+        steps: Range<usize>,
+    ) -> ([V; M], V) {
+        let slices = &self.x.slices;
+        // SAFETY: as `collect` says; slices have V::LANES lanes, and examples of the columns; parameters
+        // and importances of whole vectors of features.
+        unsafe {
+            let w = self.p.data[at(M, j, 0)..].as_ptr();
+            let b = V::load(self.p.data[self.p.bias + j..].as_ptr());
+            let weight = match self.importance.get(j..) {
+                Some(weights) if !weights.is_empty() => V::load(weights.as_ptr()),
+                _ => V::splat(T::from_f64(1.0)),
+            };
+            let minus = V::zero().sub(weight);
+            let row = self.x.first * M;
+            let (h, c) = (self.h.as_ptr().add(row), self.c.as_ptr().add(row));
+            let (mut sum, mut total) = ([V::zero(); M], V::zero());
+            for step in steps {
+                let mask = u32::from(slices.masks[step]);
+                let lanes = step * V::LANES;
+                let t = slices.indices[lanes..].as_ptr();
+                let v = V::load(slices.values[lanes..].as_ptr());
+                let (mut z, mut hidden) = (b, [V::zero(); M]);
+                for k in 0..M {
+                    hidden[k] = V::gather::<M>(h.add(k), t);
+                    z = V::load(w.add(k * STRIP)).fma(hidden[k], z);
+                }
+                let r = v.mul(minus).select(z.relu().positive(), V::zero());
+                total = total.add(r).select(mask, total);
+                for k in 0..M {
+                    let from_c = v.fma(V::gather::<M>(c.add(k), t), sum[k]);
+                    sum[k] = r.fma(hidden[k], from_c).select(mask, sum[k]);
+                }
+            }
+            (sum, total)
         }
     }
 

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use crate::memory;
-use crate::simd::vector::Real;
+use crate::model::params::SMALL;
+use crate::simd::vector::{Real, Vector};
 use crate::stream::Csr;
 
 /// Features of a part: what one thread collects at a time.
@@ -60,21 +61,122 @@ impl<T: Real> Sparse<T> {
     }
 }
 
+/// Slots that slices may have for one non-zero: with more, features are walked through one by one.
+const SLOTS: usize = 4;
+
+/// Features side by side, as many as a vector has lanes: in each step one non-zero of each of them. (A
+/// sliced ELLPACK format, as for products of sparse matrices: Monakov et al. 2010.)
+#[derive(Debug, Default)]
+pub struct Slices<T> {
+    /// The first step of each slice, and the end of the last; those that do not pay have none.
+    starts: Vec<usize>,
+    /// Of each step, bit i is set where feature i of the slice has a non-zero.
+    pub masks: Vec<u16>,
+    /// Of each lane of each step: the example, counted from the first one of the columns.
+    pub indices: Vec<u32>,
+    /// Its value.
+    pub values: Vec<T>,
+}
+
+impl<T: Real> Slices<T> {
+    const LANES: usize = T::Portable::LANES;
+
+    /// Of the groups of `features` whose examples begin with `first`; they are taken out of there.
+    fn take(features: &mut Sparse<T>, first: usize) -> Self {
+        let n = features.starts.len() - 1;
+        let mut slices = Slices {
+            starts: vec![0],
+            ..Slices::default()
+        };
+        let mut rest = Sparse {
+            starts: memory::with_capacity(n + 1),
+            ..Sparse::default()
+        };
+        rest.starts.push(0);
+        for j in (0..n).step_by(Self::LANES) {
+            let lanes = j..n.min(j + Self::LANES);
+            let all = features.starts[lanes.start]..features.starts[lanes.end];
+            let lengths = lanes.clone().map(|j| features.group(j).len());
+            let steps = lengths.max().unwrap_or(0);
+            if steps * Self::LANES <= SLOTS * all.len() {
+                slices.push(features, lanes.clone(), steps, first);
+                rest.starts.extend(lanes.map(|_| rest.indices.len()));
+            } else {
+                let moved = all.start - rest.indices.len();
+                memory::reserve(&mut rest.indices, all.len());
+                memory::reserve(&mut rest.values, all.len());
+                rest.indices
+                    .extend_from_slice(&features.indices[all.clone()]);
+                rest.values.extend_from_slice(&features.values[all]);
+                let ends = lanes.map(|j| features.starts[j + 1] - moved);
+                rest.starts.extend(ends);
+            }
+            slices.starts.push(slices.masks.len());
+        }
+        *features = rest;
+        slices
+    }
+
+    fn push(&mut self, features: &Sparse<T>, lanes: Range<usize>, steps: usize, first: usize) {
+        memory::reserve(&mut self.masks, steps);
+        memory::reserve(&mut self.indices, steps * Self::LANES);
+        memory::reserve(&mut self.values, steps * Self::LANES);
+        for step in 0..steps {
+            let mut mask = 0;
+            for i in 0..Self::LANES {
+                let j = lanes.start + i;
+                let group = if j < lanes.end {
+                    features.group(j)
+                } else {
+                    0..0
+                };
+                let (mut index, mut value) = (0, T::default());
+                if step < group.len() {
+                    index = features.indices[group.start + step] - first as u32;
+                    value = features.values[group.start + step];
+                    mask |= 1 << i;
+                }
+                self.indices.push(index);
+                self.values.push(value);
+            }
+            self.masks.push(mask);
+        }
+    }
+
+    /// Steps of slice `i`; none if there are no slices.
+    #[inline(always)]
+    pub fn steps(&self, i: usize) -> Range<usize> {
+        match self.starts.get(i..i + 2) {
+            Some(ends) => ends[0]..ends[1],
+            None => 0..0,
+        }
+    }
+}
+
 /// The non-zeros of some examples by feature.
 #[derive(Debug)]
 pub struct Columns<T> {
-    /// By feature: examples.
+    /// The first example.
+    pub first: usize,
+    /// Those of features that go well together.
+    pub slices: Slices<T>,
+    /// By feature: examples of the others.
     pub features: Sparse<T>,
-    /// Features that have examples; of each [`FEATURES`] those with few first, so that loops over their
-    /// examples are predictable.
+    /// Features that have examples there; of each [`FEATURES`] those with few first, so that loops over
+    /// their examples are predictable.
     walk: Vec<u32>,
     /// Where the walk through each [`FEATURES`] begins, and the end of the last.
     walks: Vec<usize>,
 }
 
 impl<T: Real> Columns<T> {
-    fn new(features: Sparse<T>) -> Self {
+    fn new(mut features: Sparse<T>, first: usize, sliced: bool) -> Self {
         let n = features.starts.len() - 1;
+        let slices = if sliced {
+            Slices::take(&mut features, first)
+        } else {
+            Slices::default()
+        };
         let (mut walk, mut walks) = (memory::with_capacity(n), vec![0]);
         for first in (0..n).step_by(FEATURES) {
             let from = walk.len();
@@ -85,6 +187,8 @@ impl<T: Real> Columns<T> {
             walks.push(walk.len());
         }
         Columns {
+            first,
+            slices,
             features,
             walk,
             walks,
@@ -109,6 +213,8 @@ pub struct Examples<T> {
     pub rows: Sparse<T>,
     /// The same by feature, for [`EXAMPLES`] examples after [`EXAMPLES`] examples.
     pub columns: Vec<Columns<T>>,
+    /// Whether features are side by side in the columns.
+    sliced: bool,
 }
 
 impl<T: Real> Examples<T> {
@@ -127,21 +233,31 @@ impl<T: Real> Examples<T> {
             values: memory::collect(nonzeros, x.values.iter().map(|&v| T::from_f64(v))),
         };
         assert!(rows.indices.iter().all(|&i| (i as usize) < n));
-        Examples::of(rows, n)
+        Examples::of(rows, n, false)
+    }
+
+    /// The same, made for many steps with this m: that takes longer, and less in each step.
+    pub fn kept(x: &Csr, n: usize, m: usize, rank: Option<&[u32]>) -> Self {
+        let examples = Examples::new(x, n, rank);
+        if m > SMALL {
+            return examples;
+        }
+        Examples::of(examples.rows, n, true)
     }
 
     /// Those of `rows`.
-    pub fn of(rows: Sparse<T>, n: usize) -> Self {
+    pub fn of(rows: Sparse<T>, n: usize, sliced: bool) -> Self {
         let count = rows.starts.len() - 1;
         let columns = (0..count).step_by(EXAMPLES).map(|first| {
             let range = first..count.min(first + EXAMPLES);
-            Columns::new(rows.transposed(range, n))
+            Columns::new(rows.transposed(range, n), first, sliced)
         });
         Examples {
             count,
             order: Vec::new(),
             columns: columns.collect(),
             rows,
+            sliced,
         }
     }
 
@@ -166,7 +282,90 @@ impl<T: Real> Examples<T> {
         let order = memory::collect(order.len(), order.iter().map(own));
         *self = Examples {
             order,
-            ..Examples::of(rows, places.len())
+            ..Examples::of(rows, places.len(), self.sliced)
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Columns, FEATURES, SLOTS, Sparse};
+    use crate::simd::vector::{Real, Vector};
+    use crate::stream::philox;
+
+    /// Features with so many examples each, the examples drawn in rising order from `first` on.
+    fn columns<T: Real>(lengths: &[usize], first: usize) -> Sparse<T> {
+        let mut all = Sparse {
+            starts: vec![0],
+            ..Sparse::default()
+        };
+        for (j, &length) in lengths.iter().enumerate() {
+            let mut t = first as u32;
+            for i in 0..length {
+                let word = philox([j as u64, i as u64], [1, 0, 0, 0])[0];
+                t += (word % 5) as u32 + u32::from(i > 0);
+                all.indices.push(t);
+                all.values.push(T::from_f64((word % 97) as f64));
+            }
+            all.starts.push(all.indices.len());
+        }
+        all
+    }
+
+    /// Every non-zero is in one place, those of a feature in their order, and there are few empty slots.
+    fn check<T: Real>(lengths: &[usize], first: usize) -> usize {
+        let lanes = T::Portable::LANES;
+        let of = Columns::new(columns::<T>(lengths, first), first, true);
+        let all = columns::<T>(lengths, first);
+        let walked: Vec<u32> = (0..lengths.len().div_ceil(FEATURES))
+            .flat_map(|i| of.walk(i).to_vec())
+            .collect();
+        let mut sliced = 0;
+        for j in 0..lengths.len() {
+            let group = of.features.group(j);
+            let mut found: Vec<(u32, f64)> = of.features.indices[group.clone()]
+                .iter()
+                .zip(&of.features.values[group])
+                .map(|(&t, v)| (t, v.to_f64()))
+                .collect();
+            assert_eq!(
+                found.len(),
+                walked.iter().filter(|&&w| w == j as u32).count() * found.len()
+            );
+            assert_eq!(found.is_empty(), !walked.contains(&(j as u32)));
+            for step in of.slices.steps(j / lanes) {
+                let at = step * lanes + j % lanes;
+                if of.slices.masks[step] >> (j % lanes) & 1 == 1 {
+                    let t = of.slices.indices[at] + first as u32;
+                    found.push((t, of.slices.values[at].to_f64()));
+                    sliced += 1;
+                }
+            }
+            let group = all.group(j);
+            let values = all.values[group.clone()].iter().map(|v| v.to_f64());
+            let want: Vec<_> = all.indices[group].iter().copied().zip(values).collect();
+            assert_eq!(found, want, "feature {j}");
+        }
+        assert!(of.slices.indices.len() <= SLOTS * sliced);
+        assert_eq!(of.slices.masks.len() * lanes, of.slices.indices.len());
+        sliced
+    }
+
+    #[test]
+    fn slices_and_the_rest_hold_every_nonzero_once() {
+        let even: Vec<usize> = (0..1037).map(|j| 3 + j % 4).collect();
+        // One feature in sixteen has nearly all of them, as frequent words have.
+        let uneven: Vec<usize> = (0..600)
+            .map(|j| if j % 16 == 3 { 150 } else { j % 2 })
+            .collect();
+        let few: Vec<usize> = (0..70).map(|j| usize::from(j % 11 == 0)).collect();
+        for first in [0, 65_536] {
+            assert_eq!(check::<f32>(&even, first), even.iter().sum::<usize>());
+            assert_eq!(check::<f64>(&even, first), even.iter().sum::<usize>());
+            assert!(check::<f32>(&uneven, first) * 20 < uneven.iter().sum());
+            check::<f64>(&uneven, first);
+            check::<f32>(&few, first);
+            check::<f64>(&[2, 1, 0], first);
+        }
     }
 }

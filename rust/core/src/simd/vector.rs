@@ -99,6 +99,38 @@ pub unsafe trait Vector: Copy {
             Self::load(lanes.as_ptr())
         }
     }
+    /// Lanes of `self` where the bit of the lane is set, else those of `b`.
+    #[inline(always)]
+    unsafe fn select(self, bits: u32, b: Self) -> Self {
+        let (mut lanes, mut others) =
+            ([Self::Scalar::default(); 16], [Self::Scalar::default(); 16]);
+        // SAFETY: at most 16 lanes.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            b.store(others.as_mut_ptr());
+            for i in 0..Self::LANES {
+                if bits >> i & 1 == 0 {
+                    lanes[i] = others[i];
+                }
+            }
+            Self::load(lanes.as_ptr())
+        }
+    }
+    /// Lane i is the scalar `M * indices[i]` behind `p`.
+    ///
+    /// # Safety
+    /// There are `LANES` indices, each with a scalar, which is less than 2^31 scalars behind `p`.
+    #[inline(always)]
+    unsafe fn gather<const M: usize>(p: *const Self::Scalar, indices: *const u32) -> Self {
+        let mut lanes = [Self::Scalar::default(); 16];
+        // SAFETY: at most 16 lanes; the caller vouches for the rest.
+        unsafe {
+            for i in 0..Self::LANES {
+                lanes[i] = *p.add(*indices.add(i) as usize * M);
+            }
+            Self::load(lanes.as_ptr())
+        }
+    }
     /// Whether any lane is not 0.
     unsafe fn any(self) -> bool;
     /// Lane i is the sum of the lanes of vector i: what [`Vector::sum`] gives, for `LANES` at once.
@@ -188,6 +220,8 @@ mod tests {
                 V::load(c.as_ptr()),
             );
             let doubles: Vec<f64> = drawn(seed + 7777, 1e-40);
+            let places: [u32; 16] = std::array::from_fn(|i| (i as u32 * 5 + seed as u32) % 7);
+            let many: Vec<_> = a.iter().chain(&b).chain(&c).copied().collect();
             let parts = [
                 x,
                 y,
@@ -223,6 +257,12 @@ mod tests {
                 x.relu(),
                 x.flush(),
                 V::sums(parts.as_ptr()),
+                x.select(0, y),
+                x.select(0xA53C ^ (seed as u32 & 0xFFFF), y),
+                x.select(0xFFFF, y),
+                V::gather::<1>(a.as_ptr(), places.as_ptr()),
+                V::gather::<2>(a.as_ptr().add(1), places.as_ptr()),
+                V::gather::<5>(many.as_ptr(), places.as_ptr()),
             ];
             let mut all = Vec::new();
             for vector in vectors {

@@ -210,6 +210,22 @@ unsafe fn flush_pd(v: __m256d) -> __m256d {
 // SAFETY: operations of the instruction set; pointers as the trait demands.
 unsafe impl Vector for Avx512F32 {
     #[inline(always)]
+    unsafe fn select(self, bits: u32, b: Self) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe { Avx512F32(_mm512_mask_mov_ps(b.0, bits as u16, self.0)) }
+    }
+    #[inline(always)]
+    unsafe fn gather<const M: usize>(p: *const f32, indices: *const u32) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let at = _mm512_mullo_epi32(
+                _mm512_loadu_si512(indices.cast()),
+                _mm512_set1_epi32(M as i32),
+            );
+            Avx512F32(_mm512_i32gather_ps::<4>(at, p))
+        }
+    }
+    #[inline(always)]
     unsafe fn first(self, count: usize) -> Self {
         // SAFETY: as the trait demands.
         unsafe { Avx512F32(_mm512_maskz_mov_ps(((1u32 << count) - 1) as u16, self.0)) }
@@ -302,6 +318,22 @@ unsafe impl Vector for Avx512F32 {
 // SAFETY: operations of the instruction set; pointers as the trait demands.
 unsafe impl Vector for Avx512F64 {
     #[inline(always)]
+    unsafe fn select(self, bits: u32, b: Self) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe { Avx512F64(_mm512_mask_mov_pd(b.0, bits as u8, self.0)) }
+    }
+    #[inline(always)]
+    unsafe fn gather<const M: usize>(p: *const f64, indices: *const u32) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let at = _mm256_mullo_epi32(
+                _mm256_loadu_si256(indices.cast()),
+                _mm256_set1_epi32(M as i32),
+            );
+            Avx512F64(_mm512_i32gather_pd::<8>(at, p))
+        }
+    }
+    #[inline(always)]
     unsafe fn first(self, count: usize) -> Self {
         // SAFETY: as the trait demands.
         unsafe { Avx512F64(_mm512_maskz_mov_pd(((1u32 << count) - 1) as u8, self.0)) }
@@ -390,6 +422,26 @@ macro_rules! halves {
 
 // SAFETY: operations of the instruction set; pointers as the trait demands.
 unsafe impl Vector for Avx2F32 {
+    #[inline(always)]
+    unsafe fn select(self, bits: u32, b: Self) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe {
+            Avx2F32(
+                self.0.select(bits & 0xFF, b.0),
+                self.1.select(bits >> HalfF32::LANES, b.1),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn gather<const M: usize>(p: *const f32, indices: *const u32) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe {
+            Avx2F32(
+                HalfF32::gather::<M>(p, indices),
+                HalfF32::gather::<M>(p, indices.add(HalfF32::LANES)),
+            )
+        }
+    }
     type Scalar = f32;
     type Half = HalfF32;
     const LANES: usize = 2 * HalfF32::LANES;
@@ -469,6 +521,40 @@ unsafe impl Vector for Avx2F32 {
 // SAFETY: operations of the instruction set; pointers as the trait demands.
 unsafe impl Vector for Avx2F64 {
     #[inline(always)]
+    unsafe fn select(self, bits: u32, b: Self) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let set = |powers: __m256i| {
+                let set = _mm256_and_si256(_mm256_set1_epi64x(i64::from(bits)), powers);
+                _mm256_castsi256_pd(_mm256_cmpeq_epi64(set, powers))
+            };
+            let (low, high) = (
+                _mm256_setr_epi64x(1, 2, 4, 8),
+                _mm256_setr_epi64x(16, 32, 64, 128),
+            );
+            Avx2F64(
+                _mm256_blendv_pd(b.0, self.0, set(low)),
+                _mm256_blendv_pd(b.1, self.1, set(high)),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn gather<const M: usize>(p: *const f64, indices: *const u32) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let at = |i: usize| {
+                _mm_mullo_epi32(
+                    _mm_loadu_si128(indices.add(i).cast()),
+                    _mm_set1_epi32(M as i32),
+                )
+            };
+            Avx2F64(
+                _mm256_i32gather_pd::<8>(p, at(0)),
+                _mm256_i32gather_pd::<8>(p, at(4)),
+            )
+        }
+    }
+    #[inline(always)]
     unsafe fn any(self) -> bool {
         // SAFETY: as the trait demands.
         unsafe {
@@ -538,6 +624,27 @@ unsafe impl Vector for Avx2F64 {
 
 // SAFETY: operations of the instruction set; pointers as the trait demands.
 unsafe impl Vector for HalfF32 {
+    #[inline(always)]
+    unsafe fn select(self, bits: u32, b: Self) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let powers = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            let set = _mm256_and_si256(_mm256_set1_epi32(bits as i32), powers);
+            let mask = _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, powers));
+            HalfF32(_mm256_blendv_ps(b.0, self.0, mask))
+        }
+    }
+    #[inline(always)]
+    unsafe fn gather<const M: usize>(p: *const f32, indices: *const u32) -> Self {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let at = _mm256_mullo_epi32(
+                _mm256_loadu_si256(indices.cast()),
+                _mm256_set1_epi32(M as i32),
+            );
+            HalfF32(_mm256_i32gather_ps::<4>(p, at))
+        }
+    }
     #[inline(always)]
     unsafe fn first(self, count: usize) -> Self {
         // SAFETY: as the trait demands; a window of 8 into the 16 of the mask.

@@ -128,7 +128,7 @@ pub fn gradients<T: Real>(
         )));
     }
     let x = objective.x;
-    let mut examples = Examples::new(x, n, None);
+    let mut examples = Examples::kept(x, n, m, None);
     let importance = unless_all_one(objective.importance);
     let Choice { isa, kernel } = choice;
     let mut gradient = Gradient::new(isa, kernel, objective.activation, first, &importance);

@@ -201,7 +201,12 @@ impl<'a, T: Real> Run<'a, T> {
             rank,
         };
         check(cancel)?;
-        let mut examples = Examples::new(&csr, spec.n, Some(&run.rank));
+        let rank = Some(&run.rank[..]);
+        let mut examples = if spec.is_varied() {
+            Examples::new(&csr, spec.n, rank)
+        } else {
+            Examples::kept(&csr, spec.n, spec.m, rank)
+        };
         if let Some(state) = state.filter(|state| !state.order.is_empty()) {
             let stay: Vec<u32> = memory::collect(spec.n, 0..spec.n as u32);
             examples.reorder(&state.order, &stay);
