@@ -30,6 +30,24 @@ impl<T: Real> Sparse<T> {
         self.starts[i]..self.starts[i + 1]
     }
 
+    /// The rows of `x`, whose features are below `n` and become `rank[feature]` if there is a `rank`.
+    fn from_csr(x: &Csr, n: usize, rank: Option<&[u32]>) -> Self {
+        assert!(x.indices.len() == x.values.len() && x.indptr.last() == Some(&x.indices.len()));
+        let nonzeros = x.indices.len();
+        let rows = Sparse {
+            starts: memory::copy(&x.indptr),
+            indices: match rank {
+                Some(rank) => {
+                    memory::collect(nonzeros, x.indices.iter().map(|&i| rank[i as usize]))
+                }
+                None => memory::copy(&x.indices),
+            },
+            values: memory::collect(nonzeros, x.values.iter().map(|&v| T::from_f64(v))),
+        };
+        assert!(rows.indices.iter().all(|&i| (i as usize) < n));
+        rows
+    }
+
     /// The non-zeros of the groups `range` grouped the other way; `count` is the number of new groups.
     /// Inside a group the order is that of the old groups.
     fn transposed(&self, range: Range<usize>, count: usize) -> Self {
@@ -220,29 +238,12 @@ pub struct Examples<T> {
 impl<T: Real> Examples<T> {
     /// Those of `x`, whose features are below `n` and become `rank[feature]` if there is a `rank`.
     pub fn new(x: &Csr, n: usize, rank: Option<&[u32]>) -> Self {
-        assert!(x.indices.len() == x.values.len() && x.indptr.last() == Some(&x.indices.len()));
-        let nonzeros = x.indices.len();
-        let rows = Sparse {
-            starts: memory::copy(&x.indptr),
-            indices: match rank {
-                Some(rank) => {
-                    memory::collect(nonzeros, x.indices.iter().map(|&i| rank[i as usize]))
-                }
-                None => memory::copy(&x.indices),
-            },
-            values: memory::collect(nonzeros, x.values.iter().map(|&v| T::from_f64(v))),
-        };
-        assert!(rows.indices.iter().all(|&i| (i as usize) < n));
-        Examples::of(rows, n, false)
+        Examples::of(Sparse::from_csr(x, n, rank), n, false)
     }
 
     /// The same, made for many steps with this m: that takes longer, and less in each step.
     pub fn kept(x: &Csr, n: usize, m: usize, rank: Option<&[u32]>) -> Self {
-        let examples = Examples::new(x, n, rank);
-        if m > SMALL {
-            return examples;
-        }
-        Examples::of(examples.rows, n, true)
+        Examples::of(Sparse::from_csr(x, n, rank), n, m <= SMALL)
     }
 
     /// Those of `rows`.
