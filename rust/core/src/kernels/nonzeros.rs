@@ -14,7 +14,7 @@ use std::hint::select_unpredictable;
 use std::ops::Range;
 
 use crate::model::examples::{Columns, Examples, FEATURES};
-use crate::model::params::{Params, STRIP, at, by_m, row_length};
+use crate::model::params::{Params, SMALL, STRIP, at, by_m, row_length};
 use crate::simd::dispatch::multiversion;
 use crate::simd::vector::{Real, Vector};
 
@@ -194,6 +194,7 @@ multiversion! {
     fn collect<V, T>(from: &Collect<'_, T>, part: usize, dw: &mut [f64], db: &mut [f64]) {
         assert!(from.h.len() == from.c.len());
         assert!(from.length == row_length::<T>(from.p.m));
+        assert!(from.p.m <= SMALL || from.x.slices.masks.is_empty());
         // SAFETY: the assertions above; h and c have a row for every example; the instruction set of `V`
         // is available here.
         unsafe {
