@@ -15,6 +15,7 @@ import toysup
 from toysup import TrainConfig, paper, plot
 from toysup.paper import _recorded, reference
 from toysup.paper.questions.branches import RANDOM, STARTED, lowest, points
+from toysup.paper.questions.capacity import first_passing
 
 SMALL: dict[str, Any] = {"n": 30, "m": 2, "sparsity": 0.8, "steps": 30, "test_size": 20}
 
@@ -66,6 +67,7 @@ def test_the_packages_tables_are_the_papers_recipe(name: str) -> None:
     fixed = json.loads(data.attrs["fixed"])
     usual = TrainConfig().plain()
     varied = {*data.dims, "m", "seed", "T", "loss_reduction", "batch_size", "init"}
+    varied |= {"record"}  # how often a run is looked at changes nothing of it
     assert {k: v for k, v in fixed.items() if k not in varied} == {
         k: v for k, v in usual.items() if k in fixed and k not in varied
     }
@@ -99,6 +101,39 @@ def test_the_packages_figure_3_has_the_papers_shape() -> None:
     assert float(loss.sel(T=5, seed=range(4)).mean()) == pytest.approx(1.0, abs=2e-4)
     assert reference.FIGURE3_TEST_LOSS[10_000].agrees(float(mean.sel(T=10_000)))
     assert float(mean.sel(T=2_000)) > 1.0
+
+
+def passing(name: str, **where: Any) -> list[float]:
+    """T at which test loss passes 1.01 in each data set of a recorded table."""
+    loss = paper.recorded(name)["test_loss"].sel(**where)
+    T = loss["T"].to_numpy()
+    return [first_passing(T, loss.sel(seed=seed)) for seed in loss["seed"]]
+
+
+def test_test_loss_passes_where_the_page_on_capacity_says() -> None:
+    of = {
+        (steps, rate): passing("capacity", steps=steps, learning_rate=rate)
+        for steps in (25_000, 50_000)
+        for rate in (1e-3, 2e-3)
+    }
+    found = {
+        key: (math.exp(np.mean(np.log(T))), min(T), max(T))
+        for key, T in [*of.items(), ("m = 5", passing("capacity-m5"))]
+        if np.isfinite(T).all()
+    }
+    assert {key: tuple(map(round, T)) for key, T in found.items()} == {
+        (25_000, 2e-3): (1614, 1518, 1678),
+        (50_000, 1e-3): (1635, 1599, 1682),
+        (50_000, 2e-3): (1564, 1472, 1609),
+        "m = 5": (2314, 2270, 2356),
+    }
+    few = of[25_000, 1e-3]
+    assert round(np.nanmax(few)) == 1887 and np.isnan(few).sum() == 3
+    # Those that do not pass are below the level up to the last T.
+    least = np.nan_to_num(few, nan=paper.recorded("capacity")["T"].max())
+    assert (least / of[50_000, 1e-3]).min() > 1.12
+    fall = np.array(of[50_000, 2e-3]) / of[50_000, 1e-3] - 1
+    assert round(100 * fall.mean(), 1) == -4.4 and round(100 * fall.std(ddof=1) / 2, 1) == 1.3
 
 
 def test_recorded_tables_are_drawn_like_sweeps() -> None:
