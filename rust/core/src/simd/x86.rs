@@ -207,6 +207,16 @@ unsafe fn flush_pd(v: __m256d) -> __m256d {
     }
 }
 
+/// 8 indices, times M.
+#[inline(always)]
+unsafe fn multiples<const M: usize>(indices: *const u32) -> __m256i {
+    // SAFETY: as the trait demands.
+    unsafe {
+        let indices = _mm256_loadu_si256(indices.cast());
+        _mm256_mullo_epi32(indices, _mm256_set1_epi32(M as i32))
+    }
+}
+
 // SAFETY: operations of the instruction set; pointers as the trait demands.
 unsafe impl Vector for Avx512F32 {
     #[inline(always)]
@@ -325,13 +335,7 @@ unsafe impl Vector for Avx512F64 {
     #[inline(always)]
     unsafe fn gather<const M: usize>(p: *const f64, indices: *const u32) -> Self {
         // SAFETY: as the trait demands.
-        unsafe {
-            let at = _mm256_mullo_epi32(
-                _mm256_loadu_si256(indices.cast()),
-                _mm256_set1_epi32(M as i32),
-            );
-            Avx512F64(_mm512_i32gather_pd::<8>(at, p))
-        }
+        unsafe { Avx512F64(_mm512_i32gather_pd::<8>(multiples::<M>(indices), p)) }
     }
     #[inline(always)]
     unsafe fn first(self, count: usize) -> Self {
@@ -637,13 +641,7 @@ unsafe impl Vector for HalfF32 {
     #[inline(always)]
     unsafe fn gather<const M: usize>(p: *const f32, indices: *const u32) -> Self {
         // SAFETY: as the trait demands.
-        unsafe {
-            let at = _mm256_mullo_epi32(
-                _mm256_loadu_si256(indices.cast()),
-                _mm256_set1_epi32(M as i32),
-            );
-            HalfF32(_mm256_i32gather_ps::<4>(p, at))
-        }
+        unsafe { HalfF32(_mm256_i32gather_ps::<4>(p, multiples::<M>(indices))) }
     }
     #[inline(always)]
     unsafe fn first(self, count: usize) -> Self {
