@@ -87,8 +87,7 @@ impl<T: Real> Gradient<T> {
         }
         let (mut plan, begun) = self.trial.take().expect("there is one");
         let p = &begun.params;
-        let mut pace = plan.pace(begun.step, begun.pace);
-        (pace.all, pace.adapt) = (true, false);
+        let pace = plan.first_pace(begun.step, begun.pace);
         let step = Step::new(p, x, cancel);
         self.encode(step)?;
         self.renew(step, &mut plan, pace, None)?;
@@ -109,8 +108,7 @@ impl<T: Real> Gradient<T> {
         let Some((mut lists, _)) = self.trial.take() else {
             return Ok(());
         };
-        let mut pace = lists.pace(self.step, pace);
-        pace.all = true;
+        let pace = lists.trial_pace(self.step, pace);
         let step = Step::new(p, x, cancel);
         self.encode(step)?;
         let room = Room::new(lists.limit, lists.lists.size());

@@ -317,10 +317,7 @@ impl<T: Real> Gradient<T> {
     fn pairs_of_lists(&mut self, step: Step<'_, T>, pace: f64) -> Result<()> {
         let Step { p, x, cancel, .. } = step;
         let mut plan = self.lists.take().expect("there are lists");
-        let mut pace = plan.pace(self.step, pace);
-        if std::mem::take(&mut plan.fresh) {
-            (pace.all, pace.adapt) = (true, false);
-        }
+        let pace = plan.pace(self.step, pace);
         // Between two reviews, lists may grow to twice the limit.
         let room = Room::new(2 * plan.limit, plan.lists.size());
         plan.lists.look(self.isa, p, pace);

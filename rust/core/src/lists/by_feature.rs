@@ -104,6 +104,10 @@ impl<T: Real> Lists<T> for ByFeature<T> {
         self.tiles.iter().map(Tile::size).sum()
     }
 
+    fn built(&self) -> u64 {
+        self.tiles.iter().map(|tile| tile.built).sum()
+    }
+
     fn review(&mut self, life: &mut Lifetime) -> f64 {
         self.tiles.iter_mut().for_each(Tile::sort);
         let counts = self.counts();
@@ -114,7 +118,7 @@ impl<T: Real> Lists<T> for ByFeature<T> {
         counts.entries as f64 * entry
             + counts.rows as f64 * list
             + counts.minus as f64 * (8.0 + 1.5 * m * m)
-            + 2.0 * pairs * vector / life.steps
+            + pairs * vector / life.steps
     }
 
     fn look(&mut self, isa: Isa, p: &Params<T>, pace: Pace) {

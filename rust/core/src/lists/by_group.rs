@@ -146,10 +146,16 @@ impl<T: Real> Lists<T> for ByGroup<T> {
         self.tiles.iter().map(GroupTile::size).sum()
     }
 
+    fn built(&self) -> u64 {
+        self.tiles.iter().map(|tile| tile.built).sum()
+    }
+
     fn review(&mut self, life: &mut Lifetime) -> f64 {
         let counts = self.counts();
         let m = self.m as f64;
-        let (entry, vector) = (2.0 * m + 2.0, 0.6 * m + 4.0);
+        // As measured beside all pairs, whose price is that of `dense_cost`, less what other programs on
+        // the machine may have added to it.
+        let (entry, vector) = (3.5 * m - 1.0, m + 6.0);
         life.review(counts, entry, vector);
         let sorted = *self.sorted.get_or_insert(counts.bare);
         self.excess += counts.bare.saturating_sub(sorted) as f64 * entry * REVIEW as f64;
@@ -160,7 +166,7 @@ impl<T: Real> Lists<T> for ByGroup<T> {
             + counts.minus as f64 * (15.0 + 7.0 * m + 1.5 * m * m)
             + (self.groups.count * self.tiles.len()) as f64 * 3.0
             + self.n as f64 * (m + 1.0)
-            + 2.0 * pairs * vector / life.steps
+            + pairs * vector / life.steps
     }
 
     fn look(&mut self, isa: Isa, p: &Params<T>, pace: Pace) {

@@ -32,7 +32,8 @@ pub struct GroupTile<T> {
     is_minus: Vec<bool>,
     minus: usize,
     scratch: Vec<u16>,
-    built: u64,
+    /// Vectors of pairs looked at in building lists, since the beginning.
+    pub built: u64,
 }
 
 impl<T: Real> GroupTile<T> {

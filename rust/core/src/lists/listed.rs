@@ -24,6 +24,8 @@ pub trait Lists<T>: Send {
     fn counts(&self) -> Counts;
     /// Entries that there is room for.
     fn size(&self) -> usize;
+    /// Vectors of pairs looked at in making lists, since the beginning.
+    fn built(&self) -> u64;
     /// Every [`REVIEW`](crate::lists::pace::REVIEW) steps: set how long they shall last; the cycles of a step, roughly.
     fn review(&mut self, life: &mut Lifetime) -> f64;
     /// Take anew the references of the features that have moved too far, or of all.

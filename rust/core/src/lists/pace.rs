@@ -2,6 +2,9 @@
 
 /// Steps from one review of the counts to the next.
 pub const REVIEW: u64 = 64;
+/// How much dearer a pair is that is looked at by itself, and added to a list that has to be searched,
+/// than one that is looked at when all lists are made.
+const SINGLY: f64 = 3.0;
 
 /// What was done and what there is to do, as counts.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,6 +38,17 @@ pub struct Lifetime {
     /// Steps.
     pub steps: f64,
     last: Counts,
+    made: Made,
+}
+
+/// When all lists of a run were last made, and the vectors of pairs looked at before that, with that, and
+/// up to the last step.
+#[derive(Default)]
+struct Made {
+    step: u64,
+    before: u64,
+    with: Option<u64>,
+    last: u64,
 }
 
 impl Lifetime {
@@ -43,6 +57,7 @@ impl Lifetime {
         Lifetime {
             steps: 16.0,
             last: Counts::default(),
+            made: Made::default(),
         }
     }
 
@@ -62,7 +77,32 @@ impl Lifetime {
             life: self.steps,
             all: false,
             adapt: true,
+            least: 0.25,
         }
+    }
+
+    /// All lists are made at a step; so many vectors of pairs have been looked at before.
+    pub fn made(&mut self, step: u64, built: u64) {
+        self.made = Made {
+            step,
+            before: built,
+            with: None,
+            last: built,
+        };
+    }
+
+    /// Whether it is time to make all lists anew at a step, before which so many vectors of pairs have
+    /// been looked at: they have lasted as long as they shall, or what moved too far in the last step was
+    /// more work than a step since they were made has been on average, making them included. (That is
+    /// when the average would begin to rise.)
+    pub fn is_over(&mut self, step: u64, built: u64) -> bool {
+        let made = &mut self.made;
+        let with = *made.with.get_or_insert(built);
+        let age = (step - made.step) as f64;
+        let last = SINGLY * (built - made.last.max(with)) as f64;
+        let all = (with - made.before) as f64 + SINGLY * (built - with) as f64;
+        made.last = built;
+        age >= self.steps || last * age > all
     }
 
     /// Every [`REVIEW`] steps, from the counts so far and the cycles of an entry and of a vector of pairs
@@ -92,6 +132,8 @@ pub struct Pace {
     pub all: bool,
     /// Whether budgets follow what was used of the last ones.
     pub adapt: bool,
+    /// By what factor a budget may fall at once.
+    pub least: f64,
 }
 
 impl Pace {
@@ -106,9 +148,8 @@ impl Pace {
         let age = (self.step - born).max(1) as f64;
         let expected = 1.25 * used * self.life / age;
         // NaN becomes the upper end.
-        let low = if self.all { 0.0 } else { 0.25 };
         let change = if expected < 4.0 {
-            expected.max(low)
+            expected.max(self.least)
         } else {
             4.0
         };
@@ -118,5 +159,39 @@ impl Pace {
     /// Whether what was born at step `born` is to be looked at again though its budget lasts.
     pub fn aged(&self, born: u64) -> bool {
         (self.step - born) as f64 > 8.0 * self.life
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lists that 1,000 vectors of pairs were looked at for, at step 10.
+    fn life() -> Lifetime {
+        let mut life = Lifetime::resumed(20.0);
+        life.made(10, 5_000);
+        assert!(!life.is_over(11, 6_000));
+        life
+    }
+
+    #[test]
+    fn lists_last_as_long_as_they_shall() {
+        let mut life = life();
+        assert!((12..30).all(|step| !life.is_over(step, 6_000)));
+        assert!(life.is_over(30, 6_000));
+    }
+
+    #[test]
+    fn lists_are_made_anew_once_exceptions_are_more_work() {
+        // A step takes 1,000 / 10 vectors on average after ten steps: a third of that one by one.
+        for (exceptions, over) in [(30, false), (60, true)] {
+            let mut life = life();
+            assert!(!life.is_over(19, 6_000));
+            assert_eq!(life.is_over(20, 6_000 + exceptions), over);
+        }
+        // Many of them, but long ago.
+        let mut life = life();
+        assert!(!life.is_over(12, 6_000 + 160));
+        assert!(!life.is_over(20, 6_000 + 160));
     }
 }

@@ -38,8 +38,35 @@ impl<T: Real> Plan<T> {
         }
     }
 
-    pub fn pace(&self, step: u64, size: f64) -> Pace {
-        self.life.pace(step, size)
+    /// The pace of a step through the lists.
+    pub fn pace(&mut self, step: u64, size: f64) -> Pace {
+        let mut pace = self.life.pace(step, size);
+        let (fresh, built) = (std::mem::take(&mut self.fresh), self.lists.built());
+        pace.adapt = !fresh;
+        pace.all = fresh || self.life.is_over(step, built);
+        if pace.all {
+            self.life.made(step, built);
+        }
+        pace
+    }
+
+    /// The pace at which references are taken where a trial begins.
+    pub fn first_pace(&self, step: u64, size: f64) -> Pace {
+        Pace {
+            all: true,
+            adapt: false,
+            ..self.life.pace(step, size)
+        }
+    }
+
+    /// The pace at which the first lists are made: the speed of everything is known now.
+    pub fn trial_pace(&mut self, step: u64, size: f64) -> Pace {
+        self.life.made(step, self.lists.built());
+        Pace {
+            all: true,
+            least: 0.0,
+            ..self.life.pace(step, size)
+        }
     }
 
     pub fn budgets(&self) -> Budgets {

@@ -44,7 +44,8 @@ pub struct Tile<T> {
     minus_changed: bool,
     moments: Moments<T>,
     scratch: Vec<u16>,
-    built: u64,
+    /// Vectors of pairs looked at in building lists, since the beginning.
+    pub built: u64,
 }
 
 impl<T: Real> Tile<T> {
@@ -327,22 +328,21 @@ impl<T: Real> Tile<T> {
         // SAFETY: whole vectors; the scratch has room for every example and a vector more.
         unsafe {
             let z = self.vectors_z::<V, C>(f, j, v);
-            let mut mask = 0u64;
+            // A bit for each pair, of all vectors: counted at once.
+            let (mut mask, mut thins, mut others) = (0u64, 0u64, 0u64);
             for i in 0..C {
                 let (skin, thin) = self.skins::<V>(&f.bounds[j], v + i);
-                let valid = self.valid::<V>(v + i);
-                let up = skin.add(z[i]).positive() & valid;
-                let down = skin.sub(z[i]).positive() & valid;
-                let (here, opposite) = if minus { (down, up) } else { (up, down) };
-                let thin = if minus {
-                    thin.sub(z[i])
-                } else {
-                    thin.add(z[i])
-                };
-                *bare += (thin.positive() & valid).count_ones() as usize;
-                *other += opposite.count_ones() as usize;
-                mask |= u64::from(here) << (i * V::LANES);
+                let z = if minus { V::zero().sub(z[i]) } else { z[i] };
+                let at = i * V::LANES;
+                mask |= u64::from(skin.add(z).positive()) << at;
+                others |= u64::from(skin.sub(z).positive()) << at;
+                thins |= u64::from(thin.add(z).positive()) << at;
             }
+            let left = self.count - v * V::LANES;
+            let valid = u64::MAX >> (64 - left.min(C * V::LANES));
+            *bare += (thins & valid).count_ones() as usize;
+            *other += (others & valid).count_ones() as usize;
+            mask &= valid;
             while mask != 0 {
                 *out.add(*len) = (v * V::LANES) as u16 + mask.trailing_zeros() as u16;
                 *len += 1;
@@ -563,6 +563,7 @@ mod tests {
             life: 1.0,
             all: true,
             adapt: false,
+            least: 0.25,
         };
         let mut features = Features::new(&p);
         let mut tile = Tile::new(n, m, length, 0, count);

@@ -20,7 +20,7 @@ macro_rules! multiversion {
             /// # Safety
             /// The processor has AVX-512.
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512dq,avx512vl,fma")]
+            #[target_feature(enable = "avx512f,avx512dq,avx512vl,fma,bmi1,bmi2,popcnt")]
             unsafe fn avx512<$t: $crate::simd::vector::Real>($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: the features of this vector are enabled here.
                 unsafe { body::<$t, $t::Avx512>($($arg),*) }
@@ -28,7 +28,7 @@ macro_rules! multiversion {
             /// # Safety
             /// The processor has AVX2.
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
+            #[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
             unsafe fn avx2<$t: $crate::simd::vector::Real>($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: the features of this vector are enabled here.
                 unsafe { body::<$t, $t::Avx2>($($arg),*) }
