@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
 import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -309,3 +312,99 @@ def test_the_best_rates_of_the_branches_lie_at_the_edges() -> None:
     assert {point.rate for point in best["features"].values()} == {0.001}
     assert best["examples"][2_000].rate == 0.001
     assert "The best rates lie at the edges of the grid" in page("branches")
+
+
+# ------------------------------------------------------------------------- the tables of presets
+
+TABLES = PAGES.parent / "tables"
+
+
+def table(name: str) -> list[dict[str, str]]:
+    with (TABLES / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_says(cell: str, values: Sequence[float]) -> None:
+    """The numbers of a cell are these, to the digits that it has; one may stand for all."""
+    texts = re.findall(r"−?[0-9][0-9,]*(?:\.[0-9]+)?", cell)
+    for text, value in zip(texts * (len(values) if len(texts) == 1 else 1), values, strict=True):
+        digits = len(text.partition(".")[2])
+        assert abs(number(text.replace("−", "-")) - value) <= 0.501 * 10**-digits, cell
+
+
+def column(found: Sequence[dict[str, str]], name: str) -> list[float]:
+    """The values of a column that are numbers."""
+    return [float(row[name]) for row in found if row[name]]
+
+
+@needs_pages
+def test_the_table_of_the_middle_is_of_the_recorded_runs_of_figure_3() -> None:
+    loss = paper.recorded("figure3")["train_loss"]
+    runs = table("middle-seeds")
+    for row in runs:
+        known = float(loss.sel(T=int(row["T"]), seed=int(row["seed"])))
+        assert float(row["train_loss"]) == pytest.approx(known, rel=6e-5)
+    means = table("middle")
+    assert len(runs) == 4 * len(means)
+    for mean in means:
+        of_T = [row for row in runs if row["T"] == mean["T"]]
+        assert [row["seed"] for row in of_T] == ["0", "1", "2", "3"]
+        best = int(np.argmin(loss.sel(T=int(mean["T"]), seed=range(4)).to_numpy()))
+        assert mean.pop("polygon") == of_T[best]["polygon"]
+        for name in mean.keys() - {"T", "seeds"}:
+            values = column(of_T, name)
+            assert bool(mean[name]) == bool(values)
+            if values:
+                assert float(mean[name]) == pytest.approx(np.mean(values), rel=1e-4)
+
+
+@needs_pages
+def test_the_page_on_the_middle_shows_its_table() -> None:
+    runs = table("middle-seeds")
+    counts = {
+        "single": "single",
+        "in part": "partial",
+        "in clusters": "cluster",
+        "by a feature": "feature",
+        "not at all": "none",
+        "clusters": "clusters",
+    }
+    shares = {"pairs that share a feature": "sharing", "by chance": "chance"}
+    shown = rows("| T | single | in part")
+    assert [number(row["T"]) for row in shown] == sorted({float(row["T"]) for row in runs})
+    for row in shown:
+        of_T = [run for run in runs if int(run["T"]) == number(row["T"])]
+        for head, name in counts.items():
+            values = column(of_T, name)
+            assert_says(row[head], [float(np.mean(values)), min(values), max(values)])
+        paired = [run for run in of_T if run["sharing"]]
+        for head, name in shares.items():
+            values = [100 * value for value in column(paired, name)]
+            if values:
+                assert_says(row[head], [float(np.mean(values)), min(values), max(values)])
+            else:
+                assert row[head] == "–"
+
+
+@needs_pages
+def test_the_page_on_the_middle_says_what_single_runs_do() -> None:
+    text = page("middle")
+    of = {T: [row for row in table("middle-seeds") if int(row["T"]) == T] for T in (200, 1_000)}
+    ratios = [float(row["sharing"]) / float(row["chance"]) for T in of for row in of[T]]
+    assert f"{min(ratios):.0f} to {max(ratios):.0f} times as often as by chance" in text
+    kept = min(float(row["kept_together"]) for T in of for row in of[T])
+    assert f"at least {100 * kept:.0f} % are taken for one of their own cluster" in text
+    sizes = [float(row["cluster"]) / float(row["clusters"]) for row in of[1_000]]
+    assert [round(size, 1) for size in sizes] == [9.8, 5.5, 10.4, 11.0]
+    assert "10 to 11 examples on average in three seeds, and 5.5 in the fourth" in text
+    late = {
+        T: [row for row in table("middle-seeds") if int(row["T"]) == T] for T in (5_000, 10_000)
+    }
+    assert [row["represented"] for row in late[5_000]] == ["5", "5", "3", "5"]
+    assert {row["represented"] for row in late[10_000]} == {"5"}
+    together = sorted(column(late[5_000] + late[10_000], "kept_together"))
+    assert together[-2] <= 0.2 and together[-1] > 0.9
+    stored = [1 - float(row["none"]) / 10_000 for row in late[10_000]]
+    fresh = column(late[10_000], "fresh_stored")
+    assert f"{100 * min(stored):.1f} to {100 * max(stored):.1f} % of the training ex" in text
+    assert f"{100 * min(fresh):.2f} to {100 * max(fresh):.2f} % of 2,000 fresh ones" in text
