@@ -408,3 +408,55 @@ def test_the_page_on_the_middle_says_what_single_runs_do() -> None:
     fresh = column(late[10_000], "fresh_stored")
     assert f"{100 * min(stored):.1f} to {100 * max(stored):.1f} % of the training ex" in text
     assert f"{100 * min(fresh):.2f} to {100 * max(fresh):.2f} % of 2,000 fresh ones" in text
+
+
+@needs_pages
+def test_the_page_on_memorization_shows_the_table_of_verses() -> None:
+    shown = rows(
+        "| T | test loss | loss of verses left out | median score | from 10 to 90 % | above 0.25 "
+        "| standard error | reliability | Sarle"
+    )
+    for row, found in zip(shown, table("verses-memorization"), strict=True):
+        of = {name: float(text) for name, text in found.items()}
+        assert (number(row["T"]), of["runs"]) == (of["T"], 500)
+        assert_says(row["test loss"], [of["test_loss"]])
+        assert_says(row["loss of verses left out"], [of["loss_out"]])
+        assert_says(row["median score"], [of["median"]])
+        assert_says(row["from 10 to 90 %"], [of["score_10%"], of["score_90%"]])
+        assert_says(row["above 0.25"], [100 * of["remembered"]])
+        assert_says(row["standard error"], [of["error"]])
+        assert_says(row["reliability"], [of["reliability"]])
+        assert_says(row["Sarle's coefficient"], [of["bimodality"], of["low"], of["high"]])
+        if of["p"] < 0.001:
+            assert row["p of one hump"] == "below 0.001"
+        else:
+            assert_says(row["p of one hump"], [of["p"]])
+    beyond = [float(row["beyond"]) * float(row["examples"]) for row in table("verses-memorization")]
+    assert [round(count, 1) for count in beyond] == [1, 1, 1, 7]
+    assert "one verse each of 60, 200 and 600, and 7 of 2,000" in page("memorization")
+
+
+@needs_pages
+def test_the_page_on_memorization_shows_the_measures_of_verses() -> None:
+    heads = {
+        "D": "dimensionality",
+        "D*": "maximal",
+        "gain": "gain",
+        "−train loss": "loss",
+        "stored (classes)": "stored",
+        "−loss, untrained": "untrained_loss",
+        "number of words": "nonzeros",
+    }
+    untrained, mean = "D and D*, untrained", "mean of D, gain, −train loss"
+    measures = table("verses-memorization-measures")
+    shown = rows(f"| T | {' | '.join([*heads][:5])} | {untrained} | {' | '.join([*heads][5:])} | m")
+    assert [number(row["T"]) for row in shown] == [30, 100, 300, 1_000]
+    for row in shown:
+        of = {m["measure"]: m for m in measures if int(m["T"]) == number(row["T"])}
+        for head, name in heads.items():
+            assert_says(
+                row[head], column([of[name]], "correlation") + column([of[name]], "correlation_sd")
+            )
+        pair = [of["untrained_dimensionality"], of["untrained_maximal"]]
+        assert_says(row[untrained], column(pair, "correlation"))
+        assert_says(row[mean], column([of["dimensionality"], of["gain"], of["loss"]], "of_mean"))
