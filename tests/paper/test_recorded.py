@@ -460,3 +460,44 @@ def test_the_page_on_memorization_shows_the_measures_of_verses() -> None:
         pair = [of["untrained_dimensionality"], of["untrained_maximal"]]
         assert_says(row[untrained], column(pair, "correlation"))
         assert_says(row[mean], column([of["dimensionality"], of["gain"], of["loss"]], "of_mean"))
+
+
+@needs_pages
+def test_the_page_on_repeats_shows_its_table() -> None:
+    columns = {
+        "D": "dimensionality",
+        "largest": "largest",
+        "loss": "loss",
+        "loss of the others": "others_loss",
+        "fall": "largest_fall",
+        "forgotten": "forgotten",
+        "test loss": "test_loss",
+    }
+    runs = table("repeats")
+    for row, run in zip(rows("| T | R | D | largest"), runs, strict=True):
+        assert [number(row["T"]), number(row["R"])] == [float(run["T"]), float(run["R"])]
+        assert row["memorized"] == (run["outcome"] or "no")
+        for head, name in columns.items():
+            assert_says(row[head], column([run], name))
+    assert {run["seed"] for run in runs} == {"0"}
+    assert f"in {sum(run['forgotten'] != '0' for run in runs)} of {len(runs)} runs" in page(
+        "repeats"
+    )
+
+
+@needs_pages
+def test_the_pages_say_where_repeated_examples_are_memorized() -> None:
+    found = table("repeats-boundary")
+    runs = {(int(run["T"]), int(run["R"])): run for run in table("repeats")}
+    known = paper.recorded("figure3")["test_loss"].sel(T=10_000, seed=0)
+    assert float(runs[10_000, 1]["test_loss"]) == pytest.approx(float(known), rel=6e-6)
+    low, high = (sorted(int(row[name]) for row in found) for name in ("not_at_R", "from_R"))
+    assert (low, high) == ([2, 3], [3, 5])
+    assert "between 2 and 3 times at T/n = 1, and between 3 and 5 at T/n = 3" in page("repeats")
+    c, at_3 = (float(row["boundary"]) for row in found)
+    power = math.log(at_3 / c) / math.log(3)
+    assert f"R = {c:.2f} (T/n)^{power:.2f}" in page("repeats")
+    most = math.log(high[1] / low[0]) / math.log(3)
+    assert low[1] / high[0] == 1 and f"every power from 0 to {most:.2f}" in page("repeats")
+    five, three = (float(runs[30_000, R]["dimensionality"]) for R in (5, 3))
+    assert f"D = {five:.3f} after five times, {three:.3f} after three" in page("index")
