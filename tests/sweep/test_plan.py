@@ -24,17 +24,24 @@ TICK = 0.025
 
 
 class Machine:
-    """A backend that does nothing, on a clock that says how long it took.
+    """A backend that does nothing, on clocks that say how long it took.
 
     A step costs ``price(config, step)`` seconds; the loss of an example and the rest of a point of
-    the history cost always the same.
+    the history cost always the same. All of it takes ``slow`` times as long on the clock on the
+    wall, where the core is shared, and so many ``threads`` add up in processor time. ``away`` says
+    for how long the thread does not run at all before a poll, by its number.
     """
 
     def __init__(self, name: str, price: Price) -> None:
         self.name, self.price, self.now, self.rest = name, price, 0.0, 1e-3
+        self.slow, self.threads, self.polls, self.lost = 1.0, 1.0, 0, 0.0
+        self.away: dict[int, float] = {}
 
     def perf_counter(self) -> float:
         return self.now
+
+    def process_time(self) -> float:
+        return (self.now - self.lost) * self.threads / self.slow
 
     def seconds(self, c: TrainConfig) -> float:
         """Of a whole run."""
@@ -49,6 +56,10 @@ class Machine:
         """Let time pass until then; True if the poll says to stop."""
         while self.due + TICK < end:
             self.due = self.now = self.due + TICK
+            self.polls += 1
+            away = self.away.get(self.polls, 0.0)
+            self.lost, end, self.due = self.lost + away, end + away, self.due + away
+            self.now = self.due
             if poll():
                 return True
         self.now = end
@@ -61,10 +72,10 @@ class Machine:
         assert n_jobs == 1
         began = self.due = self.now
         for step in range(config.steps):
-            end = self.now + self.price(config, step)
+            end = self.now + self.slow * self.price(config, step)
             if self.waits(end, lambda step=step: poll(step * config.step_cost())):
                 return
-        end = self.now + self.measuring(config)
+        end = self.now + self.slow * self.measuring(config)
         if self.waits(end, lambda: poll(config.steps * config.step_cost())):
             return
         on_result(0, {"status": "ok", "seconds": self.now - began})
@@ -82,8 +93,9 @@ def falling(c: TrainConfig, step: float) -> float:
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Price], Machine]:
     def make(name: str, price: Price) -> Machine:
         made = Machine(name, price)
+        clocks = {name: getattr(made, name) for name in ("perf_counter", "process_time")}
         monkeypatch.setattr(calibrate, "backend", lambda: made)
-        monkeypatch.setattr(calibrate, "time", SimpleNamespace(perf_counter=made.perf_counter))
+        monkeypatch.setattr(calibrate, "time", SimpleNamespace(**clocks))
         return made
 
     return make
@@ -112,6 +124,27 @@ def test_times_of_runs_that_were_tried_and_that_were_not(machine, name, price):
     for row in plan.rows:
         each = computer.seconds(TrainConfig(steps=20_000, T=row.T, m=row.m))
         assert row.seconds == pytest.approx(each, rel=0.3), row
+
+
+@pytest.mark.parametrize("slow, threads", [(1, 1), (4, 1), (1, 3)])
+@pytest.mark.parametrize("away", [{}, {5: 0.3, 20: 0.5, 40: 0.2}])
+def test_time_in_which_the_thread_does_not_run_does_not_count(machine, slow, threads, away):
+    # Others have its core, in turn or for a while, or threads such as those of BLAS help.
+    computer = machine("numpy", steady)
+    computer.slow, computer.threads, computer.away = slow, threads, away
+    config = TrainConfig(T=100)
+    plan = make_plan([config], 0, 0, 1)
+    assert computer.now <= 8 and (computer.lost > 0) == bool(away)
+    if threads == 1 or not away:
+        assert plan.seconds == pytest.approx(computer.seconds(config), rel=0.1)
+
+
+def test_a_clock_of_coarse_ticks_does_not_say_that_nothing_was_done(machine, monkeypatch):
+    computer = machine("native", steady)
+    clocks = SimpleNamespace(perf_counter=computer.perf_counter, process_time=lambda: 0.0)
+    monkeypatch.setattr(calibrate, "time", clocks)
+    config = TrainConfig(n=100, T=10, steps=500, sparsity=0.9)
+    assert make_plan([config], 0, 0, 1).seconds == pytest.approx(computer.seconds(config), rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -189,9 +222,7 @@ def test_few_are_tried(m, T, expected):
 
 
 @pytest.mark.any_backend
-def test_a_real_estimate(backend, monkeypatch):
-    # In processor time, as other programs may be at work.
-    monkeypatch.setattr(calibrate, "time", SimpleNamespace(perf_counter=time.process_time))
+def test_a_real_estimate(backend):
     config = TrainConfig(n=400, T=40, sparsity=0.98, steps=3000, test_size=2000)
     ratios = []
     for _ in range(3):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -18,9 +18,11 @@ __all__ = ["Trial", "calibrated", "run_seconds"]
 
 _Item = TypeVar("_Item")
 
-# Configs that are tried, seconds for the updates of each, and for all.
+# Configs that are tried, seconds at work on the updates of each, and seconds that may pass for
+# each, if other programs have the core meanwhile, and for all.
 _TRIED = 6
 _SECONDS = 1.0
+_LONGEST = 2.0
 _TOTAL = 7.0
 # Multiply-adds of a first trial of the pace of this machine, and of one of a test loss.
 _FIRST = 1e7
@@ -42,7 +44,7 @@ class Trial(NamedTuple):
 
     config: TrainConfig  # with fewer examples, if there would have been too few steps
     steps: float  # that were done
-    seconds: float  # that these took
+    seconds: float  # that the thread was at work for these
     pace: float  # seconds a step at the end
     example: float  # seconds of the loss of one example
     rest: float  # seconds of the rest of a point of the history
@@ -72,7 +74,7 @@ def calibrated(todo: Sequence[TrainConfig]) -> list[Trial]:
             share, before = 0.7 * share, time.perf_counter()
             measured[kind] = _measured(copy, guess, share / 2)
             share -= time.perf_counter() - before
-        trials.append(_tried(copy, min(_SECONDS, max(0.1, share)), guess, *measured[kind]))
+        trials.append(_tried(copy, min(_LONGEST, max(0.1, share)), guess, *measured[kind]))
     return trials or [guess] if guess else []
 
 
@@ -120,11 +122,11 @@ def _cut(config: TrainConfig, most: float, least: int) -> TrainConfig:
 
 def _tried(config: TrainConfig, seconds: float, guess: Trial, example: float, rest: float) -> Trial:
     """Train a config for so long; a guess stands for what has not come to the end of a step."""
-    points, run = _watched(config, seconds)
+    points, took = _watched(config, seconds)
     points = [(at, steps) for at, steps in points if 0 < steps < config.steps]
-    if run is not None and config.steps > 0:
+    if took is not None and config.steps > 0:
         last = points[-1][0] if points else 0.0
-        points.append((max(last, run["seconds"]), float(config.steps)))
+        points.append((max(last, took), float(config.steps)))
     if not points:
         pace = max(seconds, guess.pace * config.step_cost() / guess.config.step_cost())
         return Trial(config, 1.0, pace, pace, example, rest)
@@ -140,38 +142,57 @@ def _measured(config: TrainConfig, guess: Trial, seconds: float) -> tuple[float,
     example, rest = scale * guess.example, scale * guess.rest
     size: dict[str, int] = {"batch_size": 1} if config.T == math.inf else {"T": 1}
     none = config.replace(steps=0, **size)
-    run = _watched(none, seconds)[1]
-    if run is None:
+    took = _watched(none, seconds)[1]
+    if took is None:
         return example, max(rest, seconds)
-    rest = run["seconds"]
+    rest = took
     # Enough examples that they stand out from the rest.
     work = max(_TEST, rest / 2 * guess.config.step_cost() / guess.pace)
     count = int(min(HISTORY_TEST, max(1, work / _test_cost(config))))
     some = none.replace(test_size=count)
-    run = _watched(some, seconds)[1] if some.tested else None
-    if run is not None:
+    took = _watched(some, seconds)[1] if some.tested else None
+    if took is not None:
         # They pass once for the history and once for the final loss.
-        example = max(0.0, run["seconds"] - rest) / (2 * some.tested)
+        example = max(0.0, took - rest) / (2 * some.tested)
     return example, rest
 
 
-def _watched(
-    config: TrainConfig, seconds: float
-) -> tuple[list[tuple[float, float]], RawRun | None]:
-    """Train for at most so long: (seconds, steps) on the way, and the run if it came to its end."""
-    began = time.perf_counter()
+def _watched(config: TrainConfig, seconds: float) -> tuple[list[tuple[float, float]], float | None]:
+    """Train for at most so long: (seconds at work, steps) on the way, and seconds at the end.
+
+    They are None if the run did not come to its end.
+    """
+    began, clock = time.perf_counter(), _worked()
     points: list[tuple[float, float]] = []
-    runs: list[RawRun | Failed] = []
+    took: list[float] = []
 
     def poll(work: float) -> bool:
-        points.append((time.perf_counter() - began, work / config.step_cost()))
-        return points[-1][0] >= seconds
+        points.append((clock(), work / config.step_cost()))
+        return time.perf_counter() - began >= seconds or points[-1][0] >= _SECONDS
 
-    backend().train_many([config], 1, lambda _, run: runs.append(run), poll)
-    run = runs[0] if runs else None
-    if run is None or isinstance(run, Failed) or run["status"] != "ok":
-        return points, None
-    return points, run
+    def end(_: int, run: RawRun | Failed) -> None:
+        if not isinstance(run, Failed) and run["status"] == "ok":
+            took.append(min(clock(), run["seconds"]))
+
+    backend().train_many([config], 1, end, poll)
+    return points, took[0] if took else None
+
+
+def _worked() -> Callable[[], float]:
+    """A clock of the time for which one thread of this process is at work from now on.
+
+    Time in which other programs have its core does not count: that is the processor time of the
+    process, as all else it does meanwhile is to poll. Other threads, such as those of BLAS, add to
+    that, but no thread works for longer than passes on the wall. Where the clock of the processor
+    has not ticked yet, the one on the wall stands for it.
+    """
+    wall, busy = time.perf_counter(), time.process_time()
+
+    def clock() -> float:
+        passed = time.perf_counter() - wall
+        return min(passed, (time.process_time() - busy) or passed)
+
+    return clock
 
 
 def run_seconds(trials: Sequence[Trial], config: TrainConfig) -> float:
