@@ -11,6 +11,7 @@ import numpy as np
 
 from toysup._backends.choose import backend
 from toysup._backends.protocol import HISTORY_TEST, Failed, RawRun
+from toysup._sweep.course import work
 from toysup._system.memory import budget
 from toysup.config import TrainConfig
 
@@ -33,10 +34,6 @@ _STEPS = 80
 _CUT = 10
 # Seconds a multiply-add while nothing is known; slower than any machine.
 _SLOW = 1e-9
-# Lists get shorter as a run goes on. In whole runs over T = 100 ... 10,000 and m = 2 ... 256 the
-# time of a step fell about so, from about this step on.
-_FALL_FROM = 300
-_FALL = 0.4
 
 
 class Trial(NamedTuple):
@@ -45,9 +42,14 @@ class Trial(NamedTuple):
     config: TrainConfig  # with fewer examples, if there would have been too few steps
     steps: float  # that were done
     seconds: float  # that the thread was at work for these
-    pace: float  # seconds a step at the end
+    price: float  # seconds of a unit of work at the end
     example: float  # seconds of the loss of one example
     rest: float  # seconds of the rest of a point of the history
+
+    @property
+    def pace(self) -> float:
+        """Seconds of a step as the first ones are."""
+        return self.price * work(self.config, 1.0)
 
 
 def _test_cost(config: TrainConfig) -> float:
@@ -83,7 +85,7 @@ def _guessed(config: TrainConfig, limit: int) -> Trial:
     copy = _cut(config, _FIRST, 1)
     step = _SLOW * copy.step_cost()
     example = _SLOW * _test_cost(copy)
-    guess = Trial(copy, 1.0, step, step, example, example)
+    guess = Trial(copy, 1.0, step, step / work(copy, 1.0), example, example)
     return guess if copy.memory() > limit else _tried(copy, 0.1, guess, example, example)
 
 
@@ -129,11 +131,12 @@ def _tried(config: TrainConfig, seconds: float, guess: Trial, example: float, re
         points.append((max(last, took), float(config.steps)))
     if not points:
         pace = max(seconds, guess.pace * config.step_cost() / guess.config.step_cost())
-        return Trial(config, 1.0, pace, pace, example, rest)
+        return Trial(config, 1.0, pace, pace / work(config, 1.0), example, rest)
     end, steps = points[-1]
     half = [(at, done) for at, done in points if end / 2 <= at < end and done < steps]
     at, before = half[0] if half else (0.0, 0.0)
-    return Trial(config, steps, end, (end - at) / (steps - before), example, rest)
+    price = (end - at) / (work(config, steps) - work(config, before))
+    return Trial(config, steps, end, price, example, rest)
 
 
 def _measured(config: TrainConfig, guess: Trial, seconds: float) -> tuple[float, float]:
@@ -214,26 +217,17 @@ def _distance(a: TrainConfig, b: TrainConfig) -> tuple[float, ...]:
 
 
 def _training_seconds(near: Sequence[Trial], config: TrainConfig) -> float:
-    """Seconds of all updates: between the trials by the logarithms, beyond them in proportion."""
+    """Seconds of all updates, at prices that go from trial to trial by the logarithms."""
     if config.steps == 0:
         return 0.0
-    # Lists are made only of examples that are the same in every step.
-    falls = backend().name == "native" and not config.is_varied
-    known = sorted((t.config.step_cost(), _extended(t, config.steps, falls)) for t in near)
-    costs, seconds = np.array(known).T
-    cost = config.step_cost()
-    nearest = float(np.clip(cost, costs[0], costs[-1]))
-    between = math.exp(float(np.interp(math.log(nearest), np.log(costs), np.log(seconds))))
-    return between * cost / nearest
+    known = sorted((t.config.step_cost(), _mean_price(t, config.steps)) for t in near)
+    costs, prices = np.log(known).T
+    price = math.exp(float(np.interp(math.log(config.step_cost()), costs, prices)))
+    return price * work(config, config.steps)
 
 
-def _extended(trial: Trial, steps: int, falls: bool) -> float:
-    """Seconds that so many steps like those of a trial would take."""
-    if steps <= trial.steps:
-        return trial.seconds * steps / trial.steps
-    if not falls:
-        return trial.seconds + trial.pace * (steps - trial.steps)
-    low = max(trial.steps, min(steps, _FALL_FROM))
-    power = 1.0 - _FALL
-    later = math.pow(low, _FALL) * (math.pow(steps, power) - math.pow(low, power)) / power
-    return trial.seconds + trial.pace * (low - trial.steps + later)
+def _mean_price(trial: Trial, steps: int) -> float:
+    """Seconds of a unit of work of so many steps of what was tried."""
+    seen = min(steps, trial.steps)
+    done, whole = work(trial.config, seen), work(trial.config, steps)
+    return (trial.seconds * seen / trial.steps + trial.price * (whole - done)) / whole

@@ -48,7 +48,7 @@ class Plan:
     runs, done, todo, failed : int
         All runs; those that are done; those to do; and how many of these were tried and failed.
     seconds : float or None
-        Wall time on ``n_jobs`` threads; None if no time was measured.
+        Wall time on ``n_jobs`` threads with a core each; None if no time was measured.
     core_seconds : float or None
         Time on one thread.
     memory : int
@@ -64,11 +64,14 @@ class Plan:
 
     Notes
     -----
-    Times come from about a second of each of a few of the runs, and are mostly within a factor of
-    2 of the truth. They are rather too long for m from 16 on (up to 2.5 times), where a second
-    shows no more than the first, slow steps; and too short where there are more threads than cores,
-    or other programs at work. Of a sweep with many (n, m), single rows are less certain than the
-    sum: those of small T may be too short by a factor of 4.
+    Times come from about a second of each of a few of the runs. They are times at work: where other
+    programs want the same cores, or there are more threads than cores, runs take as much longer.
+
+    For runs like the paper's (n = 10,000, S = 0.999, 50,000 steps, m = 2 to 16 and T up to 20,000)
+    most are within a factor of 1.5 of the truth on the native backend, and nearly all within 2. How
+    much it skips later in a run follows from a rule that was fitted there, and is less certain
+    elsewhere: for larger T times are rather too long. What other programs do to the caches of a
+    busy machine while times are measured may change them by a third or so.
     """
 
     runs: int

@@ -1,0 +1,104 @@
+"""How the work of a step changes in a run, beside what whole runs took."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from toysup import TrainConfig
+from toysup._sweep import course
+from toysup._sweep.course import work
+
+# Seconds of processor time of whole runs of the paper's recipe, by (T, m), on one busy machine.
+WHOLE = {
+    (200, 2): 3.75,
+    (200, 4): 7.2,
+    (200, 8): 18.6,
+    (200, 16): 36.0,
+    (500, 2): 8.0,
+    (500, 4): 11.7,
+    (500, 8): 34.2,
+    (500, 16): 39.9,
+    (1000, 2): 14.6,
+    (1000, 4): 29.2,
+    (1000, 8): 52.8,
+    (1000, 16): 74.6,
+    (2000, 2): 35.1,
+    (2000, 4): 58.5,
+    (2000, 8): 102.1,
+    (2000, 16): 101.8,
+}
+
+
+@pytest.fixture(autouse=True)
+def native(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rule is that of the native backend, whichever is there."""
+    monkeypatch.setattr(course, "backend", lambda: SimpleNamespace(name="native"))
+
+
+def config(**fields: Any) -> TrainConfig:
+    return TrainConfig(**{"T": 1000, "m": 4, **fields})
+
+
+def test_whole_runs_took_as_much_as_they_have_work():
+    units = {
+        cell: seconds / work(config(T=cell[0], m=cell[1]), 50_000)
+        for cell, seconds in WHOLE.items()
+    }
+    usual = math.exp(np.log(list(units.values())).mean())
+    far = {cell: unit / usual for cell, unit in units.items() if not 2 / 3 < unit / usual < 1.5}
+    assert not far
+
+
+@pytest.mark.parametrize("m", [1, 2, 4, 7, 16, 64])
+@pytest.mark.parametrize("T", [1, 1000, 100_000])
+def test_steps_become_cheaper_and_never_dearer(T, m):
+    c = config(T=T, m=m)
+    steps = np.geomspace(1, c.steps, 30)
+    done = np.array([work(c, step) for step in steps])
+    paces = np.diff(done) / np.diff(steps)
+    assert (paces > 0).all() and (np.diff(paces) <= 1e-3 * paces[:-1]).all()
+    assert done[0] <= work(c, 1) and done[-1] <= c.steps * work(c, 1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"T": math.inf},
+        {"T": 2000, "batch_size": 100},
+        {"activation": "linear"},
+    ],
+)
+def test_without_lists_all_steps_are_alike(fields):
+    c = config(**fields)
+    assert work(c, c.steps) == pytest.approx(c.steps * work(c, 1))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"optimizer": "sgd"},
+        {"schedule": "constant"},
+        {"schedule": "constant", "warmup": 0},
+        {"warmup": 0.99},
+        {"steps": 1},
+        {"T": 1, "m": 1, "n": 1},
+    ],
+)
+def test_all_recipes_have_some_work(fields):
+    c = config(**fields)
+    assert 0 < work(c, c.steps) <= c.steps * work(c, 1) * (1 + 1e-9)
+
+
+def test_larger_steps_come_sooner_to_short_lists():
+    shares = [work(config(learning_rate=rate), 5000) for rate in (1e-4, 1e-3, 1e-2)]
+    assert shares == sorted(shares, reverse=True) and shares[0] > 1.5 * shares[-1]
+
+
+def test_the_reference_skips_nothing(monkeypatch):
+    monkeypatch.setattr(course, "backend", lambda: SimpleNamespace(name="numpy"))
+    assert work(config(), 300) == 300 * config().step_cost()
