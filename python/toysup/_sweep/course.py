@@ -14,9 +14,10 @@ __all__ = ["work"]
 
 # Fitted by hand to 17 whole runs of 50,000 steps (n = 10,000, S = 0.999, T = 200 ... 2,000 and
 # m = 2, 4, 8, 16): their processor time in windows, and in all beside that of their own steps 20 to
-# 80. For T from 5,000 on, to ratios of recorded times. What a unit took in these runs differs by a
-# factor of 1.3 from its mean, and in most recorded ones of T = 5,000 ... 20,000 by 1.5. The first
-# steps say up to 1.8 times too much at T = 200, but there a trial soon sees later ones.
+# 80. For T from 5,000 on, to ratios of recorded times. What a unit took in these runs, and in two
+# that were left out (T = 1,000, m = 6 and T = 10,000, m = 2), is within a factor of 1.35 of its
+# mean, and in most recorded ones of T = 5,000 ... 20,000 within 1.7. Their first steps say 0.7 to
+# 1.8 times the whole; the most at T = 200, where a trial soon sees later ones.
 #
 # Before there are lists all pairs are gone through. Then it is a share of them that grows with m
 # until vectors have gone so far, and from when they have gone farther one that falls with m, by
