@@ -153,8 +153,7 @@ impl<T: Real> Lists<T> for ByGroup<T> {
     fn review(&mut self, life: &mut Lifetime) -> f64 {
         let counts = self.counts();
         let m = self.m as f64;
-        // As measured beside all pairs, whose price is that of `dense_cost`, less what other programs on
-        // the machine may have added to it.
+        // Between what the instructions say and what was measured beside all pairs (see `dense_cost`).
         let (entry, vector) = (3.5 * m - 1.0, m + 6.0);
         life.review(counts, entry, vector);
         let sorted = *self.sorted.get_or_insert(counts.bare);
