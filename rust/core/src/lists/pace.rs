@@ -5,6 +5,8 @@ pub const REVIEW: u64 = 64;
 /// How much dearer a pair is that is looked at by itself, and added to a list that has to be searched,
 /// than one that is looked at when all lists are made.
 const SINGLY: f64 = 3.0;
+/// Lists that last so many times longer than they shall have budgets that are too large.
+const AGED: f64 = 8.0;
 
 /// What was done and what there is to do, as counts.
 #[derive(Debug, Clone, Copy, Default)]
@@ -92,9 +94,9 @@ impl Lifetime {
     }
 
     /// Whether it is time to make all lists anew at a step, before which so many vectors of pairs have
-    /// been looked at: they have lasted as long as they shall, or what moved too far in the last step was
-    /// more work than a step since they were made has been on average, making them included. (That is
-    /// when the average would begin to rise.)
+    /// been looked at: they have lasted as long as they shall and something has moved too far, or they
+    /// are aged; or what moved too far in the last step was more work than a step since they were made
+    /// has been on average, making them included. (That is when the average would begin to rise.)
     pub fn is_over(&mut self, step: u64, built: u64) -> bool {
         let made = &mut self.made;
         let with = *made.with.get_or_insert(built);
@@ -102,7 +104,8 @@ impl Lifetime {
         let last = SINGLY * (built - made.last.max(with)) as f64;
         let all = (with - made.before) as f64 + SINGLY * (built - with) as f64;
         made.last = built;
-        age >= self.steps || last * age > all
+        let lasts = built == with && age < AGED * self.steps;
+        !lasts && age >= self.steps || last * age > all
     }
 
     /// Every [`REVIEW`] steps, from the counts so far and the cycles of an entry and of a vector of pairs
@@ -158,7 +161,7 @@ impl Pace {
 
     /// Whether what was born at step `born` is to be looked at again though its budget lasts.
     pub fn aged(&self, born: u64) -> bool {
-        (self.step - born) as f64 > 8.0 * self.life
+        (self.step - born) as f64 > AGED * self.life
     }
 }
 
@@ -177,8 +180,15 @@ mod tests {
     #[test]
     fn lists_last_as_long_as_they_shall() {
         let mut life = life();
-        assert!((12..30).all(|step| !life.is_over(step, 6_000)));
-        assert!(life.is_over(30, 6_000));
+        assert!((12..30).all(|step| !life.is_over(step, 6_001)));
+        assert!(life.is_over(30, 6_001));
+    }
+
+    #[test]
+    fn lists_that_nothing_leaves_last_until_they_are_aged() {
+        let mut life = life();
+        assert!((12..170).all(|step| !life.is_over(step, 6_000)));
+        assert!(life.is_over(170, 6_000));
     }
 
     #[test]
