@@ -46,7 +46,7 @@ impl<T: Real> Groups<T> {
         self.stale.clear();
         for g in 0..self.count {
             // SAFETY: the caller's promise.
-            if pace.all || pace.aged(self.born[g]) || unsafe { self.is_far::<V, M>(p, g) } {
+            if pace.all || unsafe { self.is_far::<V, M>(p, g) } {
                 self.stale.push(g as u32);
             }
         }

@@ -131,7 +131,7 @@ impl<T: Real> GroupTile<T> {
             let reach = self.reach[t];
             // Not `far > ...`: NaN counts.
             let near = far <= reach * reach * keep;
-            if !near || pace.aged(self.born[t]) {
+            if !near {
                 self.stale.push(t as u32);
             }
         }

@@ -158,11 +158,6 @@ impl Pace {
         };
         (f64::from(factor) * change).clamp(1.0 / 1024.0, 1e9) as f32
     }
-
-    /// Whether what was born at step `born` is to be looked at again though its budget lasts.
-    pub fn aged(&self, born: u64) -> bool {
-        (self.step - born) as f64 > AGED * self.life
-    }
 }
 
 #[cfg(test)]

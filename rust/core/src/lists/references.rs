@@ -7,9 +7,6 @@ use crate::model::params::Params;
 use crate::simd::dispatch::multiversion;
 use crate::simd::vector::{Real, Vector};
 
-/// Features are looked at for age in this many parts, one a step.
-const PARTS: u64 = 64;
-
 /// The references of the features.
 pub struct Features<T> {
     /// w', as in [`Params`], and b'.
@@ -41,7 +38,7 @@ impl<T: Real> Features<T> {
             factor_w: memory::filled(n, 0.5),
             factor_b: memory::filled(n, 0.5),
             born: memory::zeros(n),
-            rebuilt: memory::with_capacity(2 * n + n.div_ceil(PARTS as usize)),
+            rebuilt: memory::with_capacity(2 * n),
         }
     }
 
@@ -143,12 +140,6 @@ multiversion! {
             unsafe {
                 features.look_at_rows::<V>(p);
                 features.look_at_biases::<V>(&p.data[p.bias..], p.n);
-            }
-            let part = (pace.step % PARTS) as usize;
-            for j in (part..p.n).step_by(PARTS as usize) {
-                if pace.aged(features.born[j]) {
-                    features.rebuilt.push(j as u32);
-                }
             }
             features.rebuilt.sort_unstable();
             features.rebuilt.dedup();

@@ -136,7 +136,7 @@ impl<T: Real> Tile<T> {
             self.stale.extend(0..self.vectors as u32);
         } else {
             // SAFETY: the caller's promise.
-            unsafe { self.find_stale::<V>(pace) };
+            unsafe { self.find_stale::<V>() };
         }
         for i in 0..self.stale.len() {
             self.take_reference(self.stale[i] as usize, pace);
@@ -145,7 +145,7 @@ impl<T: Real> Tile<T> {
 
     /// |h - reference|^2 against the reach, with room for the rounding of the sum.
     #[inline(always)]
-    unsafe fn find_stale<V: Vector<Scalar = T>>(&mut self, pace: Pace) {
+    unsafe fn find_stale<V: Vector<Scalar = T>>(&mut self) {
         let keep = V::Scalar::from_f64(1.0 - 1e-3);
         for v in 0..self.vectors {
             // SAFETY: blocks of m whole vectors.
@@ -159,23 +159,18 @@ impl<T: Real> Tile<T> {
                 }
                 let reach = V::load(self.reach.as_ptr().add(v * V::LANES));
                 let limit = reach.mul(reach).mul(V::splat(keep));
-                let gone = far.sub(limit).positive() & self.valid::<V>(v) != 0;
-                if gone || pace.aged(self.born[v]) {
+                if u64::from(far.sub(limit).positive()) & self.valid::<V, 1>(v) != 0 {
                     self.stale.push(v as u32);
                 }
             }
         }
     }
 
-    /// Bits of the lanes that hold an example.
+    /// Bits of the lanes of C vectors from v on that hold an example.
     #[inline(always)]
-    fn valid<V: Vector<Scalar = T>>(&self, v: usize) -> u32 {
+    fn valid<V: Vector<Scalar = T>, const C: usize>(&self, v: usize) -> u64 {
         let left = self.count - v * V::LANES;
-        if left >= V::LANES {
-            (1u64 << V::LANES) as u32 - 1
-        } else {
-            (1 << left) - 1
-        }
+        u64::MAX >> (64 - left.min(C * V::LANES))
     }
 
     /// The reference of a vector is where it is now; how far it went in its last life says how far it
@@ -338,8 +333,7 @@ impl<T: Real> Tile<T> {
                 others |= u64::from(skin.sub(z).positive()) << at;
                 thins |= u64::from(thin.add(z).positive()) << at;
             }
-            let left = self.count - v * V::LANES;
-            let valid = u64::MAX >> (64 - left.min(C * V::LANES));
+            let valid = self.valid::<V, C>(v);
             *bare += (thins & valid).count_ones() as usize;
             *other += (others & valid).count_ones() as usize;
             mask &= valid;
@@ -465,7 +459,7 @@ impl<T: Real> Tile<T> {
         room: &Room,
         size: &mut usize,
     ) -> bool {
-        let valid = self.valid::<V>(v);
+        let valid = self.valid::<V, 1>(v);
         let mut masks = [0; C];
         // SAFETY: the caller's promise.
         unsafe {
@@ -477,7 +471,7 @@ impl<T: Real> Tile<T> {
                 } else {
                     skin.add(z[i])
                 };
-                masks[i] = key.positive() & valid;
+                masks[i] = u64::from(key.positive()) & valid;
             }
         }
         for (i, mut mask) in masks.into_iter().enumerate() {
