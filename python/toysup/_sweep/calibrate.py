@@ -150,8 +150,8 @@ def _measured(config: TrainConfig, guess: Trial, seconds: float) -> tuple[float,
         return example, max(rest, seconds)
     rest = took
     # Enough examples that they stand out from the rest.
-    work = max(_TEST, rest / 2 * guess.config.step_cost() / guess.pace)
-    count = int(min(HISTORY_TEST, max(1, work / _test_cost(config))))
+    cost = max(_TEST, rest / 2 * guess.config.step_cost() / guess.pace)
+    count = int(min(HISTORY_TEST, max(1, cost / _test_cost(config))))
     some = none.replace(test_size=count)
     took = _watched(some, seconds)[1] if some.tested else None
     if took is not None:
@@ -169,8 +169,8 @@ def _watched(config: TrainConfig, seconds: float) -> tuple[list[tuple[float, flo
     points: list[tuple[float, float]] = []
     took: list[float] = []
 
-    def poll(work: float) -> bool:
-        points.append((clock(), work / config.step_cost()))
+    def poll(done: float) -> bool:
+        points.append((clock(), done / config.step_cost()))
         return time.perf_counter() - began >= seconds or points[-1][0] >= _SECONDS
 
     def end(_: int, run: RawRun | Failed) -> None:

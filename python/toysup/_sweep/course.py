@@ -9,6 +9,7 @@ import numpy as np
 from toysup._backends.choose import backend
 from toysup._typing import Array
 from toysup.config import TrainConfig
+from toysup.config.cost import GROUPED
 
 __all__ = ["work"]
 
@@ -25,8 +26,8 @@ __all__ = ["work"]
 _LISTED = 100
 _EARLY, _UNTIL = 0.22, 0.4
 _LATE, _FROM = 0.33, 6.0
-# Multiply-adds of a parameter; where lists are by feature, from this m on, they are more.
-_PARAMETER, _LONG_PARAMETER, _LONG = 50.0, 140.0, 7
+# Multiply-adds of a parameter; where lists are by feature they are more.
+_PARAMETER, _LONG_PARAMETER = 50.0, 140.0
 # The rate of Adam that SGD is taken for, and points of an integral.
 _RATE = 1e-3
 _POINTS = 513
@@ -36,8 +37,8 @@ def work(config: TrainConfig, steps: float) -> float:
     """What the first steps of a run take, in units of about a multiply-add."""
     if backend().name != "native":
         return config.step_cost() * steps
-    long = config.m >= _LONG
-    parameters = config.n * (config.m + 1.0) * (_LONG_PARAMETER if long else _PARAMETER)
+    parameter = _PARAMETER if config.m <= GROUPED else _LONG_PARAMETER
+    parameters = config.n * (config.m + 1.0) * parameter
     pairs = float(config.n) * config.batch * _pair(config.m)
     return parameters * steps + pairs * _gone_through(config, steps)
 

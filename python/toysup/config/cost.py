@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from toysup.config.data import DataRef
     from toysup.config.train_config import TrainConfig
 
-__all__ = ["arrays", "memory", "step_cost"]
+__all__ = ["GROUPED", "arrays", "memory", "step_cost"]
+
+# Up to this m the native backend lists pairs by groups of features, from there on by feature.
+GROUPED = 6
 
 
 def step_cost(c: TrainConfig) -> float:
@@ -80,7 +83,7 @@ def _lists(c: TrainConfig) -> float:
     pairs = 0.0 if c.is_varied else float(c.n) * c.batch
     entries = max(1 << 26, 8 * (_nonzeros(c) + (c.n + c.batch) * (c.m + 1)))
     most = 4 * entries + pairs / 128  # in growing; and a bit for each group of 16 features
-    return min(most, pairs * (np.dtype(c.dtype).itemsize / 16 if c.m <= 6 else 1.5))
+    return min(most, pairs * (np.dtype(c.dtype).itemsize / 16 if c.m <= GROUPED else 1.5))
 
 
 def _nonzeros(c: TrainConfig) -> float:
