@@ -1,175 +1,16 @@
 //! The examples of an update as the kernels read them: by example and by feature.
 
-use std::ops::Range;
-
 use crate::memory;
 use crate::model::params::SMALL;
-use crate::simd::vector::{Real, Vector};
+use crate::model::slices::Slices;
+use crate::model::sparse::Sparse;
+use crate::simd::vector::Real;
 use crate::stream::Csr;
 
 /// Features of a part: what one thread collects at a time.
 pub const FEATURES: usize = 512;
 /// Examples whose h and C the second cache holds, if m is small.
 const EXAMPLES: usize = 1 << 16;
-
-/// Non-zeros grouped by example or by feature.
-#[derive(Debug, Default)]
-pub struct Sparse<T> {
-    /// Where each group begins, and the end of the last.
-    pub starts: Vec<usize>,
-    /// The feature, or the example, of each non-zero.
-    pub indices: Vec<u32>,
-    /// Its value.
-    pub values: Vec<T>,
-}
-
-impl<T: Real> Sparse<T> {
-    /// Where group `i` lies.
-    #[inline(always)]
-    pub fn group(&self, i: usize) -> Range<usize> {
-        self.starts[i]..self.starts[i + 1]
-    }
-
-    /// The rows of `x`, whose features are below `n` and become `rank[feature]` if there is a `rank`.
-    fn from_csr(x: &Csr, n: usize, rank: Option<&[u32]>) -> Self {
-        assert!(x.indices.len() == x.values.len() && x.indptr.last() == Some(&x.indices.len()));
-        let nonzeros = x.indices.len();
-        let rows = Sparse {
-            starts: memory::copy(&x.indptr),
-            indices: match rank {
-                Some(rank) => {
-                    memory::collect(nonzeros, x.indices.iter().map(|&i| rank[i as usize]))
-                }
-                None => memory::copy(&x.indices),
-            },
-            values: memory::collect(nonzeros, x.values.iter().map(|&v| T::from_f64(v))),
-        };
-        assert!(rows.indices.iter().all(|&i| (i as usize) < n));
-        rows
-    }
-
-    /// The non-zeros of the groups `range` grouped the other way; `count` is the number of new groups.
-    /// Inside a group the order is that of the old groups.
-    fn transposed(&self, range: Range<usize>, count: usize) -> Self {
-        let first = self.starts[range.start];
-        let nonzeros = &self.indices[first..self.starts[range.end]];
-        let mut starts = memory::zeros(count + 1);
-        for &i in nonzeros {
-            starts[i as usize + 1] += 1;
-        }
-        for i in 0..count {
-            starts[i + 1] += starts[i];
-        }
-        let mut next = memory::copy::<usize>(&starts);
-        let mut indices = memory::zeros(nonzeros.len());
-        let mut values = memory::zeros(nonzeros.len());
-        for group in range {
-            for e in self.group(group) {
-                let at = &mut next[self.indices[e] as usize];
-                indices[*at] = group as u32;
-                values[*at] = self.values[e];
-                *at += 1;
-            }
-        }
-        Sparse {
-            starts,
-            indices,
-            values,
-        }
-    }
-}
-
-/// Slots that slices may have for one non-zero: with more, features are walked through one by one.
-const SLOTS: usize = 4;
-
-/// Features side by side, as many as a vector has lanes: in each step one non-zero of each of them. (A
-/// sliced ELLPACK format, as for products of sparse matrices: Monakov et al. 2010.)
-#[derive(Debug, Default)]
-pub struct Slices<T> {
-    /// The first step of each slice, and the end of the last; those that do not pay have none.
-    starts: Vec<usize>,
-    /// Of each step, bit i is set where feature i of the slice has a non-zero.
-    pub masks: Vec<u16>,
-    /// Of each lane of each step: the example, counted from the first one of the columns.
-    pub indices: Vec<u32>,
-    /// Its value.
-    pub values: Vec<T>,
-}
-
-impl<T: Real> Slices<T> {
-    const LANES: usize = T::Portable::LANES;
-
-    /// Of the groups of `features` whose examples begin with `first`; they are taken out of there.
-    fn take(features: &mut Sparse<T>, first: usize) -> Self {
-        let n = features.starts.len() - 1;
-        let mut slices = Slices {
-            starts: vec![0],
-            ..Slices::default()
-        };
-        let mut rest = Sparse {
-            starts: memory::with_capacity(n + 1),
-            ..Sparse::default()
-        };
-        rest.starts.push(0);
-        for j in (0..n).step_by(Self::LANES) {
-            let lanes = j..n.min(j + Self::LANES);
-            let all = features.starts[lanes.start]..features.starts[lanes.end];
-            let lengths = lanes.clone().map(|j| features.group(j).len());
-            let steps = lengths.max().unwrap_or(0);
-            if steps * Self::LANES <= SLOTS * all.len() {
-                slices.push(features, lanes.clone(), steps, first);
-                rest.starts.extend(lanes.map(|_| rest.indices.len()));
-            } else {
-                let moved = all.start - rest.indices.len();
-                memory::reserve(&mut rest.indices, all.len());
-                memory::reserve(&mut rest.values, all.len());
-                rest.indices
-                    .extend_from_slice(&features.indices[all.clone()]);
-                rest.values.extend_from_slice(&features.values[all]);
-                let ends = lanes.map(|j| features.starts[j + 1] - moved);
-                rest.starts.extend(ends);
-            }
-            slices.starts.push(slices.masks.len());
-        }
-        *features = rest;
-        slices
-    }
-
-    fn push(&mut self, features: &Sparse<T>, lanes: Range<usize>, steps: usize, first: usize) {
-        memory::reserve(&mut self.masks, steps);
-        memory::reserve(&mut self.indices, steps * Self::LANES);
-        memory::reserve(&mut self.values, steps * Self::LANES);
-        for step in 0..steps {
-            let mut mask = 0;
-            for i in 0..Self::LANES {
-                let j = lanes.start + i;
-                let group = if j < lanes.end {
-                    features.group(j)
-                } else {
-                    0..0
-                };
-                let (mut index, mut value) = (0, T::default());
-                if step < group.len() {
-                    index = features.indices[group.start + step] - first as u32;
-                    value = features.values[group.start + step];
-                    mask |= 1 << i;
-                }
-                self.indices.push(index);
-                self.values.push(value);
-            }
-            self.masks.push(mask);
-        }
-    }
-
-    /// Steps of slice `i`; none if there are no slices.
-    #[inline(always)]
-    pub fn steps(&self, i: usize) -> Range<usize> {
-        match self.starts.get(i..i + 2) {
-            Some(ends) => ends[0]..ends[1],
-            None => 0..0,
-        }
-    }
-}
 
 /// The non-zeros of some examples by feature.
 #[derive(Debug)]
@@ -290,7 +131,8 @@ impl<T: Real> Examples<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Columns, FEATURES, SLOTS, Sparse};
+    use super::{Columns, FEATURES, Sparse};
+    use crate::model::slices::SLOTS;
     use crate::simd::vector::{Real, Vector};
     use crate::stream::philox;
 

@@ -3,3 +3,5 @@
 pub(crate) mod examples;
 pub(crate) mod order;
 pub(crate) mod params;
+pub(crate) mod slices;
+pub(crate) mod sparse;
