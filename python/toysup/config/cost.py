@@ -42,7 +42,7 @@ def _states(c: TrainConfig) -> int:
     parameters = (c.m + 1) * (c.n + 64)
     shares = min(8, 1 + c.batch // 4096)
     snapshots = min(c.snapshots, c.steps + 1)
-    states = parameters * (20 * size + 8 * shares + 4 * size * snapshots)
+    states = parameters * (21 * size + 8 * shares + 4 * size * snapshots)
     return states + 160 * min(c.record, c.steps + 1)
 
 
@@ -60,7 +60,9 @@ def _examples(c: TrainConfig) -> float:
     of it, the order of that, and what is drawn at one time.
     """
     fresh = 16 if c.is_varied else 0
-    nonzeros = _nonzeros(c) * (48 + 4 * np.dtype(c.dtype).itemsize + fresh)
+    size = np.dtype(c.dtype).itemsize
+    beside = 2.1 * (4 + size) if c.m <= GROUPED and not fresh else 0.0  # examples side by side
+    nonzeros = _nonzeros(c) * (48 + 4 * size + beside + fresh)
     nonzeros += 32 * _of_all(c) + 64 * c.examples if c.in_batches else 0
     if c.data is not None:
         return nonzeros + _rows(c, c.data)

@@ -27,7 +27,7 @@ use crate::gradient::tiles::{Part, TileStep};
 use crate::kernels::dense::Dense;
 use crate::kernels::linear::{self, Activation};
 use crate::kernels::moments::{self, Moments};
-use crate::kernels::nonzeros::{Collect, Encode, collect, encode};
+use crate::kernels::nonzeros::{Collect, Encode, by_feature, collect, encode};
 use crate::kernels::whole::{Whole, classify, pack};
 use crate::lists::listed::Listed;
 #[cfg(feature = "doors")]
@@ -76,6 +76,7 @@ pub struct Gradient<T> {
     pub(super) length: usize,
     pub(super) h: Aligned<T>,
     pub(super) c: Aligned<T>,
+    by_feature: Vec<T>,
     pub(super) whole: Whole<T>,
     pub(super) moments: Moments<T>,
     pub(super) shares: Vec<Share<T>>,
@@ -125,6 +126,7 @@ impl<T: Real> Gradient<T> {
             length,
             h: Aligned::zeros(0),
             c: Aligned::zeros(0),
+            by_feature: Vec::new(),
             whole: Whole::new(n, m, Dense::<T>::new(m).block),
             moments: Moments::new(m, length),
             shares: Vec::new(),
@@ -261,11 +263,13 @@ impl<T: Real> Gradient<T> {
     /// h, and C as the non-zeros make it.
     pub(super) fn encode(&mut self, step: Step<'_, T>) -> Result<()> {
         let (isa, length) = (self.isa, self.length);
+        by_feature(step.p, step.x, &mut self.by_feature);
         let from = Encode {
             p: step.p,
             x: step.x,
             importance: &self.importance,
             length,
+            by_feature: &self.by_feature,
         };
         let h = self.h.chunks_mut(SHARE * length);
         let shares = h.zip(self.c.chunks_mut(SHARE * length)).enumerate();
@@ -352,6 +356,7 @@ impl<T: Real> Gradient<T> {
         let Step { p, x, cancel, .. } = given;
         let size = tiles.len().div_ceil(self.shares.len());
         let length = self.length;
+        by_feature(p, x, &mut self.by_feature);
         let step = TileStep {
             isa: self.isa,
             from: Encode {
@@ -359,6 +364,7 @@ impl<T: Real> Gradient<T> {
                 x,
                 importance: &self.importance,
                 length,
+                by_feature: &self.by_feature,
             },
             importance64: &self.importance64,
             pace,

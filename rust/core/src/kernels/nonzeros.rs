@@ -11,10 +11,13 @@
 //! nothing is scattered and features can be shared out among threads.
 
 use std::hint::select_unpredictable;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use crate::memory;
 use crate::model::examples::{Columns, Examples, FEATURES};
 use crate::model::params::{Params, SMALL, STRIP, at, by_m, row_length};
+use crate::model::slices::{LONGEST, WINDOW};
 use crate::simd::dispatch::multiversion;
 use crate::simd::vector::{Real, Vector};
 
@@ -50,6 +53,26 @@ unsafe fn preactivation<V: Vector, const M: usize>(
     }
 }
 
+/// The M scalars that lie one after the other at M times each index, side by side.
+///
+/// # Safety
+/// As for [`Vector::gather`], for every row.
+#[inline(always)]
+unsafe fn rows<V: Vector, const M: usize>(p: *const V::Scalar, indices: *const u32) -> [V; M] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut row = [V::zero(); M];
+        for k in (0..M).step_by(2) {
+            if k + 1 < M {
+                (row[k], row[k + 1]) = V::gather_pair::<M>(p.add(k), indices);
+            } else {
+                row[k] = V::gather::<M>(p.add(k), indices);
+            }
+        }
+        row
+    }
+}
+
 /// What hidden vectors are made from.
 pub struct Encode<'a, T> {
     pub p: &'a Params<T>,
@@ -58,6 +81,83 @@ pub struct Encode<'a, T> {
     pub importance: &'a [T],
     /// Length of a row of h and C.
     pub length: usize,
+    /// What [`by_feature`] gave.
+    pub by_feature: &'a [T],
+}
+
+/// Where rows of h and C are written, from that of example `first` on.
+struct Rows<T> {
+    first: usize,
+    h: *mut T,
+    c: *mut T,
+}
+
+impl<T: Real> Rows<T> {
+    /// Those of example t.
+    ///
+    /// # Safety
+    /// There are rows of M for it.
+    #[inline(always)]
+    unsafe fn put<const M: usize>(&self, t: usize, h: [T; M], c: [T; M]) {
+        let row = (t - self.first) * M;
+        for k in 0..M {
+            // SAFETY: the caller's promise.
+            unsafe {
+                *self.h.add(row + k) = h[k];
+                *self.c.add(row + k) = c[k];
+            }
+        }
+    }
+
+    /// Those of the examples `members`, one in each lane.
+    ///
+    /// # Safety
+    /// There are rows of M for them, and no more of them than lanes.
+    #[inline(always)]
+    unsafe fn put_lanes<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        members: &[u32],
+        h: [V; M],
+        c: [V; M],
+    ) {
+        let mut lanes = [[[T::default(); 16]; M]; 2];
+        // SAFETY: at most 16 lanes; the caller's promise.
+        unsafe {
+            for k in 0..M {
+                h[k].store(lanes[0][k].as_mut_ptr());
+                c[k].store(lanes[1][k].as_mut_ptr());
+            }
+            for (lane, &t) in members.iter().enumerate() {
+                let row = |of: usize| std::array::from_fn(|k| lanes[of][k][lane]);
+                self.put::<M>(t as usize, row(0), row(1));
+            }
+        }
+    }
+}
+
+/// W as [feature][k] for [`encode`], if examples are side by side; else nothing.
+pub fn by_feature<T: Real>(p: &Params<T>, x: &Examples<T>, out: &mut Vec<T>) {
+    let size = if x.windows.members.is_empty() {
+        0
+    } else {
+        p.weights().len()
+    };
+    memory::reserve(out, size.saturating_sub(out.len()));
+    out.resize(size, T::default());
+    if size == 0 {
+        return;
+    }
+    let strips = p.weights().chunks_exact(STRIP * p.m);
+    by_m!(
+        p.m, M => for (out, strip) in out.chunks_exact_mut(STRIP * M).zip(strips) {
+            for (i, row) in out.chunks_exact_mut(M).enumerate() {
+                for k in 0..M {
+                    row[k] = strip[k * STRIP + i];
+                }
+            }
+        },
+        unreachable!("examples are side by side for small m only")
+    );
 }
 
 multiversion! {
@@ -72,7 +172,7 @@ multiversion! {
         // available here.
         unsafe {
             by_m!(
-                from.p.m, M => from.small::<M>(range, h, c),
+                from.p.m, M => from.small::<V, M>(range, h, c),
                 if from.length < V::LANES {
                     from.large::<V::Half>(range, h, c);
                 } else {
@@ -90,41 +190,119 @@ impl<T: Real> Encode<'_, T> {
         self.importance.get(i).map_or(v, |&weight| v * weight)
     }
 
+    /// `range` are whole windows.
     #[inline(always)]
-    unsafe fn small<const M: usize>(&self, range: Range<usize>, h_rows: *mut T, c_rows: *mut T) {
+    unsafe fn small<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        range: Range<usize>,
+        h: *mut T,
+        c: *mut T,
+    ) {
+        let to = Rows {
+            first: range.start,
+            h,
+            c,
+        };
+        let windows = &self.x.windows;
+        if windows.members.is_empty() {
+            // SAFETY: as `encode` says.
+            range.for_each(|t| unsafe { self.one::<M>(t, &to) });
+            return;
+        }
+        let whole = range.end == self.x.count || range.end.is_multiple_of(WINDOW);
+        assert!(whole && range.start.is_multiple_of(WINDOW));
+        for i in range.start / V::LANES..range.end.div_ceil(V::LANES) {
+            let members = &windows.members[i * V::LANES..range.end.min((i + 1) * V::LANES)];
+            let steps = windows.slices.steps(i);
+            // SAFETY: as `encode` says; members are in the range, as windows are.
+            unsafe {
+                if steps.is_empty() {
+                    members.iter().for_each(|&t| self.one::<M>(t as usize, &to));
+                } else {
+                    self.beside::<V, M>(steps, members, &to);
+                }
+            }
+        }
+    }
+
+    /// Example t.
+    #[inline(always)]
+    unsafe fn one<const M: usize>(&self, t: usize, to: &Rows<T>) {
         let (w, b) = (self.p.data.as_ptr(), self.p.b());
         let rows = &self.x.rows;
-        for (local, t) in range.enumerate() {
-            let group = rows.group(t);
-            let (indices, values) = (&rows.indices[group.clone()], &rows.values[group]);
-            let mut h = [T::default(); M];
-            for (&i, &v) in indices.iter().zip(values) {
-                for k in 0..M {
-                    // SAFETY: features are below n.
-                    h[k] = v.fma(unsafe { *w.add(at(M, i as usize, k)) }, h[k]);
-                }
-            }
-            let mut c = [T::default(); M];
-            for (&i, &v) in indices.iter().zip(values) {
-                let mut z = b[i as usize];
-                for k in 0..M {
-                    // SAFETY: as above.
-                    z = unsafe { *w.add(at(M, i as usize, k)) }.fma(h[k], z);
-                }
-                let r = -self.weigh(i as usize, v);
-                let r = select_unpredictable(z > T::default(), r, T::default());
-                for k in 0..M {
-                    // SAFETY: as above.
-                    c[k] = r.fma(unsafe { *w.add(at(M, i as usize, k)) }, c[k]);
-                }
-            }
+        let group = rows.group(t);
+        let (indices, values) = (&rows.indices[group.clone()], &rows.values[group]);
+        let mut h = [T::default(); M];
+        for (&i, &v) in indices.iter().zip(values) {
             for k in 0..M {
-                // SAFETY: `encode` checked the lengths.
-                unsafe {
-                    *h_rows.add(local * M + k) = h[k];
-                    *c_rows.add(local * M + k) = c[k];
+                // SAFETY: features are below n.
+                h[k] = v.fma(unsafe { *w.add(at(M, i as usize, k)) }, h[k]);
+            }
+        }
+        let mut c = [T::default(); M];
+        for (&i, &v) in indices.iter().zip(values) {
+            let mut z = b[i as usize];
+            for k in 0..M {
+                // SAFETY: as above.
+                z = unsafe { *w.add(at(M, i as usize, k)) }.fma(h[k], z);
+            }
+            let r = -self.weigh(i as usize, v);
+            let r = select_unpredictable(z > T::default(), r, T::default());
+            for k in 0..M {
+                // SAFETY: as above.
+                c[k] = r.fma(unsafe { *w.add(at(M, i as usize, k)) }, c[k]);
+            }
+        }
+        // SAFETY: `encode` checked the lengths.
+        unsafe { to.put(t, h, c) };
+    }
+
+    /// Examples side by side, in some steps of their slice: in each lane what [`Encode::one`] does, in the
+    /// same order.
+    #[inline(always)]
+    unsafe fn beside<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        steps: Range<usize>,
+        members: &[u32],
+        to: &Rows<T>,
+    ) {
+        let slices = &self.x.windows.slices;
+        let mut kept = [MaybeUninit::<[V; M]>::uninit(); LONGEST];
+        // SAFETY: as `encode` says; slices have V::LANES lanes, at most LONGEST steps, and features below n.
+        unsafe {
+            let mut h = [V::zero(); M];
+            for (step, kept) in steps.clone().zip(&mut kept) {
+                let mask = u32::from(slices.masks[step]);
+                let i = slices.indices[step * V::LANES..].as_ptr();
+                let v = V::load(slices.values[step * V::LANES..].as_ptr());
+                let w = rows::<V, M>(self.by_feature.as_ptr(), i);
+                for k in 0..M {
+                    h[k] = v.fma(w[k], h[k]).select(mask, h[k]);
+                }
+                kept.write(w);
+            }
+            let mut c = [V::zero(); M];
+            for (step, kept) in steps.zip(&kept) {
+                let mask = u32::from(slices.masks[step]);
+                let i = slices.indices[step * V::LANES..].as_ptr();
+                let v = V::load(slices.values[step * V::LANES..].as_ptr());
+                let w = kept.assume_init_ref();
+                let mut z = V::gather::<1>(self.p.b().as_ptr(), i);
+                for k in 0..M {
+                    z = w[k].fma(h[k], z);
+                }
+                let weight = if self.importance.is_empty() {
+                    V::splat(T::from_f64(1.0))
+                } else {
+                    V::gather::<1>(self.importance.as_ptr(), i)
+                };
+                let r = v.mul(V::zero().sub(weight));
+                let r = r.select(z.relu().positive(), V::zero());
+                for k in 0..M {
+                    c[k] = r.fma(w[k], c[k]).select(mask, c[k]);
                 }
             }
+            to.put_lanes(members, h, c);
         }
     }
 
@@ -324,16 +502,14 @@ impl<T: Real> Collect<'_, T> {
                 let lanes = step * V::LANES;
                 let t = slices.indices[lanes..].as_ptr();
                 let v = V::load(slices.values[lanes..].as_ptr());
-                let (mut z, mut hidden) = (b, [V::zero(); M]);
+                let (mut z, hidden, c) = (b, rows::<V, M>(h, t), rows::<V, M>(c, t));
                 for k in 0..M {
-                    hidden[k] = V::gather::<M>(h.add(k), t);
                     z = V::load(w.add(k * STRIP)).fma(hidden[k], z);
                 }
                 let r = v.mul(minus).select(z.relu().positive(), V::zero());
                 total = total.add(r).select(mask, total);
                 for k in 0..M {
-                    let from_c = v.fma(V::gather::<M>(c.add(k), t), sum[k]);
-                    sum[k] = r.fma(hidden[k], from_c).select(mask, sum[k]);
+                    sum[k] = r.fma(hidden[k], v.fma(c[k], sum[k])).select(mask, sum[k]);
                 }
             }
             (sum, total)
@@ -405,5 +581,116 @@ impl<T: Real> Collect<'_, T> {
             }
         }
         *db += total.to_f64();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::aligned::Aligned;
+    use crate::simd::isa::Isa;
+    use crate::stream::{Csr, Init, initial_weights, philox};
+
+    const N: usize = 300;
+
+    fn word(i: u64, j: u64) -> u64 {
+        philox([i, j], [7, 0, 0, 0])[0]
+    }
+
+    /// Examples with so many non-zeros each, some of them once more.
+    fn examples(lengths: &[usize]) -> Csr {
+        let mut x = Csr {
+            indptr: vec![0],
+            ..Csr::default()
+        };
+        for (t, &length) in lengths.iter().enumerate() {
+            let first = word(t as u64, 1) as usize % (N - length + 1);
+            x.indices.extend((first..first + length).map(|i| i as u32));
+            let value = |i: usize| (1 + word(t as u64, i as u64) % 99) as f64 / 300.0;
+            x.values.extend((0..length).map(value));
+            x.indptr.push(x.indices.len());
+        }
+        x
+    }
+
+    /// h, C and the sums, examples and features side by side or not.
+    fn all<T: Real>(isa: Isa, p: &Params<T>, x: &Examples<T>, importance: &[T]) -> [Vec<f64>; 3] {
+        let length = row_length::<T>(p.m);
+        let mut h = vec![T::from_f64(9.0); x.count * length];
+        let mut c = h.clone();
+        let mut w = Vec::new();
+        by_feature(p, x, &mut w);
+        let from = Encode {
+            p,
+            x,
+            importance,
+            length,
+            by_feature: &w,
+        };
+        // In two parts, as threads and tiles do.
+        let half = WINDOW.min(x.count);
+        encode(isa, &from, 0..half, &mut h, &mut c);
+        let (rest_h, rest_c) = (&mut h[half * length..], &mut c[half * length..]);
+        encode(isa, &from, half..x.count, rest_h, rest_c);
+        let mut sums = Aligned::<f64>::zeros(p.data.len());
+        let (dw, db) = sums.split_at_mut(p.bias);
+        for x in &x.columns {
+            let from = Collect {
+                p,
+                x,
+                importance,
+                length,
+                h: &h,
+                c: &c,
+            };
+            collect(isa, &from, 0, dw, db);
+        }
+        let doubles = |values: &[T]| values.iter().map(|v| v.to_f64()).collect();
+        [doubles(&h), doubles(&c), sums.to_vec()]
+    }
+
+    fn same_bits<T: Real>(m: usize, lengths: &[usize], weighed: bool) {
+        let csr = examples(lengths);
+        let b: Vec<T> = (0..N)
+            .map(|j| T::from_f64((word(j as u64, 2) % 9) as f64 / 90.0 - 0.05))
+            .collect();
+        let w = initial_weights(N, m, Init::XavierNormal, 0).map(T::from_f64);
+        let p = Params::from_values(N, m, w, &b, None);
+        let room = if weighed { N.next_multiple_of(64) } else { 0 };
+        let importance: Vec<T> = (0..room).map(|j| T::from_f64(0.3 + j as f64)).collect();
+        let apart = Examples::new(&csr, N, None);
+        let beside = Examples::kept(&csr, N, m, None);
+        let pays = csr.indices.len() >= N;
+        assert_eq!(
+            beside.windows.members.len(),
+            if pays { lengths.len() } else { 0 }
+        );
+        let want = all(Isa::Portable, &p, &apart, &importance);
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+            for x in [&apart, &beside] {
+                let got = all(isa, &p, x, &importance);
+                assert_eq!(got, want, "{}, m = {m}, {} examples", isa.name(), x.count);
+            }
+        }
+    }
+
+    #[test]
+    fn side_by_side_gives_the_bits_of_one_by_one() {
+        let even: Vec<usize> = (0..333).map(|t| 2 + word(t, 3) as usize % 9).collect();
+        // Some have none, some more than a slice may have, and one is alone with many.
+        let uneven: Vec<usize> = (0..150)
+            .map(|t| match t % 50 {
+                0 => 0,
+                1 => LONGEST + t,
+                30 => LONGEST - 8,
+                _ => 1 + t % 3,
+            })
+            .collect();
+        for m in 1..=SMALL {
+            for lengths in [&even[..], &uneven, &even[..17], &[0; 5]] {
+                same_bits::<f32>(m, lengths, m % 2 == 0);
+                same_bits::<f64>(m, lengths, m % 2 == 1);
+            }
+        }
     }
 }

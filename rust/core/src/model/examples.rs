@@ -1,8 +1,8 @@
 //! The examples of an update as the kernels read them: by example and by feature.
 
 use crate::memory;
-use crate::model::params::SMALL;
-use crate::model::slices::Slices;
+use crate::model::params::{SMALL, STRIP};
+use crate::model::slices::{Slices, Windows};
 use crate::model::sparse::Sparse;
 use crate::simd::vector::Real;
 use crate::stream::Csr;
@@ -11,6 +11,8 @@ use crate::stream::Csr;
 pub const FEATURES: usize = 512;
 /// Examples whose h and C the second cache holds, if m is small.
 const EXAMPLES: usize = 1 << 16;
+/// Features whose parameters are less than 2^31 if m is small: indices of lanes have signs.
+const MOST_BESIDE: usize = (1 << 31) / (SMALL + 1) - STRIP;
 
 /// The non-zeros of some examples by feature.
 #[derive(Debug)]
@@ -61,6 +63,11 @@ impl<T: Real> Columns<T> {
     }
 }
 
+/// Whether it pays to have examples with so many non-zeros side by side: W is laid out for them in each step.
+fn beside_pays(n: usize, nonzeros: usize) -> bool {
+    n <= nonzeros && n <= MOST_BESIDE
+}
+
 /// A set of examples.
 #[derive(Debug)]
 pub struct Examples<T> {
@@ -72,7 +79,9 @@ pub struct Examples<T> {
     pub rows: Sparse<T>,
     /// The same by feature, for [`EXAMPLES`] examples after [`EXAMPLES`] examples.
     pub columns: Vec<Columns<T>>,
-    /// Whether features are side by side in the columns.
+    /// The rows once more, examples side by side; nothing if that does not pay.
+    pub windows: Windows<T>,
+    /// Whether features are side by side in the columns, and examples.
     sliced: bool,
 }
 
@@ -98,6 +107,11 @@ impl<T: Real> Examples<T> {
             count,
             order: Vec::new(),
             columns: columns.collect(),
+            windows: if sliced && beside_pays(n, rows.indices.len()) {
+                Windows::new(&rows)
+            } else {
+                Windows::default()
+            },
             rows,
             sliced,
         }
@@ -122,6 +136,8 @@ impl<T: Real> Examples<T> {
         let known = &self.order;
         let own = |&t: &u32| known.get(t as usize).copied().unwrap_or(t);
         let order = memory::collect(order.len(), order.iter().map(own));
+        // What there was is given back before the same is made anew.
+        (self.columns, self.windows) = (Vec::new(), Windows::default());
         *self = Examples {
             order,
             ..Examples::of(rows, places.len(), self.sliced)

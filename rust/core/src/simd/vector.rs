@@ -131,6 +131,23 @@ pub unsafe trait Vector: Copy {
             Self::load(lanes.as_ptr())
         }
     }
+    /// The same with the scalar behind it, as two vectors: what lies side by side is read at one time.
+    ///
+    /// # Safety
+    /// As for [`Vector::gather`], with two scalars for each index.
+    #[inline(always)]
+    unsafe fn gather_pair<const M: usize>(
+        p: *const Self::Scalar,
+        indices: *const u32,
+    ) -> (Self, Self) {
+        // SAFETY: the caller vouches for both.
+        unsafe {
+            (
+                Self::gather::<M>(p, indices),
+                Self::gather::<M>(p.add(1), indices),
+            )
+        }
+    }
     /// Whether any lane is not 0.
     unsafe fn any(self) -> bool;
     /// Lane i is the sum of the lanes of vector i: what [`Vector::sum`] gives, for `LANES` at once.
@@ -240,6 +257,10 @@ mod tests {
                 z,
                 x,
             ];
+            let twos = [
+                V::gather_pair::<2>(a.as_ptr(), places.as_ptr()),
+                V::gather_pair::<3>(many.as_ptr().add(1), places.as_ptr()),
+            ];
             let vectors = [
                 x.first(0),
                 x.first(seed as usize % V::LANES),
@@ -263,6 +284,10 @@ mod tests {
                 V::gather::<1>(a.as_ptr(), places.as_ptr()),
                 V::gather::<2>(a.as_ptr().add(1), places.as_ptr()),
                 V::gather::<5>(many.as_ptr(), places.as_ptr()),
+                twos[0].0,
+                twos[0].1,
+                twos[1].0,
+                twos[1].1,
             ];
             let mut all = Vec::new();
             for vector in vectors {

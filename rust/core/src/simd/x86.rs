@@ -236,6 +236,24 @@ unsafe impl Vector for Avx512F32 {
         }
     }
     #[inline(always)]
+    unsafe fn gather_pair<const M: usize>(p: *const f32, indices: *const u32) -> (Self, Self) {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let pairs = |i: usize| {
+                let at = multiples::<M>(indices.add(i));
+                _mm512_castpd_ps(_mm512_i32gather_pd::<4>(at, p.cast()))
+            };
+            let (low, high) = (pairs(0), pairs(8));
+            let first =
+                _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let second = _mm512_add_epi32(first, _mm512_set1_epi32(1));
+            (
+                Avx512F32(_mm512_permutex2var_ps(low, first, high)),
+                Avx512F32(_mm512_permutex2var_ps(low, second, high)),
+            )
+        }
+    }
+    #[inline(always)]
     unsafe fn first(self, count: usize) -> Self {
         // SAFETY: as the trait demands.
         unsafe { Avx512F32(_mm512_maskz_mov_ps(((1u32 << count) - 1) as u16, self.0)) }
@@ -446,6 +464,15 @@ unsafe impl Vector for Avx2F32 {
             )
         }
     }
+    #[inline(always)]
+    unsafe fn gather_pair<const M: usize>(p: *const f32, indices: *const u32) -> (Self, Self) {
+        // SAFETY: as the trait demands.
+        unsafe {
+            let low = HalfF32::gather_pair::<M>(p, indices);
+            let high = HalfF32::gather_pair::<M>(p, indices.add(HalfF32::LANES));
+            (Avx2F32(low.0, high.0), Avx2F32(low.1, high.1))
+        }
+    }
     type Scalar = f32;
     type Half = HalfF32;
     const LANES: usize = 2 * HalfF32::LANES;
@@ -642,6 +669,21 @@ unsafe impl Vector for HalfF32 {
     unsafe fn gather<const M: usize>(p: *const f32, indices: *const u32) -> Self {
         // SAFETY: as the trait demands.
         unsafe { HalfF32(_mm256_i32gather_ps::<4>(p, multiples::<M>(indices))) }
+    }
+    #[inline(always)]
+    unsafe fn gather_pair<const M: usize>(p: *const f32, indices: *const u32) -> (Self, Self) {
+        // SAFETY: as the trait demands; the shuffle leaves the middle quarters in the wrong order.
+        unsafe {
+            let at = multiples::<M>(indices);
+            let pairs = |at| _mm256_castpd_ps(_mm256_i32gather_pd::<4>(p.cast(), at));
+            let low = pairs(_mm256_castsi256_si128(at));
+            let high = pairs(_mm256_extracti128_si256::<1>(at));
+            let order = |x| _mm256_castpd_ps(_mm256_permute4x64_pd::<0xD8>(_mm256_castps_pd(x)));
+            (
+                HalfF32(order(_mm256_shuffle_ps::<0x88>(low, high))),
+                HalfF32(order(_mm256_shuffle_ps::<0xDD>(low, high))),
+            )
+        }
     }
     #[inline(always)]
     unsafe fn first(self, count: usize) -> Self {
