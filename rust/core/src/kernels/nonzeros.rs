@@ -58,7 +58,10 @@ unsafe fn preactivation<V: Vector, const M: usize>(
 /// # Safety
 /// As for [`Vector::gather`], for every row.
 #[inline(always)]
-unsafe fn rows<V: Vector, const M: usize>(p: *const V::Scalar, indices: *const u32) -> [V; M] {
+unsafe fn gather_rows<V: Vector, const M: usize>(
+    p: *const V::Scalar,
+    indices: *const u32,
+) -> [V; M] {
     // SAFETY: the caller's promise.
     unsafe {
         let mut row = [V::zero(); M];
@@ -86,13 +89,13 @@ pub struct Encode<'a, T> {
 }
 
 /// Where rows of h and C are written, from that of example `first` on.
-struct Rows<T> {
+struct Hidden<T> {
     first: usize,
     h: *mut T,
     c: *mut T,
 }
 
-impl<T: Real> Rows<T> {
+impl<T: Real> Hidden<T> {
     /// Those of example t.
     ///
     /// # Safety
@@ -198,7 +201,7 @@ impl<T: Real> Encode<'_, T> {
         h: *mut T,
         c: *mut T,
     ) {
-        let to = Rows {
+        let to = Hidden {
             first: range.start,
             h,
             c,
@@ -211,6 +214,7 @@ impl<T: Real> Encode<'_, T> {
         }
         let whole = range.end == self.x.count || range.end.is_multiple_of(WINDOW);
         assert!(whole && range.start.is_multiple_of(WINDOW));
+        assert!(self.by_feature.len() == self.p.weights().len());
         for i in range.start / V::LANES..range.end.div_ceil(V::LANES) {
             let members = &windows.members[i * V::LANES..range.end.min((i + 1) * V::LANES)];
             let steps = windows.slices.steps(i);
@@ -227,7 +231,7 @@ impl<T: Real> Encode<'_, T> {
 
     /// Example t.
     #[inline(always)]
-    unsafe fn one<const M: usize>(&self, t: usize, to: &Rows<T>) {
+    unsafe fn one<const M: usize>(&self, t: usize, to: &Hidden<T>) {
         let (w, b) = (self.p.data.as_ptr(), self.p.b());
         let rows = &self.x.rows;
         let group = rows.group(t);
@@ -264,7 +268,7 @@ impl<T: Real> Encode<'_, T> {
         &self,
         steps: Range<usize>,
         members: &[u32],
-        to: &Rows<T>,
+        to: &Hidden<T>,
     ) {
         let slices = &self.x.windows.slices;
         let mut kept = [MaybeUninit::<[V; M]>::uninit(); LONGEST];
@@ -275,7 +279,7 @@ impl<T: Real> Encode<'_, T> {
                 let mask = u32::from(slices.masks[step]);
                 let i = slices.indices[step * V::LANES..].as_ptr();
                 let v = V::load(slices.values[step * V::LANES..].as_ptr());
-                let w = rows::<V, M>(self.by_feature.as_ptr(), i);
+                let w = gather_rows::<V, M>(self.by_feature.as_ptr(), i);
                 for k in 0..M {
                     h[k] = v.fma(w[k], h[k]).select(mask, h[k]);
                 }
@@ -502,7 +506,7 @@ impl<T: Real> Collect<'_, T> {
                 let lanes = step * V::LANES;
                 let t = slices.indices[lanes..].as_ptr();
                 let v = V::load(slices.values[lanes..].as_ptr());
-                let (mut z, hidden, c) = (b, rows::<V, M>(h, t), rows::<V, M>(c, t));
+                let (mut z, hidden, c) = (b, gather_rows::<V, M>(h, t), gather_rows::<V, M>(c, t));
                 for k in 0..M {
                     z = V::load(w.add(k * STRIP)).fma(hidden[k], z);
                 }
