@@ -11,9 +11,9 @@ of the first tenth of the steps, of the fifth in the middle and of the last tent
 Extrapolation: a whole run is taken to have, at each share of its schedule, the pace that the
 compressed run has there. A compressed run goes less far in the same share of its schedule, so that
 its lists are longer and begin later: the hours are over-estimated, the more so the fewer steps
-there were. ``--whole`` trains the cells that it names to the end, too, and shows by how much. Cells
-that are not measured are interpolated linearly in the logarithms; beyond the measured T hours grow
-in proportion to T, and beyond the measured m they stay the same.
+there were. ``--whole`` trains the cells that it names to the end, too, shows by how much, and takes
+their own hours. Cells that are not measured are interpolated linearly in the logarithms; beyond the
+measured T hours grow in proportion to T, and beyond the measured m they stay the same.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def surface(rows: Sequence[dict[str, Any]]) -> dict[tuple[int, int], float]:
     """Hours of a run for each cell of the map, from those of the measured cells."""
     of_m: dict[int, Any] = {}
     for m in sorted({row["m"] for row in rows}):
-        points = sorted((row["T"], row["hours"]) for row in rows if row["m"] == m)
+        points = sorted(
+            (row["T"], row.get("whole_hours", row["hours"])) for row in rows if row["m"] == m
+        )
         T, hours = np.log(np.array(points)).T
         at = np.log(np.array(MAP_T))
         below = np.interp(at, T, hours)
