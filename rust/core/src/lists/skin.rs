@@ -18,10 +18,10 @@
 //! far gets a new reference, and only its lists are made anew. Both references enter alike, so it
 //! does not matter which of the two was taken first.
 //!
-//! Once lists have lasted as long as they shall, all references are taken anew together
-//! ([`crate::lists::pace::Lifetime`]). Then each pair is looked at once, where it would be looked at
-//! twice if each feature and each example came by itself; and nothing has to be looked for in a list
-//! before it is added. What moves too far before that is the exception.
+//! Once so much moves too far that it would be more work by itself, all references are taken anew
+//! together ([`crate::lists::pace::Lifetime`]). Then each pair is looked at once, where it would be
+//! looked at twice if each feature and each example came by itself; and nothing has to be looked for in
+//! a list before it is added. What moves too far before that is the exception.
 //!
 //! Rounding: each of the two z is off by at most (m + 2) u (|b| + |w| |h|), and the comparison by
 //! 3 u (skin + |z|). All sizes are those of the references plus what they may move, so a share
