@@ -61,7 +61,7 @@ def _examples(c: TrainConfig) -> float:
     """
     fresh = 16 if c.is_varied else 0
     size = np.dtype(c.dtype).itemsize
-    beside = 2.1 * (4 + size) if c.m <= GROUPED and not fresh else 0.0  # examples side by side
+    beside = 0.0 if c.is_varied or c.m > GROUPED else 2.1 * (4 + size)  # examples side by side
     nonzeros = _nonzeros(c) * (48 + 4 * size + beside + fresh)
     nonzeros += 32 * _of_all(c) + 64 * c.examples if c.in_batches else 0
     if c.data is not None:

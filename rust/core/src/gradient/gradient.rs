@@ -27,7 +27,7 @@ use crate::gradient::tiles::{Part, TileStep};
 use crate::kernels::dense::Dense;
 use crate::kernels::linear::{self, Activation};
 use crate::kernels::moments::{self, Moments};
-use crate::kernels::nonzeros::{Collect, Encode, by_feature, collect, encode};
+use crate::kernels::nonzeros::{Collect, Encode, collect, encode};
 use crate::kernels::whole::{Whole, classify, pack};
 use crate::lists::listed::Listed;
 #[cfg(feature = "doors")]
@@ -76,6 +76,7 @@ pub struct Gradient<T> {
     pub(super) length: usize,
     pub(super) h: Aligned<T>,
     pub(super) c: Aligned<T>,
+    /// Room for [`Encode`].
     by_feature: Vec<T>,
     pub(super) whole: Whole<T>,
     pub(super) moments: Moments<T>,
@@ -263,14 +264,7 @@ impl<T: Real> Gradient<T> {
     /// h, and C as the non-zeros make it.
     pub(super) fn encode(&mut self, step: Step<'_, T>) -> Result<()> {
         let (isa, length) = (self.isa, self.length);
-        by_feature(step.p, step.x, &mut self.by_feature);
-        let from = Encode {
-            p: step.p,
-            x: step.x,
-            importance: &self.importance,
-            length,
-            by_feature: &self.by_feature,
-        };
+        let from = Encode::new(step.p, step.x, &self.importance, &mut self.by_feature);
         let h = self.h.chunks_mut(SHARE * length);
         let shares = h.zip(self.c.chunks_mut(SHARE * length)).enumerate();
         each(step.threads, shares, |(i, (h, c))| {
@@ -356,16 +350,9 @@ impl<T: Real> Gradient<T> {
         let Step { p, x, cancel, .. } = given;
         let size = tiles.len().div_ceil(self.shares.len());
         let length = self.length;
-        by_feature(p, x, &mut self.by_feature);
         let step = TileStep {
             isa: self.isa,
-            from: Encode {
-                p,
-                x,
-                importance: &self.importance,
-                length,
-                by_feature: &self.by_feature,
-            },
+            from: Encode::new(p, x, &self.importance, &mut self.by_feature),
             importance64: &self.importance64,
             pace,
             room,

@@ -79,13 +79,13 @@ unsafe fn gather_rows<V: Vector, const M: usize>(
 /// What hidden vectors are made from.
 pub struct Encode<'a, T> {
     pub p: &'a Params<T>,
-    pub x: &'a Examples<T>,
+    x: &'a Examples<T>,
     /// Empty when all are 1.
     pub importance: &'a [T],
     /// Length of a row of h and C.
     pub length: usize,
-    /// What [`by_feature`] gave.
-    pub by_feature: &'a [T],
+    /// W as [feature][k], if examples are side by side; else nothing.
+    by_feature: &'a [T],
 }
 
 /// Where rows of h and C are written, from that of example `first` on.
@@ -138,21 +138,13 @@ impl<T: Real> Hidden<T> {
     }
 }
 
-/// W as [feature][k] for [`encode`], if examples are side by side; else nothing.
-pub fn by_feature<T: Real>(p: &Params<T>, x: &Examples<T>, out: &mut Vec<T>) {
-    let size = if x.windows.members.is_empty() {
-        0
-    } else {
-        p.weights().len()
-    };
-    memory::reserve(out, size.saturating_sub(out.len()));
-    out.resize(size, T::default());
-    if size == 0 {
-        return;
-    }
-    let strips = p.weights().chunks_exact(STRIP * p.m);
+/// W as [feature][k], from strips.
+fn lay_out<T: Real>(p: &Params<T>, out: &mut Vec<T>) {
+    let w = p.weights();
+    memory::reserve(out, w.len().saturating_sub(out.len()));
+    out.resize(w.len(), T::default());
     by_m!(
-        p.m, M => for (out, strip) in out.chunks_exact_mut(STRIP * M).zip(strips) {
+        p.m, M => for (out, strip) in out.chunks_exact_mut(STRIP * M).zip(w.chunks_exact(STRIP * M)) {
             for (i, row) in out.chunks_exact_mut(M).enumerate() {
                 for k in 0..M {
                     row[k] = strip[k * STRIP + i];
@@ -186,7 +178,28 @@ multiversion! {
     }
 }
 
-impl<T: Real> Encode<'_, T> {
+impl<'a, T: Real> Encode<'a, T> {
+    /// For the examples x; `by_feature` is room for W.
+    pub fn new(
+        p: &'a Params<T>,
+        x: &'a Examples<T>,
+        importance: &'a [T],
+        by_feature: &'a mut Vec<T>,
+    ) -> Self {
+        if x.windows.members.is_empty() {
+            by_feature.clear();
+        } else {
+            lay_out(p, by_feature);
+        }
+        Encode {
+            p,
+            x,
+            importance,
+            length: row_length::<T>(p.m),
+            by_feature,
+        }
+    }
+
     /// I_i v, or v.
     #[inline(always)]
     fn weigh(&self, i: usize, v: T) -> T {
@@ -276,9 +289,7 @@ impl<T: Real> Encode<'_, T> {
         unsafe {
             let mut h = [V::zero(); M];
             for (step, kept) in steps.clone().zip(&mut kept) {
-                let mask = u32::from(slices.masks[step]);
-                let i = slices.indices[step * V::LANES..].as_ptr();
-                let v = V::load(slices.values[step * V::LANES..].as_ptr());
+                let (mask, i, v) = slices.step::<V>(step);
                 let w = gather_rows::<V, M>(self.by_feature.as_ptr(), i);
                 for k in 0..M {
                     h[k] = v.fma(w[k], h[k]).select(mask, h[k]);
@@ -287,9 +298,7 @@ impl<T: Real> Encode<'_, T> {
             }
             let mut c = [V::zero(); M];
             for (step, kept) in steps.zip(&kept) {
-                let mask = u32::from(slices.masks[step]);
-                let i = slices.indices[step * V::LANES..].as_ptr();
-                let v = V::load(slices.values[step * V::LANES..].as_ptr());
+                let (mask, i, v) = slices.step::<V>(step);
                 let w = kept.assume_init_ref();
                 let mut z = V::gather::<1>(self.p.b().as_ptr(), i);
                 for k in 0..M {
@@ -502,10 +511,7 @@ impl<T: Real> Collect<'_, T> {
             let (h, c) = (self.h.as_ptr().add(row), self.c.as_ptr().add(row));
             let (mut sum, mut total) = ([V::zero(); M], V::zero());
             for step in steps {
-                let mask = u32::from(slices.masks[step]);
-                let lanes = step * V::LANES;
-                let t = slices.indices[lanes..].as_ptr();
-                let v = V::load(slices.values[lanes..].as_ptr());
+                let (mask, t, v) = slices.step::<V>(step);
                 let (mut z, hidden, c) = (b, gather_rows::<V, M>(h, t), gather_rows::<V, M>(c, t));
                 for k in 0..M {
                     z = V::load(w.add(k * STRIP)).fma(hidden[k], z);
@@ -622,15 +628,8 @@ mod tests {
         let length = row_length::<T>(p.m);
         let mut h = vec![T::from_f64(9.0); x.count * length];
         let mut c = h.clone();
-        let mut w = Vec::new();
-        by_feature(p, x, &mut w);
-        let from = Encode {
-            p,
-            x,
-            importance,
-            length,
-            by_feature: &w,
-        };
+        let mut room = Vec::new();
+        let from = Encode::new(p, x, importance, &mut room);
         // In two parts, as threads and tiles do.
         let half = WINDOW.min(x.count);
         encode(isa, &from, 0..half, &mut h, &mut c);

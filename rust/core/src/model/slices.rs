@@ -26,7 +26,7 @@ pub struct Slices<T> {
 }
 
 impl<T: Real> Slices<T> {
-    pub const LANES: usize = T::Portable::LANES;
+    const LANES: usize = T::Portable::LANES;
 
     /// Of the groups of `features` whose examples begin with `first`; they are taken out of there.
     pub fn take(features: &mut Sparse<T>, first: usize) -> Self {
@@ -94,6 +94,19 @@ impl<T: Real> Slices<T> {
             Some(ends) => ends[0]..ends[1],
             None => 0..0,
         }
+    }
+
+    /// A step: its mask, indices and values.
+    ///
+    /// # Safety
+    /// The instruction set of `V` is available, which has as many lanes as slices have.
+    #[inline(always)]
+    pub unsafe fn step<V: Vector<Scalar = T>>(&self, step: usize) -> (u32, *const u32, V) {
+        let lanes = step * V::LANES..(step + 1) * V::LANES;
+        // SAFETY: the caller's promise; the slices are as long as that.
+        let values = unsafe { V::load(self.values[lanes.clone()].as_ptr()) };
+        let mask = u32::from(self.masks[step]);
+        (mask, self.indices[lanes].as_ptr(), values)
     }
 }
 
