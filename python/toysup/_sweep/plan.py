@@ -67,11 +67,11 @@ class Plan:
     Times come from about a second of each of a few of the runs. They are times at work: where other
     programs want the same cores, or there are more threads than cores, runs take as much longer.
 
-    For runs like the paper's (n = 10,000, S = 0.999, 50,000 steps, m = 2 to 16) most are within a
-    factor of 1.5 of the truth on the native backend up to T = 2,000, and within 1.7 of recorded
-    ones up to T = 20,000. How much it skips later in a run follows from a rule that was fitted
-    there, and is less certain elsewhere: for larger T times are rather too long. What other
-    programs do to the caches of a busy machine may change what is measured by a third or so.
+    For runs like the paper's (n = 10,000, S = 0.999, 50,000 steps, m = 2 to 16) they are within a
+    factor of 1.5 of the truth on the native backend up to T = 20,000, as means of several
+    estimates. How much it skips later in a run follows from a rule that was fitted there, and is
+    less certain elsewhere. What other programs do to the caches and the clock of a busy machine may
+    change what is measured by a third or so, at times by more.
     """
 
     runs: int
