@@ -97,7 +97,8 @@ def recorded(name: str) -> xarray.Dataset:
 def record(result: SweepResult, path: Path, machine: str, date: str) -> Path:
     """Write the finished runs of a sweep, and where they come from, as :func:`recorded` reads them.
 
-    Fields that are arrays are left out, and so are runs that are missing.
+    Fields that are arrays are left out, and so are runs that are missing. ``batch_size`` is that of
+    T = inf, if T has finite values, too.
     """
     table = runs_table(result)
     at = table.columns.index("status")
@@ -107,6 +108,9 @@ def record(result: SweepResult, path: Path, machine: str, date: str) -> Path:
         k: v for k, v in result.configs[0].plain().items()
         if k not in result.dims and not isinstance(v, dict)
     }  # fmt: skip
+    endless = [c for c in result.configs if c.T == math.inf]
+    if endless and "batch_size" in fixed:  # where there are finite T, too, it counts for T = inf
+        fixed["batch_size"] = endless[0].batch_size
     seconds = float(result.finished.dataset["seconds"].sum())
     about = {
         "axes": list(result.dims),
