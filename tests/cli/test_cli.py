@@ -39,6 +39,7 @@ from toysup.cli._output import as_json
 from toysup.cli._show import FIGURES
 from toysup.config import FIELDS, TrainConfig
 from toysup.config.train_config import _CHOICES
+from toysup.paper import _recorded
 
 TINY = ("--n", "30", "--sparsity", "0.8", "--steps", "40", "--test-size", "50", "--record", "4")
 Cli = Callable[..., tuple[int, str, str]]
@@ -1278,3 +1279,24 @@ def test_a_sweep_over_a_file_of_data(toysup_cli: Cli, tmp_path: Path) -> None:
     assert code == 2 and "sparsity must not be given beside data" in err
     code, _, err = toysup_cli("sweep", "--data", tmp_path / "none.npz", *words)
     assert code != 0 and "there is no file" in err
+
+
+def test_check_fails_if_a_loss_is_not_what_is_recorded(
+    toysup_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_recorded, "_folder", lambda: iter(tmp_path.iterdir()))
+    tiny = {"n": 30, "sparsity": 0.8, "steps": 40, "test_size": 50}
+    result = toysup.sweep(**tiny, T=[3, 7], seed=[0, 1], progress=False)
+    path = _recorded.record(result, tmp_path / "mine.csv", "a machine", "2026-01-31")
+    code, out, err = toysup_cli("check", "mine", "--runs", "2", "--jobs", "1", "--quiet")
+    assert (code, out, err) == (0, "", "")
+    code, out, _ = toysup_cli("check", "mine", "--draw", "5")
+    assert code == 0 and "differ by at most" in out and out.count("train_loss") == 3
+    loss = float(result.dataset["train_loss"].sel(T=3, seed=0))
+    path.write_text(path.read_text().replace(f"{loss:.7g}", f"{loss + 0.01:.7g}"))
+    code, out, _ = toysup_cli("check", "mine", "--runs", "9", "--json")
+    found = json.loads(out)
+    assert code == 1 and found["largest_difference_of_losses"] == pytest.approx(0.01, rel=1e-3)
+    assert len(found["tables"]["mine"]) == 4 * 5
+    code, out, err = toysup_cli("check", "figure3")
+    assert (code, out) == (2, "") and "name must be one of 'mine', got 'figure3'" in err

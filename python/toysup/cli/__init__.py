@@ -95,6 +95,7 @@ COMMANDS: dict[str, _Command] = {
     "merge": ("copy the runs of several stores into one", _arguments.merge, _stores.merge),
     "export": ("the table of a sweep as a file", _arguments.export, _stores.export),
     "list": ("list what toysup reproduce knows", _arguments.list_presets, _show.list_presets),
+    "check": ("train recorded runs again, and compare", _arguments.check, _train.check),
     "info": ("versions, backend and machine", _arguments.info, _show.info),
 }
 # What takes long to import and is needed anyway.
@@ -108,6 +109,7 @@ _USES: dict[str, tuple[str, ...]] = {
     "merge": ("toysup._sweep.sweep",),
     "export": ("toysup._sweep.sweep", "xarray"),
     "list": ("toysup.paper",),
+    "check": ("toysup.paper", "xarray"),
     "info": ("toysup._backends.choose",),
 }
 

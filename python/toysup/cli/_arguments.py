@@ -346,6 +346,30 @@ def list_presets(parser: argparse.ArgumentParser) -> None:
     _add_output(parser, quiet=False, json=True)
 
 
+def check(parser: argparse.ArgumentParser) -> None:
+    """The options of ``toysup check``."""
+    parser.description = (
+        "Trains some of the recorded runs of the paper's scale again, drawn at random, and says\n"
+        "in how many digits losses, norms and dimensionalities agree with the recorded ones.\n"
+        "Exit code 1 if a loss differs by 0.001 or more. Last digits change with the versions\n"
+        "that the changelog names; near the bump, a run may then store other examples."
+    )
+    parser.add_argument(
+        "tables", nargs="*", metavar="NAME", help="a recorded table (default figure3)"
+    )
+    parser.add_argument("--runs", type=int, default=3, metavar="K", help="runs (default 3)")
+    parser.add_argument("--draw", type=int, default=0, metavar="SEED", help="seed of the draw")
+    parser.add_argument(
+        "--longest",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="draw only runs that took at most so long where they were recorded (default 120)",
+    )
+    _add_jobs(parser)
+    _add_output(parser, quiet=True, json=True)
+
+
 def info(parser: argparse.ArgumentParser) -> None:
     """The options of ``toysup info``."""
     parser.description = "Prints versions, backend and machine, for a report of a problem."

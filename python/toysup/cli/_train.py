@@ -1,4 +1,4 @@
-"""``toysup train``, ``toysup sweep`` and ``toysup reproduce``."""
+"""``toysup train``, ``toysup sweep``, ``toysup reproduce`` and ``toysup check``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from toysup.paper import Reproduction
     from toysup.regime import Regime
 
-__all__ = ["reproduce", "sweep", "train"]
+__all__ = ["check", "reproduce", "sweep", "train"]
+
+# Losses that differ by less agree: a model of zeros has a loss of about 1.
+_AGREE = 1e-3
 
 
 def train(args: argparse.Namespace) -> int:
@@ -274,3 +277,31 @@ def _rehearse(args: argparse.Namespace, fields: dict[str, Any]) -> None:
     grid = Grid.make(None, fields).corner()
     cells = {index: Cell(config) for index, config in grid.configs().items()}
     _report(args, SweepResult(grid, cells), fields)
+
+
+def check(args: argparse.Namespace) -> int:
+    """Train recorded runs again; fails if a loss is not what is recorded."""
+    from toysup import paper
+
+    names = list(dict.fromkeys(args.tables)) or ["figure3"]
+    for name in names:  # all of them are checked before any is trained
+        paper.recorded(name)
+    tables: dict[str, Any] = {}
+    apart = 0.0
+    for name in names:
+        table = paper.train_again(
+            name,
+            args.runs,
+            seed=args.draw,
+            longest=args.longest,
+            n_jobs=args.n_jobs,
+            progress=False if args.quiet else None,
+        )
+        say(args, f"{table.text()}\n")
+        tables[name] = table.records()
+        losses = [row for row in tables[name] if row["variable"].endswith("_loss")]
+        apart = max(apart, *(abs(row["recorded"] - row["found"]) for row in losses))
+    if args.json:
+        document({"toysup": __version__, "largest_difference_of_losses": apart, "tables": tables})
+    say(args, f"Recorded and found losses differ by at most {apart:.2g}.")
+    return 0 if apart < _AGREE else 1

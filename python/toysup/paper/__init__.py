@@ -2,7 +2,8 @@
 
 :func:`reproduce` trains one, draws it and writes its tables. A preset is a file here that holds
 a :class:`Preset`, and a name in the registry below; the docstring of the file says what is
-asked. :func:`recorded` gives the results of the paper's scale that come with the package.
+asked. :func:`recorded` gives the results of the paper's scale that come with the package, and
+:func:`train_again` trains some of them anew.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from toysup.errors import unknown
+from toysup.paper._again import train_again
 from toysup.paper._plan import PresetPlan, make_plan
 from toysup.paper._preset import SCALES, Preset, Reproduction, carry_out
 from toysup.paper._recorded import recorded, recorded_names
@@ -52,6 +54,7 @@ __all__ = [
     "recorded",
     "recorded_names",
     "reproduce",
+    "train_again",
 ]
 
 _PRESETS = (
