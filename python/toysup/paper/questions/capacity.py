@@ -90,7 +90,7 @@ SMALL = {**STAND_IN, "steps": 2_500, "learning_rate": 2e-2, "test_size": 10_000,
 PAPER = {"record": 1}
 SCALES = {
     "small": _parts(SMALL, 4, (4, 2, 3, 6, 8), lambda m: 265 * (m / 4) ** 1.4, (7, 1.15)),
-    "paper": _parts(PAPER, 4, (4, 5, 6, 7, 8, 9, 10, 16), lambda m: 87 * m**1.88, (11, 1.1)),
+    "paper": _parts(PAPER, 4, (4, 5, 6, 7, 8, 9, 10, 16), lambda m: 87 * m**1.88, (17, 1.1)),
 }
 
 
