@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import toysup
@@ -37,6 +38,18 @@ def test_the_batch_size_of_the_packages_figure_3() -> None:
     assert json.loads(data.attrs["fixed"])["batch_size"] == PAPER["batch_size"] == 10_000
     assert _config(data.isel(T=0, seed=0), mixed=True) == toysup.TrainConfig(T=3)
     assert _config(data.isel(T=-1, seed=1), mixed=True).batch == 10_000
+
+
+@pytest.mark.parametrize("name", sorted({*paper.recorded_names()} - {"branches-started"}))
+def test_every_recorded_run_has_a_config(name: str) -> None:
+    data = paper.recorded(name)
+    mixed = "T" in data.dims and math.inf in data["T"]
+    done = np.argwhere((data["status"] == "ok").to_numpy())
+    for place in (done[0], done[-1]):
+        at = data.isel(dict(zip(data.dims, place, strict=True)))
+        config = _config(at, mixed)
+        assert all(getattr(config, axis) == at[axis].item() for axis in data.dims)
+        assert config.steps >= int(at["steps_done"])
 
 
 def spoil(folder: Path) -> None:

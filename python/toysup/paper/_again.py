@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from toysup._sweep.sweep import sweep
 from toysup._sweep.table import Table
@@ -75,25 +76,12 @@ def train_again(
     """
     data = recorded(name)
     runs = as_int("runs", runs, 1, 2**31)
-    seed = as_int("seed", seed, 0, 2**63 - 1)
-    longest = as_float("longest", longest)
-    short = (data["status"] == "ok").to_numpy() & (data["seconds"].to_numpy() <= longest)
-    places = np.argwhere(short)
-    if not len(places):
-        least = float(data["seconds"].min())
-        raise ValueError(
-            f"longest must be at least {least:.3g} s, which the shortest recorded run of {name!r} "
-            f"took, got {longest:g}"
-        )
-    if any(str(init).startswith("Weights(") for init in np.atleast_1d(data.get("init", ()))):
-        raise ValueError(
-            f"name must be a table of runs that start from drawn weights, got {name!r}, whose runs "
-            f"start from other runs"
-        )
-    drawn = np.random.default_rng(seed).permutation(len(places))[:runs]
+    rng = np.random.default_rng(as_int("seed", seed, 0, 2**63 - 1))
+    places = _short(name, data, as_float("longest", longest))
+    drawn = places[np.sort(rng.permutation(len(places))[:runs])]
     columns = (*map(str, data.dims), "variable", "recorded", "found", "digits")
     rows = []
-    for place in places[np.sort(drawn)]:
+    for place in drawn:
         at = data.isel(dict(zip(data.dims, place, strict=True)))
         config = _config(at, "T" in data.dims and math.inf in data["T"])
         found = sweep(config, n_jobs=n_jobs, progress=progress, on_error="raise").dataset
@@ -103,6 +91,22 @@ def train_again(
             rows.append((*where, variable, old, new, digits(old, new)))
     formats = dict.fromkeys(columns, ".7g")
     return Table(f"{name}-again", columns, rows, _heading(name, data), formats)
+
+
+def _short(name: str, data: xarray.Dataset, longest: float) -> npt.NDArray[np.intp]:
+    """Where the runs are that can be trained again and took at most so many seconds."""
+    if any(str(init).startswith("Weights(") for init in np.atleast_1d(data.get("init", ()))):
+        raise ValueError(
+            f"name must be a table of runs that start from drawn weights, got {name!r}, whose runs "
+            f"start from other runs"
+        )
+    seconds = data["seconds"].where(data["status"] == "ok").to_numpy()
+    if not (seconds <= longest).any():
+        raise ValueError(
+            f"longest must be at least {np.nanmin(seconds):.3g} s, which the shortest recorded run "
+            f"of {name!r} took, got {longest:g}"
+        )
+    return np.argwhere(seconds <= longest)
 
 
 def _config(at: xarray.Dataset, mixed: bool) -> TrainConfig:
