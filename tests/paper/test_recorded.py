@@ -340,24 +340,22 @@ def test_test_loss_passes_where_the_page_on_capacity_says() -> None:
         if np.isfinite(T).all():
             place = math.exp(np.mean(np.log(T)))
             assert said[setting] == f"{place:,.0f} ({min(T):,.0f} to {max(T):,.0f})"
-    few, decayed = of["25,000 steps with 0.001"], of["weight decay 0.1"]
+    few = of["25,000 steps with 0.001"]
     assert round(np.nanmax(few)) == 1887 and np.isnan(few).sum() == 3
-    assert (
-        said["25,000 steps with 0.001"] == "1,887 in one data set; beyond 1,898 in the other three"
-    )
-    assert np.isnan(decayed).all() and said["weight decay 0.1"] == "beyond 1,898 in all four"
+    assert said["25,000 steps with 0.001"].endswith("; beyond 1,898 in the other three")
     # Those that do not pass are below the level up to the last T.
     usual = np.array(next(iter(of.values())))
-    for name, T in (("capacity", few), ("capacity-decay", decayed)):
-        least = np.nan_to_num(T, nan=paper.recorded(name)["T"].max())
-        assert least.min() > 1800 and (least / usual).min() > 1.12
-    for setting, share in (
-        ("50,000 steps with 0.002", "4.4 ± 1.3"),
-        ("no weight decay", "2.0 ± 0.9"),
-    ):
-        fall = 100 * (1 - np.array(of[setting]) / usual)
-        assert f"{fall.mean():.1f} ± {fall.std(ddof=1) / 2:.1f}" == share
-        assert f"{share} %" in page("capacity")
+    least = np.nan_to_num(few, nan=paper.recorded("capacity")["T"].max())
+    assert round(least.max()) == 1898 and (least / usual).min() > 1.12
+    changes = {
+        "50,000 steps with 0.002": (-1, "lowers T** by 4.4 ± 1.3 %"),
+        "no weight decay": (-1, "lower by 2.0 ± 0.9 %"),
+        "weight decay 0.1": (1, "higher by 35.8 ± 1.5 %"),
+    }
+    for setting, (sign, text) in changes.items():
+        change = 100 * sign * (np.array(of[setting]) / usual - 1)
+        assert text.endswith(f" by {change.mean():.1f} ± {change.std(ddof=1) / 2:.1f} %")
+        assert text in page("capacity")
 
 
 @needs_pages
