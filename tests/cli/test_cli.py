@@ -1298,5 +1298,5 @@ def test_check_fails_if_a_loss_is_not_what_is_recorded(
     found = json.loads(out)
     assert code == 1 and found["largest_difference_of_losses"] == pytest.approx(0.01, rel=1e-3)
     assert len(found["tables"]["mine"]) == 4 * 5
-    code, out, err = toysup_cli("check", "figure3")
+    code, out, err = toysup_cli("check", "mine", "figure3")
     assert (code, out) == (2, "") and "name must be one of 'mine', got 'figure3'" in err

@@ -74,11 +74,7 @@ def train_again(
     --------
     >>> print(train_again("figure3", runs=1, longest=3).text())  # doctest: +SKIP
     """
-    data = recorded(name)
-    runs = as_int("runs", runs, 1, 2**31)
-    rng = np.random.default_rng(as_int("seed", seed, 0, 2**63 - 1))
-    places = _short(name, data, as_float("longest", longest))
-    drawn = places[np.sort(rng.permutation(len(places))[:runs])]
+    data, drawn = draw(name, runs, seed, longest)
     columns = (*map(str, data.dims), "variable", "recorded", "found", "digits")
     rows = []
     for place in drawn:
@@ -93,20 +89,27 @@ def train_again(
     return Table(f"{name}-again", columns, rows, _heading(name, data), formats)
 
 
-def _short(name: str, data: xarray.Dataset, longest: float) -> npt.NDArray[np.intp]:
-    """Where the runs are that can be trained again and took at most so many seconds."""
+def draw(
+    name: str, runs: int, seed: int, longest: float
+) -> tuple[xarray.Dataset, npt.NDArray[np.intp]]:
+    """A table, and where in it some runs are that can be trained again; bad arguments are named."""
+    data = recorded(name)
+    runs = as_int("runs", runs, 1, 2**31)
+    rng = np.random.default_rng(as_int("seed", seed, 0, 2**63 - 1))
+    longest = as_float("longest", longest)
     if any(str(init).startswith("Weights(") for init in np.atleast_1d(data.get("init", ()))):
         raise ValueError(
             f"name must be a table of runs that start from drawn weights, got {name!r}, whose runs "
             f"start from other runs"
         )
     seconds = data["seconds"].where(data["status"] == "ok").to_numpy()
-    if not (seconds <= longest).any():
+    places = np.argwhere(seconds <= longest)
+    if not len(places):
         raise ValueError(
             f"longest must be at least {np.nanmin(seconds):.3g} s, which the shortest recorded run "
             f"of {name!r} took, got {longest:g}"
         )
-    return np.argwhere(seconds <= longest)
+    return data, places[np.sort(rng.permutation(len(places))[:runs])]
 
 
 def _config(at: xarray.Dataset, mixed: bool) -> TrainConfig:
