@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import raw_bits
+from helpers import interrupted, raw_bits, until
 from soak import soak
 from toysup import TrainConfig
 from toysup._backends.protocol import Backend, Options, State
@@ -58,43 +57,6 @@ def case(backend: Backend, kind: str) -> TrainConfig:
     if config.n < 100:
         return config.replace(steps=5_000)
     return config.replace(steps=60 if config.T == math.inf else 500)
-
-
-def until(
-    backend: Backend, config: TrainConfig, state: State | None, step: float, **options: Any
-) -> tuple[Any, list[State]]:
-    """Train from a state to about that step: the outcome, if it came so far, and the states."""
-    raws: list[Any] = []
-    states: list[State] = []
-    limit = step * config.step_cost()
-    more = Options(
-        on_start=lambda _: state,
-        on_state=lambda i, state: states.append(state),
-        **options,
-    )
-    backend.train_many(
-        [config], 1, lambda i, raw: raws.append(raw), lambda work: work >= limit, more
-    )
-    return (raws[0] if raws else None), states
-
-
-def interrupted(backend: Backend, config: TrainConfig, seed: int) -> tuple[Any, int]:
-    """The outcome of a run that is interrupted at random, and how often it was resumed."""
-    draw, state, resumed = random.Random(seed), None, 0
-    for _ in range(200):
-        at = 0 if state is None else state["step"]
-        stride = draw.uniform(0, 0.9 * config.steps)
-        raw, states = until(
-            backend, config, state, at + stride, interval=draw.choice([0.0, 0.005, math.inf])
-        )
-        if raw is not None:
-            return raw, resumed
-        if states:
-            assert states[-1]["step"] > at
-            state = states[-1]
-            backend.check_state(config, state)
-            resumed += 1
-    raise AssertionError("it does not end")
 
 
 @pytest.mark.parametrize("kind", KINDS)

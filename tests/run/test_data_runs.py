@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import math
-import random
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 import toysup
 from helpers import (
+    interrupted,
     on,
     plain_batches,
     plain_gradient,
@@ -21,9 +21,10 @@ from helpers import (
     plain_rates,
     raw_bits,
     run_bits,
+    until,
 )
 from toysup import DataError, TrainConfig, train
-from toysup._backends.protocol import Backend, Options
+from toysup._backends.protocol import Backend
 from toysup._stream.rows import draws, order
 from toysup.data import Dataset, sample
 from toysup.regime import classify
@@ -151,31 +152,15 @@ KINDS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_goes_on_to_the_same_bits(backend: Backend, kind: str):
     data = as_given(STREAM.replace(T=60, test_size=300))
-    steps = 20_000 if backend.name == "native" else 1000 if kind == "infinite" else 3000
+    steps = 60_000 if backend.name == "native" else 1000 if kind == "infinite" else 3000
     config = TrainConfig(data=data, steps=steps, record=9, snapshots=2, **KINDS[kind])
     whole, _ = until(backend, config, None, math.inf)
-    draw, state, resumed = random.Random(kind), None, 0
-    for _ in range(200):
-        at = 0 if state is None else state["step"]
-        raw, states = until(backend, config, state, at + draw.uniform(0, 0.7 * steps))
-        if raw is not None:
-            break
-        if states:
-            state, resumed = states[-1], resumed + 1
-            backend.check_state(config, state)
-    assert resumed and raw_bits(raw) == raw_bits(whole)
-
-
-def until(backend: Backend, config: TrainConfig, state: Any, step: float) -> Any:
-    """Train from a state to about that step: the outcome, if it came so far, and the states."""
-    raws: list[Any] = []
-    states: list[Any] = []
-    options = Options(on_start=lambda _: state, on_state=lambda _, kept: states.append(kept))
-    limit = step * config.step_cost()
-    backend.train_many(
-        [config], 1, lambda _, raw: raws.append(raw), lambda work: work >= limit, options
-    )
-    return (raws[0] if raws else None), states
+    for seed in range(10):  # a run may end before it can be interrupted
+        raw, resumed = interrupted(backend, config, seed)
+        assert raw_bits(raw) == raw_bits(whole)
+        if resumed:
+            return
+    pytest.fail("no run was resumed")
 
 
 @pytest.mark.parametrize("batch_size", [None, 4100])

@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -27,7 +28,8 @@ import numpy.typing as npt
 import pytest
 
 import toysup
-from toysup._backends.protocol import Backend, RawRun
+from toysup import TrainConfig
+from toysup._backends.protocol import Backend, Options, RawRun, State
 from toysup._run.run import Run
 from toysup._store.store import Store
 
@@ -309,6 +311,43 @@ def training(
 
     monkeypatch.setattr(backend, "train_many", train_many)
     return begun
+
+
+def until(
+    backend: Backend, config: TrainConfig, state: State | None, step: float, **options: Any
+) -> tuple[Any, list[State]]:
+    """Train from a state to about that step: the outcome, if it came so far, and the states."""
+    raws: list[Any] = []
+    states: list[State] = []
+    limit = step * config.step_cost()
+    more = Options(
+        on_start=lambda _: state,
+        on_state=lambda i, state: states.append(state),
+        **options,
+    )
+    backend.train_many(
+        [config], 1, lambda i, raw: raws.append(raw), lambda work: work >= limit, more
+    )
+    return (raws[0] if raws else None), states
+
+
+def interrupted(backend: Backend, config: TrainConfig, seed: int) -> tuple[Any, int]:
+    """The outcome of a run that is interrupted at random, and how often it was resumed."""
+    draw, state, resumed = random.Random(seed), None, 0
+    for _ in range(200):
+        at = 0 if state is None else state["step"]
+        stride = draw.uniform(0, 0.9 * config.steps)
+        raw, states = until(
+            backend, config, state, at + stride, interval=draw.choice([0.0, 0.005, math.inf])
+        )
+        if raw is not None:
+            return raw, resumed
+        if states:
+            assert states[-1]["step"] > at
+            state = states[-1]
+            backend.check_state(config, state)
+            resumed += 1
+    raise AssertionError("it does not end")
 
 
 @contextlib.contextmanager
