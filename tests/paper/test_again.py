@@ -12,7 +12,7 @@ import pytest
 import toysup
 from toysup import paper
 from toysup.paper import _recorded
-from toysup.paper._again import _config, digits
+from toysup.paper._again import _configs, digits
 from toysup.paper._recipe import PAPER
 
 FIELDS = {"n": 30, "m": 2, "sparsity": 0.8, "steps": 40, "test_size": 50, "batch_size": 10}
@@ -36,18 +36,19 @@ def test_the_batch_size_of_the_packages_figure_3() -> None:
     """It is that of the preset, and the recipe of the finite T."""
     data = paper.recorded("figure3")
     assert json.loads(data.attrs["fixed"])["batch_size"] == PAPER["batch_size"] == 10_000
-    assert _config(data.isel(T=0, seed=0), mixed=True) == toysup.TrainConfig(T=3)
-    assert _config(data.isel(T=-1, seed=1), mixed=True).batch == 10_000
+    configs = _configs(data)
+    assert configs[0, 0] == toysup.TrainConfig(T=3)
+    assert configs[len(data["T"]) - 1, 1].batch == 10_000
 
 
 @pytest.mark.parametrize("name", sorted({*paper.recorded_names()} - {"branches-started"}))
 def test_every_recorded_run_has_a_config(name: str) -> None:
     data = paper.recorded(name)
-    mixed = "T" in data.dims and math.inf in data["T"]
+    configs = _configs(data)
     done = np.argwhere((data["status"] == "ok").to_numpy())
     for place in (done[0], done[-1]):
         at = data.isel(dict(zip(data.dims, place, strict=True)))
-        config = _config(at, mixed)
+        config = configs[tuple(place.tolist())]
         assert all(getattr(config, axis) == at[axis].item() for axis in data.dims)
         assert config.steps >= int(at["steps_done"])
 

@@ -13,6 +13,7 @@ from toysup._sweep.sweep import sweep
 from toysup._sweep.table import Table
 from toysup.config import TrainConfig
 from toysup.config.checks import as_float, as_int
+from toysup.config.grid import Grid
 from toysup.paper._recorded import recorded
 
 if TYPE_CHECKING:
@@ -76,10 +77,11 @@ def train_again(
     """
     data, drawn = draw(name, runs, seed, longest)
     columns = (*map(str, data.dims), "variable", "recorded", "found", "digits")
+    configs = _configs(data)
     rows = []
     for place in drawn:
         at = data.isel(dict(zip(data.dims, place, strict=True)))
-        config = _config(at, "T" in data.dims and math.inf in data["T"])
+        config = configs[tuple(place.tolist())]
         found = sweep(config, n_jobs=n_jobs, progress=progress, on_error="raise").dataset
         where = [at[axis].item() for axis in data.dims]
         for variable in _VARIABLES:
@@ -112,15 +114,13 @@ def draw(
     return data, places[np.sort(rng.permutation(len(places))[:runs])]
 
 
-def _config(at: xarray.Dataset, mixed: bool) -> TrainConfig:
-    """That of one recorded run; ``mixed`` if the table has T = inf beside others."""
-    fixed = json.loads(at.attrs["fixed"])
+def _configs(data: xarray.Dataset) -> dict[tuple[int, ...], TrainConfig]:
+    """Those of a table's runs by their places, as a sweep over its axes has them."""
+    fixed = json.loads(data.attrs["fixed"])
     fields: dict[str, Any] = {k: math.inf if v == "inf" else v for k, v in fixed.items()}
     fields["betas"] = tuple(fields["betas"])
-    fields |= {str(k): v.item() for k, v in at.coords.items()}
-    if mixed and fields["T"] < math.inf:
-        fields["batch_size"] = None  # it is that of T = inf
-    return TrainConfig(**fields)
+    fields |= {str(axis): data[axis].to_numpy().tolist() for axis in data.dims}
+    return Grid.make(None, fields).configs()
 
 
 def _heading(name: str, data: xarray.Dataset) -> str:
