@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GROUPED", "arrays", "memory", "step_cost"]
 
-# Up to this m the native backend lists pairs by groups of features, from there on by feature.
+# Up to this m the native backend lists groups of pairs, from there on single ones.
 GROUPED = 6
 
 
@@ -72,7 +72,10 @@ def _examples(c: TrainConfig) -> float:
 
 
 def _hidden(c: TrainConfig) -> int:
-    """Of hidden vectors and what goes with them, padded to whole vectors of 64 bytes."""
+    """Of hidden vectors and what goes with them: padded to whole vectors of 64 bytes, or m small."""
+    if c.m <= GROUPED:
+        size = np.dtype(c.dtype).itemsize
+        return c.batch * (size * (6 * c.m + 4) + 64)
     return c.batch * (64 * 6 + 8 * 6 * c.m)
 
 
@@ -80,12 +83,16 @@ def _lists(c: TrainConfig) -> float:
     """Of lists of pairs, whose entries are 2 bytes.
 
     There are as many as the core allows, or fewer: up to half of all pairs or, for small m, all
-    groups of 64 bytes of features.
+    groups of 64 bytes of features. With small m and many examples they are bits instead.
     """
+    size = np.dtype(c.dtype).itemsize
+    if c.m <= GROUPED and 5 * c.batch >= c.n and not c.is_varied:
+        tile = min((1 << 15) // (2 * c.m * size), 64 * 64 // size) // 64 * 64
+        return math.ceil(c.batch / tile) * (c.n + 16) * 9.25
     pairs = 0.0 if c.is_varied else float(c.n) * c.batch
     entries = max(1 << 26, 8 * (_nonzeros(c) + (c.n + c.batch) * (c.m + 1)))
     most = 4 * entries + pairs / 128  # in growing; and a bit for each group of 16 features
-    return min(most, pairs * (np.dtype(c.dtype).itemsize / 16 if c.m <= GROUPED else 1.5))
+    return min(most, pairs * (size / 16 if c.m <= GROUPED else 1.5))
 
 
 def _nonzeros(c: TrainConfig) -> float:

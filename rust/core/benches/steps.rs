@@ -33,13 +33,13 @@ const DENSE: Shape = Shape {
 };
 
 const LISTS: Shape = Shape {
-    name: "lists by group m=2",
+    name: "lists of blocks m=2",
     kernel: Kernel::Lists,
     bias: -0.02,
     ..DENSE
 };
 
-const SHAPES: [Shape; 6] = [
+const SHAPES: [Shape; 7] = [
     DENSE,
     Shape {
         name: "dense m=16",
@@ -48,6 +48,11 @@ const SHAPES: [Shape; 6] = [
         ..DENSE
     },
     LISTS,
+    Shape {
+        name: "lists by group m=2",
+        examples: 190,
+        ..LISTS
+    },
     Shape {
         name: "lists by feature m=16",
         m: 16,

@@ -24,7 +24,7 @@ macro_rules! zero {
         unsafe impl Zero for $t {}
     )* };
 }
-zero!(bool, u16, u32, u64, usize, f32, f64);
+zero!(bool, u8, u16, u32, u64, usize, f32, f64);
 
 fn fail(bytes: usize) -> ! {
     resume_unwind(Box::new(OutOfMemory { bytes }))

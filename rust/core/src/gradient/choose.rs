@@ -8,10 +8,10 @@ use crate::gradient::gradient::{Begun, Gradient, RETRY, SEED};
 use crate::gradient::kernel::Kernel;
 use crate::gradient::shares::Step;
 use crate::kernels::whole::classify;
-use crate::lists::by_group::ByGroup;
 use crate::lists::pace::REVIEW;
 use crate::lists::plan::Plan;
 use crate::lists::rows::Room;
+use crate::lists::sorted;
 use crate::model::examples::Examples;
 use crate::model::order::{inverse, reorder};
 use crate::model::params::{Params, SMALL};
@@ -56,7 +56,7 @@ impl<T: Real> Gradient<T> {
         if forced {
             return self.arrange(p, x, cancel);
         }
-        if p.m <= SMALL && !ByGroup::fits(p, x.count, x.rows.indices.len()) {
+        if p.m <= SMALL && !sorted::fits(p, x.count, x.rows.indices.len()) {
             return Ok(None);
         }
         // Lists are made to see what they would cost; some steps before, references are taken, so

@@ -113,6 +113,23 @@ impl<T: Real> Groups<T> {
         self.born[g] = pace.step;
     }
 
+    /// Features of group g.
+    #[inline(always)]
+    pub fn features(&self, g: usize) -> usize {
+        (self.n - g * T::Portable::LANES).min(T::Portable::LANES)
+    }
+
+    /// Where w' and b' of group g lie, and its bounds, [number][lane].
+    #[inline(always)]
+    pub fn numbers(&self, g: usize, m: usize) -> (&[T], &[T]) {
+        let lanes = T::Portable::LANES;
+        let reference = (m + 1) * lanes;
+        (
+            &self.reference[g * reference..][..reference],
+            &self.bounds[g * BOUNDS * lanes..][..BOUNDS * lanes],
+        )
+    }
+
     /// The reference of a group, with that sign.
     #[inline(always)]
     pub unsafe fn group<V: Vector<Scalar = T>, const M: usize>(

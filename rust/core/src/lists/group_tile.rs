@@ -1,27 +1,36 @@
-//! The lists of a tile of examples by groups of features.
+//! The lists of a tile of examples by groups of LANES similar features.
+//!
+//! Vectors run over features.
 
-use crate::kernels::moments::{add_linear, first_moments};
+use std::ops::Range;
+
 use crate::lists::group_references::{Groups, Reference, p_group};
+use crate::lists::group_sums::Sums;
 use crate::lists::pace::{Counts, Pace};
 use crate::lists::rows::{LONGEST, Room, Rows};
 use crate::lists::skin::BALANCE;
+use crate::lists::sorted_tile::{Prices, SortedTile};
 use crate::lists::work::Work;
 use crate::memory;
-use crate::model::params::{Params, at, by_m};
+use crate::model::params::{Params, by_m};
 use crate::simd::aligned::Aligned;
 use crate::simd::dispatch::multiversion;
+use crate::simd::isa::Isa;
 use crate::simd::vector::{Real, Vector};
+
+/// Bytes of C of a tile: what the first cache holds beside the rest.
+const C_BYTES: usize = 1 << 15;
 
 /// A tile of examples.
 pub struct GroupTile<T> {
     /// First example and number of examples.
-    pub first: usize,
-    pub count: usize,
+    first: usize,
+    count: usize,
     /// Of the examples: h', |h'|, d, factor of d, step.
     h: Vec<T>,
     size: Vec<T>,
     reach: Vec<T>,
-    pub factor: Vec<f32>,
+    factor: Vec<f32>,
     born: Vec<u64>,
     stale: Vec<u32>,
     /// By group: examples.
@@ -33,11 +42,20 @@ pub struct GroupTile<T> {
     minus: usize,
     scratch: Vec<u16>,
     /// Vectors of pairs looked at in building lists, since the beginning.
-    pub built: u64,
+    built: u64,
 }
 
-impl<T: Real> GroupTile<T> {
-    pub fn new(groups: usize, m: usize, first: usize, count: usize) -> Self {
+impl<T: Real> SortedTile<T> for GroupTile<T> {
+    fn examples(m: usize) -> usize {
+        let row = m * T::Portable::LANES * size_of::<T>();
+        (C_BYTES / row).next_multiple_of(64)
+    }
+
+    fn bytes(n: usize, _m: usize, count: usize) -> usize {
+        n.div_ceil(T::Portable::LANES) * count.div_ceil(8)
+    }
+
+    fn new(groups: usize, m: usize, first: usize, count: usize) -> Self {
         assert!(count <= LONGEST, "entries are u16");
         let words = count.div_ceil(64);
         GroupTile {
@@ -59,12 +77,19 @@ impl<T: Real> GroupTile<T> {
         }
     }
 
-    /// Entries that there is room for.
-    pub fn size(&self) -> usize {
-        self.rows.size()
+    fn span(&self) -> Range<usize> {
+        self.first..self.first + self.count
     }
 
-    pub fn counts(&self) -> Counts {
+    fn factors(&self) -> &[f32] {
+        &self.factor
+    }
+
+    fn factors_mut(&mut self) -> &mut [f32] {
+        &mut self.factor
+    }
+
+    fn counts(&self) -> Counts {
         let (entries, bare, rows) = self.rows.totals();
         Counts {
             entries,
@@ -75,6 +100,36 @@ impl<T: Real> GroupTile<T> {
         }
     }
 
+    fn size(&self) -> usize {
+        self.rows.size()
+    }
+
+    fn built(&self) -> u64 {
+        self.built
+    }
+
+    /// Between what the instructions say and what was measured beside all pairs (see `dense_cost`).
+    fn prices(m: usize) -> Prices {
+        let m = m as f64;
+        Prices {
+            entry: 3.5 * m - 1.0,
+            row: 30.0 + 9.0 * m,
+            minus: 15.0 + 7.0 * m + 1.5 * m * m,
+            group: 3.0,
+            vector: m + 6.0,
+        }
+    }
+
+    fn refresh(&mut self, isa: Isa, groups: &Groups<T>, h: &[T], pace: Pace, room: Option<&Room>) {
+        refresh(isa, self, groups, h, pace, room);
+    }
+
+    fn run(&mut self, isa: Isa, work: Work<'_, T>) {
+        run(isa, self, work);
+    }
+}
+
+impl<T: Real> GroupTile<T> {
     #[inline(always)]
     unsafe fn refresh_m<V: Vector<Scalar = T>, const M: usize>(
         &mut self,
@@ -228,6 +283,8 @@ impl<T: Real> GroupTile<T> {
                 let (z, _, _) = self.pair(&group, t);
                 let size = V::splat(self.size[t]);
                 let (y, exception) = (z.relu(), V::zero().sub(z).relu());
+                // 0, or not a number if z is none that is finite.
+                let y = y.add(z.sub(z));
                 up = [up[0].add(y), y.fma(size, up[1])];
                 down = [down[0].add(exception), exception.fma(size, down[1])];
             }
@@ -310,15 +367,12 @@ impl<T: Real> GroupTile<T> {
         if lanes.len() < size {
             *lanes = Aligned::zeros(size);
         }
-        let sums = Sums {
-            importance: importance64,
-            bias: p.bias,
-            data: sums.as_mut_ptr(),
-        };
+        let sums = Sums::new(p, importance64, sums);
         // SAFETY: the caller's promise.
         unsafe {
             if self.minus > 0 {
-                self.linear::<V, M>(p, importance, h, c, &sums);
+                let lanes = |g: usize| if self.is_minus[g] { u32::MAX } else { 0 };
+                sums.linear::<V, M>(p, importance, groups, lanes, h, c);
             }
             for g in 0..groups {
                 if self.rows.row(g).is_empty() {
@@ -332,58 +386,6 @@ impl<T: Real> GroupTile<T> {
                 sums.add::<V, M>(g, &ab);
             }
             empty::<V>(lanes, c);
-        }
-    }
-
-    /// What z of the groups that list exceptions adds: their A and B, and C.
-    #[inline(always)]
-    unsafe fn linear<V: Vector<Scalar = T>, const M: usize>(
-        &self,
-        p: &Params<T>,
-        importance: &[T],
-        h: &[T],
-        c: &mut [T],
-        sums: &Sums<'_>,
-    ) {
-        let (s1, s2) = first_moments::<T, M>(h);
-        let s0 = T::from_f64(self.count as f64);
-        // SAFETY: blocks of whole vectors; the importances are padded to them.
-        unsafe {
-            let (mut matrix, mut vector) = ([[V::zero(); M]; M], [V::zero(); M]);
-            for g in 0..self.is_minus.len() {
-                if !self.is_minus[g] {
-                    continue;
-                }
-                let (w, b) = p_group::<V, M>(p, g);
-                let mut big_b = [V::zero(); M];
-                let mut a = b.mul(V::splat(s0));
-                for k in 0..M {
-                    big_b[k] = b.mul(V::splat(s1[k]));
-                    a = w[k].fma(V::splat(s1[k]), a);
-                    for l in 0..M {
-                        big_b[k] = w[l].fma(V::splat(s2[k][l]), big_b[k]);
-                    }
-                    let left = if importance.is_empty() {
-                        w[k]
-                    } else {
-                        w[k].mul(V::load(importance.as_ptr().add(g * V::LANES)))
-                    };
-                    vector[k] = left.fma(b, vector[k]);
-                    for l in 0..=k {
-                        matrix[k][l] = left.fma(w[l], matrix[k][l]);
-                    }
-                }
-                sums.add::<V, M>(g, &(big_b, a));
-            }
-            let (mut full, mut sum) = ([[T::default(); M]; M], [T::default(); M]);
-            for k in 0..M {
-                sum[k] = vector[k].sum();
-                for l in 0..=k {
-                    full[k][l] = matrix[k][l].sum();
-                    full[l][k] = full[k][l];
-                }
-            }
-            add_linear(&full, &sum, h, c);
         }
     }
 
@@ -452,56 +454,14 @@ multiversion! {
 multiversion! {
     /// Add what all pairs add.
     fn run<V, T>(tile: &mut GroupTile<T>, work: Work<'_, T>) {
-        let (p, groups) = (work.p, tile.is_minus.len());
-        assert!(work.h.len() == tile.count * p.m && work.c.len() == work.h.len());
-        assert!(work.sums.len() == p.data.len() && groups == p.n.div_ceil(V::LANES));
-        for len in [work.importance.len(), work.importance64.len()] {
-            assert!(len == 0 || len >= groups * V::LANES);
-        }
+        let p = work.p;
+        work.assert_fits(tile.count, tile.is_minus.len(), V::LANES);
         // SAFETY: the instruction set of `V` is available here.
         unsafe {
             by_m!(
                 p.m, M => tile.run_m::<V, M>(work),
                 unreachable!("m = {} is too large for groups", p.m)
             );
-        }
-    }
-}
-
-/// Where A and B go: half the gradient, in the layout of the parameters.
-struct Sums<'a> {
-    importance: &'a [f64],
-    bias: usize,
-    data: *mut f64,
-}
-
-impl Sums<'_> {
-    /// Add B and A of group g.
-    #[inline(always)]
-    unsafe fn add<V: Vector, const M: usize>(&self, g: usize, (big_b, a): &([V; M], V)) {
-        let first = g * V::LANES;
-        // SAFETY: the sums and the importances are padded to whole vectors.
-        unsafe {
-            for k in 0..M {
-                self.add_lanes(big_b[k], first, at(M, first, k));
-            }
-            self.add_lanes(*a, first, self.bias + first);
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn add_lanes<V: Vector>(&self, x: V, first: usize, to: usize) {
-        // SAFETY: as above; at most 16 lanes.
-        unsafe {
-            let to = self.data.add(to);
-            if self.importance.is_empty() {
-                return x.add_lanes(to);
-            }
-            let mut lanes = [V::Scalar::default(); 16];
-            x.store(lanes.as_mut_ptr());
-            for i in 0..V::LANES {
-                *to.add(i) += *self.importance.get_unchecked(first + i) * lanes[i].to_f64();
-            }
         }
     }
 }

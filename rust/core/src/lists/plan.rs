@@ -2,11 +2,11 @@
 
 use crate::lists::budgets::Budgets;
 use crate::lists::by_feature::ByFeature;
-use crate::lists::by_group::ByGroup;
 use crate::lists::listed::Lists;
 #[cfg(feature = "doors")]
 use crate::lists::pace::Counts;
 use crate::lists::pace::{Lifetime, Pace};
+use crate::lists::sorted;
 use crate::lists::work::entries_limit;
 use crate::model::examples::Examples;
 use crate::model::params::{Params, SMALL};
@@ -14,7 +14,7 @@ use crate::simd::vector::Real;
 
 /// The lists of a run, and how long they last.
 pub struct Plan<T> {
-    /// By feature, or by groups of features.
+    /// By feature, or of sorted features and examples.
     pub lists: Box<dyn Lists<T>>,
     /// Whether the next step takes all references anew.
     pub fresh: bool,
@@ -28,7 +28,7 @@ impl<T: Real> Plan<T> {
         let nonzeros = x.rows.indices.len();
         Plan {
             lists: if p.m <= SMALL {
-                Box::new(ByGroup::new(p, x.count, nonzeros))
+                sorted::lists(p, x.count, nonzeros)
             } else {
                 Box::new(ByFeature::new(p, x.count, length))
             },

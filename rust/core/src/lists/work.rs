@@ -2,6 +2,7 @@
 
 use crate::model::params::Params;
 use crate::simd::aligned::Aligned;
+use crate::simd::vector::Real;
 
 /// What the pairs of a tile read and what they add to.
 pub struct Work<'a, T> {
@@ -16,6 +17,19 @@ pub struct Work<'a, T> {
     pub lanes: &'a mut Aligned<T>,
     /// Half the gradient, in the layout of the parameters.
     pub sums: &'a mut [f64],
+}
+
+impl<T: Real> Work<'_, T> {
+    /// That all of this is as long as `count` examples and `groups` groups of so many lanes need, for m that
+    /// is small.
+    pub fn assert_fits(&self, count: usize, groups: usize, lanes: usize) {
+        let p = self.p;
+        assert!(self.h.len() == count * p.m && self.c.len() == self.h.len());
+        assert!(self.sums.len() == p.data.len() && groups == p.n.div_ceil(lanes));
+        for len in [self.importance.len(), self.importance64.len()] {
+            assert!(len == 0 || len >= groups * lanes);
+        }
+    }
 }
 
 /// Entries that lists may have: some for each number that a run keeps anyway, and 128 MB in any case.

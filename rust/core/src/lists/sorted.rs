@@ -1,23 +1,27 @@
-//! Lists of examples for groups of LANES similar features, tile by tile of similar examples.
+//! Lists for small m, made of what is alike: features and examples are sorted.
 //!
-//! The bounds are those of [`crate::lists::skin`]; here vectors run over features, and m is
-//! small. Features are alike if the direction of (R w, b) is, R being the length of a hidden
-//! vector: that is what decides the signs of z. Features that are alike lie together in the
-//! parameters, so that groups are loaded as they are, and so do examples that are alike, so that
-//! for most tiles a group is dead or linear altogether. Groups that would list most examples of a
-//! tile list the exceptions from being linear instead, with the sign of w and b turned, so that
-//! kernels need not know.
+//! The bounds are those of [`crate::lists::skin`]. With few examples, groups of LANES similar features list
+//! examples ([`crate::lists::group_tile`]); with many, features list blocks of LANES similar examples
+//! ([`crate::lists::block_tile`]). The more compact of the two is dead or linear altogether more often.
+//!
+//! Features are alike if the direction of (R w, b) is, R being the length of a hidden vector: that is
+//! what decides the signs of z. Features that are alike lie together in the parameters, so that groups
+//! are loaded as they are, and so do examples that are alike, tile by tile. Who would list most of a
+//! tile lists the exceptions from being linear instead, with the sign of w and b turned, so that kernels
+//! need not know.
 
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
+use crate::lists::block_tile::BlockTile;
 use crate::lists::budgets::Budgets;
 use crate::lists::clusters::clusters;
 use crate::lists::group_references::{Groups, look};
-use crate::lists::group_tile::{GroupTile, refresh, run};
+use crate::lists::group_tile::GroupTile;
 use crate::lists::listed::{Listed, Lists, Orders};
 use crate::lists::pace::{Counts, Lifetime, Pace, REVIEW};
 use crate::lists::rows::Room;
+use crate::lists::sorted_tile::SortedTile;
 use crate::lists::work::Work;
 use crate::memory;
 use crate::model::examples::Examples;
@@ -25,19 +29,17 @@ use crate::model::params::Params;
 use crate::simd::isa::Isa;
 use crate::simd::vector::{Real, Vector};
 
-/// Bytes of C of a tile: what the first cache holds beside the rest.
-const C_BYTES: usize = 1 << 15;
-/// Bytes that the bits that tell who is listed may take in any case.
+/// Bytes of bits that tell who is listed which are small in any case.
 const BITS: usize = 1 << 26;
 
-/// Lists by groups of features.
-pub struct ByGroup<T> {
+/// Lists of sorted features and examples.
+pub struct Sorted<T, K> {
     n: usize,
     m: usize,
     /// References of the features.
     groups: Groups<T>,
     /// The examples in tiles.
-    tiles: Vec<GroupTile<T>>,
+    tiles: Vec<K>,
     /// Entries without a skin when last sorted; cycles that more of them have cost since; and what it
     /// would cost to sort anew.
     sorted: Option<u64>,
@@ -45,20 +47,37 @@ pub struct ByGroup<T> {
     sort_cost: f64,
 }
 
-impl<T: Real> ByGroup<T> {
-    /// Whether the bits that tell who is listed are small beside what a run keeps anyway.
-    pub fn fits(p: &Params<T>, count: usize, nonzeros: usize) -> bool {
-        let bytes = p.n.div_ceil(T::Portable::LANES) * count.div_ceil(8);
-        bytes <= BITS.max(8 * (nonzeros + (p.n + count) * (p.m + 1)))
+/// Such lists for `count` examples with `nonzeros` non-zeros.
+pub fn lists<T: Real>(p: &Params<T>, count: usize, nonzeros: usize) -> Box<dyn Lists<T>> {
+    if blocks_pay(p.n, count) {
+        Box::new(Sorted::<T, BlockTile<T>>::new(p, count, nonzeros))
+    } else {
+        Box::new(Sorted::<T, GroupTile<T>>::new(p, count, nonzeros))
     }
+}
 
-    /// For `count` examples with `nonzeros` non-zeros.
-    pub fn new(p: &Params<T>, count: usize, nonzeros: usize) -> Self {
+/// Whether the bits that tell who is listed are small beside what a run keeps anyway.
+pub fn fits<T: Real>(p: &Params<T>, count: usize, nonzeros: usize) -> bool {
+    let bytes = if blocks_pay(p.n, count) {
+        BlockTile::<T>::bytes(p.n, p.m, count)
+    } else {
+        GroupTile::<T>::bytes(p.n, p.m, count)
+    };
+    bytes <= BITS.max(8 * (nonzeros + (p.n + count) * (p.m + 1)))
+}
+
+/// Whether blocks of examples are the faster ones, as measured from m = 1 to 6: at n = 10,000 groups of features are
+/// at T = 1,000, and from T = 2,000 on blocks.
+fn blocks_pay(n: usize, count: usize) -> bool {
+    5 * count >= n
+}
+
+impl<T: Real, K: SortedTile<T>> Sorted<T, K> {
+    fn new(p: &Params<T>, count: usize, nonzeros: usize) -> Self {
         let groups = Groups::new(p.n, p.m);
-        let row = p.m * T::Portable::LANES * size_of::<T>();
-        let size = (C_BYTES / row).next_multiple_of(64);
-        let tile = |t| GroupTile::new(groups.count, p.m, t, size.min(count - t));
-        ByGroup {
+        let size = K::examples(p.m);
+        let tile = |t| K::new(groups.count, p.m, t, size.min(count - t));
+        Sorted {
             n: p.n,
             m: p.m,
             tiles: (0..count).step_by(size).map(tile).collect(),
@@ -69,11 +88,15 @@ impl<T: Real> ByGroup<T> {
         }
     }
 
+    /// Number of examples.
+    fn count(&self) -> usize {
+        self.tiles.last().map_or(0, |tile| tile.span().end)
+    }
+
     /// Factors of the examples, by where these lie.
     fn example_factors(&self) -> Vec<f32> {
-        let count = self.tiles.iter().map(|tile| tile.count).sum();
-        let factors = self.tiles.iter().flat_map(|tile| &tile.factor);
-        memory::collect(count, factors.copied())
+        let factors = self.tiles.iter().flat_map(K::factors);
+        memory::collect(self.count(), factors.copied())
     }
 
     /// Orders in which similar features, and similar examples, lie together. In a tile, those with few
@@ -94,9 +117,9 @@ impl<T: Real> ByGroup<T> {
                 points[at..].fill(0.0);
             }
         }
-        let mut examples = clusters(h, m, self.tiles[0].count.next_multiple_of(64), cancel);
+        let mut examples = clusters(h, m, K::examples(m), cancel);
         for tile in &self.tiles {
-            let examples = &mut examples[tile.first..][..tile.count];
+            let examples = &mut examples[tile.span()];
             examples.sort_unstable_by_key(|&t| (x.rows.group(t as usize).len(), t));
         }
         (clusters(&points, m + 1, lanes, cancel), examples)
@@ -109,16 +132,17 @@ impl<T: Real> ByGroup<T> {
         self.groups.factors = memory::collect(features.len(), moved);
         let old = self.example_factors();
         for tile in &mut self.tiles {
-            let examples = &examples[tile.first..][..tile.count];
-            let moved = examples.iter().map(|&t| old[t as usize]);
-            tile.factor.clear();
-            tile.factor.extend(moved);
+            let span = tile.span();
+            let factors = tile.factors_mut().iter_mut();
+            factors
+                .zip(&examples[span])
+                .for_each(|(factor, &t)| *factor = old[t as usize]);
         }
         (self.sorted, self.excess) = (None, 0.0);
     }
 }
 
-impl<T: Real> Lists<T> for ByGroup<T> {
+impl<T: Real, K: SortedTile<T>> Lists<T> for Sorted<T, K> {
     fn budgets(&self, life: f64) -> Budgets {
         Budgets {
             features: memory::copy(&self.groups.factors),
@@ -132,40 +156,38 @@ impl<T: Real> Lists<T> for ByGroup<T> {
     fn resume(&mut self, budgets: &Budgets) {
         self.groups.factors.clone_from(&budgets.features);
         for tile in &mut self.tiles {
-            let these = tile.first..tile.first + tile.count;
-            tile.factor.copy_from_slice(&budgets.examples[these]);
+            let these = tile.span();
+            tile.factors_mut().copy_from_slice(&budgets.examples[these]);
         }
         (self.sorted, self.excess) = (budgets.sorted, budgets.excess);
     }
 
     fn counts(&self) -> Counts {
-        self.tiles.iter().map(GroupTile::counts).sum()
+        self.tiles.iter().map(K::counts).sum()
     }
 
     fn size(&self) -> usize {
-        self.tiles.iter().map(GroupTile::size).sum()
+        self.tiles.iter().map(K::size).sum()
     }
 
     fn built(&self) -> u64 {
-        self.tiles.iter().map(|tile| tile.built).sum()
+        self.tiles.iter().map(K::built).sum()
     }
 
     fn review(&mut self, life: &mut Lifetime) -> f64 {
         let counts = self.counts();
-        let m = self.m as f64;
-        // Between what the instructions say and what was measured beside all pairs (see `dense_cost`).
-        let (entry, vector) = (3.5 * m - 1.0, m + 6.0);
-        life.review(counts, entry, vector);
+        let prices = K::prices(self.m);
+        life.review(counts, prices.entry, prices.vector);
         let sorted = *self.sorted.get_or_insert(counts.bare);
-        self.excess += counts.bare.saturating_sub(sorted) as f64 * entry * REVIEW as f64;
-        let examples: usize = self.tiles.iter().map(|tile| tile.count).sum();
-        let pairs = (self.groups.count * examples) as f64;
-        counts.entries as f64 * entry
-            + counts.rows as f64 * (30.0 + 9.0 * m)
-            + counts.minus as f64 * (15.0 + 7.0 * m + 1.5 * m * m)
-            + (self.groups.count * self.tiles.len()) as f64 * 3.0
-            + self.n as f64 * (m + 1.0)
-            + pairs * vector / life.steps
+        let more = counts.bare.saturating_sub(sorted) as f64;
+        self.excess += more * prices.entry * REVIEW as f64;
+        let pairs = (self.groups.count * self.count()) as f64;
+        counts.entries as f64 * prices.entry
+            + counts.rows as f64 * prices.row
+            + counts.minus as f64 * prices.minus
+            + (self.groups.count * self.tiles.len()) as f64 * prices.group
+            + self.n as f64 * (self.m as f64 + 1.0)
+            + pairs * prices.vector / life.steps
     }
 
     fn look(&mut self, isa: Isa, p: &Params<T>, pace: Pace) {
@@ -195,17 +217,17 @@ impl<T: Real> Lists<T> for ByGroup<T> {
     }
 }
 
-impl<T: Real> Listed<T> for (&Groups<T>, &mut GroupTile<T>) {
+impl<T: Real, K: SortedTile<T>> Listed<T> for (&Groups<T>, &mut K) {
     fn span(&self) -> Range<usize> {
-        self.1.first..self.1.first + self.1.count
+        self.1.span()
     }
 
     fn refresh(&mut self, isa: Isa, h: &[T], pace: Pace, room: Option<&Room>) {
-        refresh(isa, self.1, self.0, h, pace, room);
+        self.1.refresh(isa, self.0, h, pace, room);
     }
 
     fn run(&mut self, isa: Isa, work: Work<'_, T>) {
-        run(isa, self.1, work);
+        self.1.run(isa, work);
     }
 }
 
