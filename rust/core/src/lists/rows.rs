@@ -24,6 +24,8 @@ struct Row {
     room: u16,
     /// Number of entries that would be there without any skin.
     bare: u16,
+    /// Number of entries at the beginning that are in rising order.
+    rising: u16,
 }
 
 /// A number of rows of at most [`LONGEST`] entries.
@@ -110,7 +112,7 @@ impl Rows {
         }
     }
 
-    /// Row i becomes `entries`; `bare` of them would be there without any skin.
+    /// Row i becomes `entries`, which rise; `bare` of them would be there without any skin.
     #[inline(always)]
     pub fn set(&mut self, i: usize, entries: &[u16], bare: usize) {
         let row = self.rows[i];
@@ -122,15 +124,37 @@ impl Rows {
         let row = &mut self.rows[i];
         row.len = length(len);
         row.bare = bare.min(LONGEST) as u16;
+        row.rising = length(len);
         self.pool[row.start as usize..][..len].copy_from_slice(entries);
         self.enlist(i);
     }
 
-    /// Add an entry to row i if it is not there.
+    /// Add the entries `first` + k to row i, for each bit k of `bits` below 16, that are not there.
     #[inline(always)]
-    pub fn add(&mut self, i: usize, entry: u16) {
-        if !contains(self.row(i), entry) {
-            self.push(i, entry);
+    pub fn add(&mut self, i: usize, first: u16, mut bits: u32) {
+        // No closures: they would not have the instruction set.
+        let (rising, rest) = self.row(i).split_at(usize::from(self.rows[i].rising));
+        let (mut from, mut left) = (0, rising.len());
+        while left > 0 {
+            let half = left / 2;
+            let below = rising[from + half] < first;
+            (from, left) = if below {
+                (from + half + 1, left - half - 1)
+            } else {
+                (from, half)
+            };
+        }
+        let mut there = 0;
+        for part in [&rising[from..rising.len().min(from + 16)], rest] {
+            for &e in part {
+                let k = e.wrapping_sub(first);
+                there |= u32::from(k < 16) << (k & 15);
+            }
+        }
+        bits &= !there;
+        while bits != 0 {
+            self.push(i, first + bits.trailing_zeros() as u16);
+            bits &= bits - 1;
         }
     }
 
@@ -246,26 +270,6 @@ fn room(len: usize) -> u16 {
     length(len.max(LONGEST.min(len + len / 4 + 2)))
 }
 
-/// Whether `entry` is among `entries`, without a branch for each.
-#[inline(always)]
-fn contains(entries: &[u16], entry: u16) -> bool {
-    let mut chunks = entries.chunks_exact(32);
-    for chunk in &mut chunks {
-        let mut found = false;
-        for &e in chunk {
-            found |= e == entry;
-        }
-        if found {
-            return true;
-        }
-    }
-    let mut found = false;
-    for &e in chunks.remainder() {
-        found |= e == entry;
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,7 +283,14 @@ mod tests {
         for &e in &all {
             rows.push(1, e);
         }
-        rows.add(1, 17);
+        // All but a bit that is no entry yet are there, in rising order and behind it.
+        rows.set(3, &[1, 5, 18, 33], 0);
+        for (first, bits) in [(0, 0b11), (16, 0b101), (16, 0b111), (0, 0x8000)] {
+            rows.add(3, first, bits);
+        }
+        assert_eq!(rows.row(3), [1, 5, 18, 33, 0, 16, 17, 15]);
+        rows.set(3, &[], 0);
+        rows.add(1, 16, 0xFFFF);
         rows.set(2, &all[..3], 0);
         for _ in 0..2 {
             for i in 0..2 {

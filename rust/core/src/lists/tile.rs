@@ -224,10 +224,8 @@ impl<T: Real> Tile<T> {
             }
             self.built += (rebuilt.len() * self.vectors) as u64;
             if rebuilt.len() < self.rows.count() {
-                for i in 0..self.stale.len() {
-                    if !self.add_vector::<V>(f, self.stale[i] as usize, room, &mut size) {
-                        return;
-                    }
+                if !self.add_vectors::<V>(f, room, &mut size) {
+                    return;
                 }
                 self.built += (self.stale.len() * self.rows.count()) as u64;
             }
@@ -421,13 +419,12 @@ impl<T: Real> Tile<T> {
         }
     }
 
-    /// Add the examples of a vector with a new reference to every list that they now belong to; false if
+    /// Add the examples of the vectors with new references to every list that they now belong to; false if
     /// there is no `room` for lists that have grown from `size`.
     #[inline(always)]
-    unsafe fn add_vector<V: Vector<Scalar = T>>(
+    unsafe fn add_vectors<V: Vector<Scalar = T>>(
         &mut self,
         f: &Features<T>,
-        v: usize,
         room: &Room,
         size: &mut usize,
     ) -> bool {
@@ -436,12 +433,12 @@ impl<T: Real> Tile<T> {
         // SAFETY: the caller's promise. No closures: they would not have the instruction set.
         unsafe {
             for j in (0..whole).step_by(TOGETHER) {
-                if !self.add_to::<V, TOGETHER>(f, j, v, room, size) {
+                if !self.add_to::<V, TOGETHER>(f, j, room, size) {
                     return false;
                 }
             }
             for j in whole..n {
-                if !self.add_to::<V, 1>(f, j, v, room, size) {
+                if !self.add_to::<V, 1>(f, j, room, size) {
                     return false;
                 }
             }
@@ -455,39 +452,30 @@ impl<T: Real> Tile<T> {
         &mut self,
         f: &Features<T>,
         first: usize,
-        v: usize,
         room: &Room,
         size: &mut usize,
     ) -> bool {
-        let valid = self.valid::<V, 1>(v);
-        let mut masks = [0; C];
-        // SAFETY: the caller's promise.
-        unsafe {
-            let z = self.features_z::<V, C>(f, first, v);
-            for i in 0..C {
-                let (skin, _) = self.skins::<V>(&f.bounds[first + i], v);
-                let key = if self.is_minus[first + i] {
-                    skin.sub(z[i])
-                } else {
-                    skin.add(z[i])
-                };
-                masks[i] = u64::from(key.positive()) & valid;
+        for s in 0..self.stale.len() {
+            let v = self.stale[s] as usize;
+            let valid = self.valid::<V, 1>(v);
+            // SAFETY: the caller's promise.
+            unsafe {
+                let z = self.features_z::<V, C>(f, first, v);
+                for i in 0..C {
+                    let (skin, _) = self.skins::<V>(&f.bounds[first + i], v);
+                    let key = if self.is_minus[first + i] {
+                        skin.sub(z[i])
+                    } else {
+                        skin.add(z[i])
+                    };
+                    let bits = key.positive() & valid as u32;
+                    if bits != 0 {
+                        self.rows.add(first + i, (v * V::LANES) as u16, bits);
+                    }
+                }
             }
         }
-        for (i, mut mask) in masks.into_iter().enumerate() {
-            if mask == 0 {
-                continue;
-            }
-            while mask != 0 {
-                let entry = (v * V::LANES) as u16 + mask.trailing_zeros() as u16;
-                self.rows.add(first + i, entry);
-                mask &= mask - 1;
-            }
-            if room.is_over_after(&self.rows, size) {
-                return false;
-            }
-        }
-        true
+        !room.is_over_after(&self.rows, size)
     }
 }
 
