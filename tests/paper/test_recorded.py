@@ -196,6 +196,18 @@ def test_the_pages_name_the_ridge_of_the_recorded_map() -> None:
 
 
 @needs_pages
+def test_the_page_says_what_the_map_has_beyond_20_000() -> None:
+    data = paper.recorded("heatmap").squeeze("seed")
+    eight = losses("heatmap").squeeze("seed").sel(m=8)
+    size = float(data["max_feature_dimensionality"].sel(m=4, T=50_000))
+    text = (PAGES / "heatmap.md").read_text(encoding="utf-8")
+    come_down = [f"{float(eight.sel(T=T)):.3f}" for T in (20_000, 50_000)]
+    assert "from {} at T = 20,000 to {} at 50,000".format(*come_down) in text
+    assert f"the largest dimensionality of a feature is {size:.3f}" in text
+    assert float(losses("heatmap").squeeze("seed").sel(m=4, T=50_000)) < 1
+
+
+@needs_pages
 def test_the_pages_show_the_recorded_figure_3() -> None:
     columns = {"mean": "mean: test loss", "sum": "sum: test loss"}
     data = {"mean": losses("figure3"), "sum": losses("figure3-sum")}

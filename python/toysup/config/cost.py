@@ -72,7 +72,7 @@ def _examples(c: TrainConfig) -> float:
 
 
 def _hidden(c: TrainConfig) -> int:
-    """Of hidden vectors and what goes with them: padded to whole vectors of 64 bytes, or m small."""
+    """Of hidden vectors and what goes with them, padded to 64 bytes unless m is small."""
     if c.m <= GROUPED:
         size = np.dtype(c.dtype).itemsize
         return c.batch * (size * (6 * c.m + 4) + 64)
