@@ -43,7 +43,7 @@ def test_every_shape_has_a_count_of_the_compiler_in_the_workflow(bench: ModuleTy
     assert found is not None
     shapes = (ROOT / "rust" / "core" / "benches" / "steps.rs").read_text(encoding="utf-8")
     names = re.findall(r'^ +name: "(.+)",$', shapes, re.MULTILINE)
-    assert len(names) == 6
+    assert len(names) == 7
     (version, counts), *others = json.loads(bench.STORED.read_text(encoding="utf-8")).items()
     assert (version, others) == (f"rustc {found[1]}", [])
     assert list(counts) == bench.ISAS.split(",")

@@ -117,7 +117,11 @@ fn errors<T: Real>(
             .iter()
             .zip(exact.iter())
             .map(|(s, e)| (s - e) * (s - e));
-        (squares.sum::<f64>() / size).sqrt()
+        // None from a gradient that is 0 altogether, as where all features are dead.
+        match squares.sum::<f64>() {
+            0.0 => 0.0,
+            square => (square / size).sqrt(),
+        }
     };
     Ok((distance(&gradient.sums), distance(&dense)))
 }
