@@ -51,7 +51,7 @@ def test_lists_are_as_exact_as_all_pairs_in_a_training(doors, T, m, reduction):
     assert looks["built"][-1] > 0
 
 
-@pytest.mark.parametrize("T, n, m", [(60, 200, 2), (900, 200, 3), (100, 200, 9)])
+@pytest.mark.parametrize("T, n, m", [(30, 200, 2), (60, 200, 2), (900, 200, 3), (100, 200, 9)])
 @pytest.mark.parametrize("rate", [1e-2, 1.0])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_lists_keep_up_with_any_learning_rate(doors, optimizer, rate, T, n, m):

@@ -17,10 +17,12 @@ from toysup._backends.protocol import Backend, Options, State
 from toysup.data import power_law
 
 # Runs long enough for several states on the native backend even while lists are in use (every 2,048
-# steps), with every kind of them: groups of features (m <= 6), pairs (m > 6), none for infinite T.
+# steps), with every kind of them: blocks of examples or, if 5 T < n, groups of features (m <= 6),
+# pairs (m > 6), none for infinite T.
 BASE = TrainConfig(n=200, T=60, sparsity=0.97, steps=30_000, test_size=300, record=12, snapshots=3)
 KINDS = {
     "m=2": {"m": 2},
+    "m=2, few examples": {"m": 2, "T": 30},
     "m=5, weighed, sgd": {
         "m": 5,
         "optimizer": "sgd",
