@@ -7,11 +7,11 @@ use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
 use crate::lists::clusters::clusters;
-use crate::lists::group_references::{Groups, p_group};
+use crate::lists::group_references::{Groups, Reference, p_group};
 use crate::lists::group_sums::Sums;
 use crate::lists::pace::{Counts, Pace};
 use crate::lists::rows::Room;
-use crate::lists::skin::{BALANCE, BOUNDS};
+use crate::lists::skin::{Balance, clearly_fewer, square_moved};
 use crate::lists::sorted_tile::{Prices, SortedTile};
 use crate::lists::work::Work;
 use crate::memory;
@@ -50,13 +50,6 @@ pub struct BlockTile<T> {
     /// By group: a bit for each feature that lists the exceptions from being linear.
     minus: Vec<u32>,
     built: u64,
-}
-
-/// A feature's reference and its bounds, the same in all lanes.
-struct One<V, const M: usize> {
-    w: [V; M],
-    b: V,
-    bounds: [V; BOUNDS],
 }
 
 /// Blocks with pairs that may not be dead, and that may not be linear; and the same without a skin.
@@ -250,12 +243,7 @@ impl<T: Real> BlockTile<T> {
         unsafe {
             let at = v * M * V::LANES;
             let (now, old) = (self.now.as_ptr().add(at), self.reference.as_ptr().add(at));
-            let mut far = V::zero();
-            for k in 0..M {
-                let d = V::load(now.add(k * V::LANES)).sub(V::load(old.add(k * V::LANES)));
-                far = d.fma(d, far);
-            }
-            far
+            square_moved(now, old, M)
         }
     }
 
@@ -294,47 +282,22 @@ impl<T: Real> BlockTile<T> {
         self.reference[block.clone()].copy_from_slice(&self.now[block]);
     }
 
-    /// The reference of a feature of group g.
-    #[inline(always)]
-    unsafe fn one<V: Vector<Scalar = T>, const M: usize>(
-        groups: &Groups<T>,
-        g: usize,
-        lane: usize,
-    ) -> One<V, M> {
-        let (reference, of) = groups.numbers(g, M);
-        // SAFETY: the caller's promise.
-        unsafe {
-            let (mut w, mut bounds) = ([V::zero(); M], [V::zero(); BOUNDS]);
-            for k in 0..M {
-                w[k] = V::splat(reference[k * V::LANES + lane]);
-            }
-            for i in 0..BOUNDS {
-                bounds[i] = V::splat(of[i * V::LANES + lane]);
-            }
-            let b = V::splat(reference[M * V::LANES + lane]);
-            One { w, b, bounds }
-        }
-    }
-
     /// z of the references of a feature and a block, the skin and what rounding alone needs.
     #[inline(always)]
     unsafe fn pairs<V: Vector<Scalar = T>, const M: usize>(
         &self,
-        one: &One<V, M>,
+        feature: &Reference<V, M>,
         v: usize,
     ) -> (V, V, V) {
         // SAFETY: blocks of whole vectors.
         unsafe {
-            let h = self.reference.as_ptr().add(v * M * V::LANES);
-            let mut z = one.b;
+            let from = self.reference.as_ptr().add(v * M * V::LANES);
+            let mut h = [V::zero(); M];
             for k in 0..M {
-                z = one.w[k].fma(V::load(h.add(k * V::LANES)), z);
+                h[k] = V::load(from.add(k * V::LANES));
             }
             let size = V::load(self.size.as_ptr().add(v * V::LANES));
-            let reach = V::load(self.reach.as_ptr().add(v * V::LANES));
-            let [of_size, of_reach, fixed, thin_size, thin_fixed] = one.bounds;
-            let skin = of_reach.fma(reach, of_size.fma(size, fixed));
-            (z, skin, thin_size.fma(size, thin_fixed))
+            feature.pairs(h, size, V::load(self.reach.as_ptr().add(v * V::LANES)))
         }
     }
 
@@ -349,21 +312,24 @@ impl<T: Real> BlockTile<T> {
     ) {
         // SAFETY: the caller's promise.
         unsafe {
-            let one = Self::one::<V, M>(groups, g, lane);
+            let feature = groups.feature::<V, M>(g, lane);
             let mut found = Found::default();
             for v in 0..self.blocks {
-                let (z, skin, thin) = self.pairs(&one, v);
+                let (z, skin, thin) = self.pairs(&feature, v);
                 let bit = |listed: u32| u64::from(listed != 0) << v;
                 found.up |= bit(skin.add(z).positive());
                 found.down |= bit(skin.sub(z).positive());
                 found.bare_up |= bit(thin.add(z).positive());
                 found.bare_down |= bit(thin.sub(z).positive());
             }
-            let (up, down) = (found.up.count_ones(), found.down.count_ones());
+            let (up, down) = (
+                found.up.count_ones() as usize,
+                found.down.count_ones() as usize,
+            );
             let old = self.minus[g] >> lane & 1 == 1;
             let (here, there) = if old { (down, up) } else { (up, down) };
-            let minus = old != (there * 10 < here * 7);
-            let minus = minus && (down == 0 || self.balanced::<V, M>(&one));
+            let minus = old != clearly_fewer(there, here);
+            let minus = minus && (down == 0 || self.balanced::<V, M>(&feature));
             let (row, bare) = if minus {
                 (found.down, found.bare_down)
             } else {
@@ -376,23 +342,20 @@ impl<T: Real> BlockTile<T> {
     }
 
     /// Whether exceptions from being linear are small enough, all together, not to drown the rest in
-    /// their rounding: see [`BALANCE`].
+    /// their rounding: see [`Balance`].
     #[inline(always)]
-    unsafe fn balanced<V: Vector<Scalar = T>, const M: usize>(&self, one: &One<V, M>) -> bool {
-        // SAFETY: the caller's promise.
+    unsafe fn balanced<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        feature: &Reference<V, M>,
+    ) -> bool {
+        // SAFETY: the caller's promise; sizes of whole vectors.
         unsafe {
-            let (mut up, mut down) = ([V::zero(); 2], [V::zero(); 2]);
+            let mut balance = Balance::new();
             for v in 0..self.blocks {
-                let (z, _, _) = self.pairs(one, v);
-                let size = V::load(self.size.as_ptr().add(v * V::LANES));
-                let (y, exception) = (z.relu(), V::zero().sub(z).relu());
-                // 0, or not a number if z is none that is finite.
-                let y = y.add(z.sub(z));
-                up = [up[0].add(y), y.fma(size, up[1])];
-                down = [down[0].add(exception), exception.fma(size, down[1])];
+                let (z, _, _) = self.pairs(feature, v);
+                balance.add(z, V::load(self.size.as_ptr().add(v * V::LANES)));
             }
-            // Not what is not a number.
-            (0..2).all(|i| down[i].sum().to_f64() - BALANCE[i] * up[i].sum().to_f64() <= 0.0)
+            balance.holds()
         }
     }
 
@@ -406,12 +369,12 @@ impl<T: Real> BlockTile<T> {
         // SAFETY: the caller's promise; `stale` holds blocks.
         unsafe {
             for lane in 0..groups.features(g) {
-                let one = Self::one::<V, M>(groups, g, lane);
+                let feature = groups.feature::<V, M>(g, lane);
                 let minus = self.minus[g] >> lane & 1 == 1;
                 let mut row = self.rows[g * V::LANES + lane];
                 for i in 0..self.stale.len() {
                     let v = *self.stale.get_unchecked(i) as usize;
-                    let (z, skin, _) = self.pairs(&one, v);
+                    let (z, skin, _) = self.pairs(&feature, v);
                     let may = if minus { skin.sub(z) } else { skin.add(z) };
                     row |= u64::from(may.positive() != 0) << v;
                 }

@@ -119,17 +119,6 @@ impl<T: Real> Groups<T> {
         (self.n - g * T::Portable::LANES).min(T::Portable::LANES)
     }
 
-    /// Where w' and b' of group g lie, and its bounds, [number][lane].
-    #[inline(always)]
-    pub fn numbers(&self, g: usize, m: usize) -> (&[T], &[T]) {
-        let lanes = T::Portable::LANES;
-        let reference = (m + 1) * lanes;
-        (
-            &self.reference[g * reference..][..reference],
-            &self.bounds[g * BOUNDS * lanes..][..BOUNDS * lanes],
-        )
-    }
-
     /// The reference of a group, with that sign.
     #[inline(always)]
     pub unsafe fn group<V: Vector<Scalar = T>, const M: usize>(
@@ -149,6 +138,29 @@ impl<T: Real> Groups<T> {
             for i in 0..BOUNDS {
                 bounds[i] = V::load(self.bounds.as_ptr().add((g * BOUNDS + i) * V::LANES));
             }
+            Reference { w, b, bounds }
+        }
+    }
+
+    /// The reference of one feature of group g, the same in all lanes.
+    #[inline(always)]
+    pub unsafe fn feature<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        g: usize,
+        lane: usize,
+    ) -> Reference<V, M> {
+        let of = &self.reference[g * (M + 1) * V::LANES..][..(M + 1) * V::LANES];
+        let bound = &self.bounds[g * BOUNDS * V::LANES..][..BOUNDS * V::LANES];
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (mut w, mut bounds) = ([V::zero(); M], [V::zero(); BOUNDS]);
+            for k in 0..M {
+                w[k] = V::splat(of[k * V::LANES + lane]);
+            }
+            for i in 0..BOUNDS {
+                bounds[i] = V::splat(bound[i * V::LANES + lane]);
+            }
+            let b = V::splat(of[M * V::LANES + lane]);
             Reference { w, b, bounds }
         }
     }
@@ -181,9 +193,26 @@ pub unsafe fn p_group<V: Vector, const M: usize>(p: &Params<V::Scalar>, g: usize
     }
 }
 
-/// W and b of a group's reference, and its bounds.
+/// W and b of the reference of a group or of a feature, and its bounds.
 pub struct Reference<V, const M: usize> {
-    pub w: [V; M],
-    pub b: V,
-    pub bounds: [V; BOUNDS],
+    w: [V; M],
+    b: V,
+    bounds: [V; BOUNDS],
+}
+
+impl<V: Vector, const M: usize> Reference<V, M> {
+    /// z of the references with examples at h', the skin and what rounding alone needs.
+    #[inline(always)]
+    pub unsafe fn pairs(&self, h: [V; M], size: V, reach: V) -> (V, V, V) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut z = self.b;
+            for k in 0..M {
+                z = self.w[k].fma(h[k], z);
+            }
+            let [of_size, of_reach, fixed, thin_size, thin_fixed] = self.bounds;
+            let skin = of_reach.fma(reach, of_size.fma(size, fixed));
+            (z, skin, thin_size.fma(size, thin_fixed))
+        }
+    }
 }

@@ -8,7 +8,7 @@ use crate::lists::group_references::{Groups, Reference, p_group};
 use crate::lists::group_sums::Sums;
 use crate::lists::pace::{Counts, Pace};
 use crate::lists::rows::{LONGEST, Room, Rows};
-use crate::lists::skin::BALANCE;
+use crate::lists::skin::{Balance, clearly_fewer};
 use crate::lists::sorted_tile::{Prices, SortedTile};
 use crate::lists::work::Work;
 use crate::memory;
@@ -222,15 +222,12 @@ impl<T: Real> GroupTile<T> {
     ) -> (V, V, V) {
         // SAFETY: t is an example.
         unsafe {
-            let mut z = group.b;
+            let mut h = [V::zero(); M];
             for k in 0..M {
-                z = group.w[k].fma(V::splat(*self.h.get_unchecked(t * M + k)), z);
+                h[k] = V::splat(*self.h.get_unchecked(t * M + k));
             }
             let size = V::splat(*self.size.get_unchecked(t));
-            let reach = V::splat(*self.reach.get_unchecked(t));
-            let [of_size, of_reach, fixed, thin_size, thin_fixed] = group.bounds;
-            let skin = of_reach.fma(reach, of_size.fma(size, fixed));
-            (z, skin, thin_size.fma(size, thin_fixed))
+            group.pairs(h, size, V::splat(*self.reach.get_unchecked(t)))
         }
     }
 
@@ -252,7 +249,7 @@ impl<T: Real> GroupTile<T> {
         unsafe {
             let (mut len, mut bare, other) = self.scan::<V, M>(groups, g);
             let exceptions = if self.is_minus[g] { len } else { other };
-            let minus = self.is_minus[g] != (other * 10 < len * 7);
+            let minus = self.is_minus[g] != clearly_fewer(other, len);
             let minus = minus && (exceptions == 0 || self.balanced::<V, M>(groups, g));
             if minus != self.is_minus[g] {
                 self.is_minus[g] = minus;
@@ -268,7 +265,7 @@ impl<T: Real> GroupTile<T> {
     }
 
     /// Whether exceptions from being linear are small enough, all together, not to drown the rest in
-    /// their rounding: see [`BALANCE`].
+    /// their rounding: see [`Balance`].
     #[inline(always)]
     unsafe fn balanced<V: Vector<Scalar = T>, const M: usize>(
         &self,
@@ -278,22 +275,12 @@ impl<T: Real> GroupTile<T> {
         // SAFETY: the caller's promise.
         unsafe {
             let group = groups.group::<V, M>(g, V::splat(T::from_f64(1.0)));
-            let (mut up, mut down) = ([V::zero(); 2], [V::zero(); 2]);
+            let mut balance = Balance::new();
             for t in 0..self.count {
                 let (z, _, _) = self.pair(&group, t);
-                let size = V::splat(self.size[t]);
-                let (y, exception) = (z.relu(), V::zero().sub(z).relu());
-                // 0, or not a number if z is none that is finite.
-                let y = y.add(z.sub(z));
-                up = [up[0].add(y), y.fma(size, up[1])];
-                down = [down[0].add(exception), exception.fma(size, down[1])];
+                balance.add(z, V::splat(self.size[t]));
             }
-            let mut drowned = 0;
-            for i in 0..2 {
-                let room = up[i].mul(V::splat(T::from_f64(BALANCE[i])));
-                drowned |= down[i].sub(room).positive();
-            }
-            drowned == 0
+            balance.holds_in_lanes()
         }
     }
 

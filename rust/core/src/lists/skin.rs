@@ -34,7 +34,7 @@
 //! making lists, against pairs that are listed for the skin alone. No clock is read, so the same run
 //! makes the same lists.
 
-use crate::simd::vector::Real;
+use crate::simd::vector::{Real, Vector};
 
 /// More than any product that underflows.
 const TINY: f64 = 1e-30;
@@ -43,6 +43,87 @@ const TINY: f64 = 1e-30;
 /// the sum of the others' z, and the same with |h| as a factor: one is subtracted from the other.
 /// Nothing that is not a number fulfils that.
 pub const BALANCE: [f64; 2] = [4.0, 16.0];
+
+/// The sums that are compared, by lanes.
+pub struct Balance<V> {
+    up: [V; 2],
+    down: [V; 2],
+}
+
+impl<V: Vector> Balance<V> {
+    #[inline(always)]
+    pub unsafe fn new() -> Self {
+        // SAFETY: the caller's promise.
+        let zeros = unsafe { [V::zero(); 2] };
+        Balance {
+            up: zeros,
+            down: zeros,
+        }
+    }
+
+    /// Add pairs with that z, of examples with that |h|.
+    #[inline(always)]
+    pub unsafe fn add(&mut self, z: V, size: V) {
+        let (up, down) = (self.up, self.down);
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (y, exception) = (z.relu(), V::zero().sub(z).relu());
+            // 0, or not a number if z is none that is finite.
+            let y = y.add(z.sub(z));
+            self.up = [up[0].add(y), y.fma(size, up[1])];
+            self.down = [down[0].add(exception), exception.fma(size, down[1])];
+        }
+    }
+
+    /// Whether they are in balance in each lane.
+    #[inline(always)]
+    pub unsafe fn holds_in_lanes(&self) -> bool {
+        let mut drowned = 0;
+        for i in 0..2 {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let room = self.up[i].mul(V::splat(V::Scalar::from_f64(BALANCE[i])));
+                drowned |= self.down[i].sub(room).positive();
+            }
+        }
+        drowned == 0
+    }
+
+    /// Whether the sums over lanes are in balance.
+    #[inline(always)]
+    pub unsafe fn holds(&self) -> bool {
+        let mut holds = true;
+        for i in 0..2 {
+            // SAFETY: the caller's promise.
+            let (up, down) = unsafe { (self.up[i].sum().to_f64(), self.down[i].sum().to_f64()) };
+            holds &= down - BALANCE[i] * up <= 0.0; // not what is not a number
+        }
+        holds
+    }
+}
+
+/// |h - h'|^2 of a vector of examples, whose h and h' lie as [k][lane] for m values of k.
+///
+/// # Safety
+/// The instruction set of `V` is available, and there are m vectors behind both.
+#[inline(always)]
+pub unsafe fn square_moved<V: Vector>(now: *const V::Scalar, old: *const V::Scalar, m: usize) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut far = V::zero();
+        for k in 0..m {
+            let d = V::load(now.add(k * V::LANES)).sub(V::load(old.add(k * V::LANES)));
+            far = d.fma(d, far);
+        }
+        far
+    }
+}
+
+/// Whether lists are clearly shorter with so many entries than with so many `others`.
+#[inline(always)]
+pub fn clearly_fewer(entries: usize, others: usize) -> bool {
+    entries * 10 < others * 7
+}
 
 /// What a feature adds to the skin: of |h'|, of d, and by itself; and what of it rounding needs.
 #[derive(Clone, Copy, Default)]

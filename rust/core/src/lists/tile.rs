@@ -8,7 +8,7 @@ use crate::lists::pace::{Counts, Pace};
 use crate::lists::pairs::Pairs;
 use crate::lists::references::Features;
 use crate::lists::rows::{LONGEST, Room, Rows};
-use crate::lists::skin::{BALANCE, Bound};
+use crate::lists::skin::{BALANCE, Bound, clearly_fewer, square_moved};
 use crate::lists::work::Work;
 use crate::memory;
 use crate::simd::aligned::Aligned;
@@ -152,11 +152,7 @@ impl<T: Real> Tile<T> {
             unsafe {
                 let at = v * self.m * V::LANES;
                 let (now, old) = (self.now.as_ptr().add(at), self.reference.as_ptr().add(at));
-                let mut far = V::zero();
-                for k in 0..self.m {
-                    let d = V::load(now.add(k * V::LANES)).sub(V::load(old.add(k * V::LANES)));
-                    far = d.fma(d, far);
-                }
+                let far = square_moved::<V>(now, old, self.m);
                 let reach = V::load(self.reach.as_ptr().add(v * V::LANES));
                 let limit = reach.mul(reach).mul(V::splat(keep));
                 if u64::from(far.sub(limit).positive()) & self.valid::<V, 1>(v) != 0 {
@@ -249,7 +245,7 @@ impl<T: Real> Tile<T> {
         unsafe {
             let old = self.is_minus[j];
             let (mut len, mut bare, other) = self.scan::<V>(f, j, old);
-            let minus = old != (other * 10 < len * 7) && self.balanced::<V>(f, j);
+            let minus = old != clearly_fewer(other, len) && self.balanced::<V>(f, j);
             if minus != old {
                 (len, bare, _) = self.scan::<V>(f, j, minus);
             }
