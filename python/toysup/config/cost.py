@@ -19,6 +19,11 @@ __all__ = ["GROUPED", "arrays", "memory", "step_cost"]
 
 # Up to this m the native backend lists groups of pairs, from there on single ones.
 GROUPED = 6
+# With small m and 5 T >= n it lists blocks of examples, with a bit for each feature and block. They
+# are in tiles of at most 64 blocks of 64 bytes, with at most these bytes of h and C.
+_TILE_BYTES = 1 << 15
+# Of a feature in a tile: 64 bits, how many there would be without a skin, and which sign it lists.
+_TILE_FEATURE = 8 + 1 + 0.25
 
 
 def step_cost(c: TrainConfig) -> float:
@@ -87,8 +92,8 @@ def _lists(c: TrainConfig) -> float:
     """
     size = np.dtype(c.dtype).itemsize
     if c.m <= GROUPED and 5 * c.batch >= c.n and not c.is_varied:
-        tile = min((1 << 15) // (2 * c.m * size), 64 * 64 // size) // 64 * 64
-        return math.ceil(c.batch / tile) * (c.n + 16) * 9.25
+        tile = min(_TILE_BYTES // (2 * c.m * size), 64 * 64 // size) // 64 * 64
+        return math.ceil(c.batch / tile) * (c.n + 16) * _TILE_FEATURE
     pairs = 0.0 if c.is_varied else float(c.n) * c.batch
     entries = max(1 << 26, 8 * (_nonzeros(c) + (c.n + c.batch) * (c.m + 1)))
     most = 4 * entries + pairs / 128  # in growing; and a bit for each group of 16 features
