@@ -48,13 +48,13 @@ impl<T: Real> Gradient<T> {
                 .lists
                 .as_ref()
                 .is_some_and(|plan| plan.lists.is_unsorted());
-            if unsorted || p.m <= SMALL && self.step >= self.sort {
-                return self.arrange(p, x, cancel);
+            if unsorted || self.step >= self.sort {
+                return self.arrange(p, x, cancel).map(Some);
             }
             return Ok(None);
         }
         if forced {
-            return self.arrange(p, x, cancel);
+            return self.arrange(p, x, cancel).map(Some);
         }
         if p.m <= SMALL && !sorted::fits(p, x.count, x.rows.indices.len()) {
             return Ok(None);
@@ -65,13 +65,11 @@ impl<T: Real> Gradient<T> {
             self.retry = self.step + SEED;
             let places = self.arrange(p, x, cancel)?;
             let mut params = p.copy();
-            if let Some(places) = &places {
-                params.reorder(places);
-            }
+            params.reorder(&places);
             let step = self.step;
             let begun = Arc::new(Begun { step, pace, params });
             self.trial = self.lists.take().map(|plan| (plan, begun));
-            return Ok(places);
+            return Ok(Some(places));
         }
         if self.step >= self.retry {
             self.finish_trial(p, x, pace, cancel)?;
@@ -139,13 +137,13 @@ impl<T: Real> Gradient<T> {
         pairs * vector + n as f64 * 6.0 * (m + 1.0)
     }
 
-    /// New lists; for small m what goes together is sorted first.
+    /// New lists, of what is sorted first.
     fn arrange(
         &mut self,
         p: &Params<T>,
         x: &mut Examples<T>,
         cancel: &AtomicBool,
-    ) -> Result<Option<Vec<u32>>> {
+    ) -> Result<Vec<u32>> {
         let known = self.lists.take();
         if known.is_none() {
             // As much as all pairs, until they are counted.
@@ -154,18 +152,14 @@ impl<T: Real> Gradient<T> {
             self.worked = 0.0;
         }
         let mut plan = known.unwrap_or_else(|| Plan::new(p, x, self.length));
-        let mut places = None;
-        if p.m <= SMALL {
-            self.encode(Step::new(p, x, cancel))?;
-        }
-        if let Some((features, examples)) = plan.lists.sort(p, &self.h, x, cancel) {
-            check(cancel)?;
-            let to = places.insert(inverse(&features));
-            x.reorder(&examples, to);
-            reorder(&mut self.importance, &features);
-            reorder(&mut self.importance64, &features);
-            self.sort = self.step + SORT;
-        }
+        self.encode(Step::new(p, x, cancel))?;
+        let (features, examples) = plan.lists.sort(p, &self.h, x, cancel);
+        check(cancel)?;
+        let places = inverse(&features);
+        x.reorder(&examples, &places);
+        reorder(&mut self.importance, &features);
+        reorder(&mut self.importance64, &features);
+        self.sort = self.step + SORT;
         plan.fresh = true;
         self.lists = Some(plan);
         Ok(places)

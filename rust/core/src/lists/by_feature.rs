@@ -3,15 +3,18 @@
 //! See [`crate::lists::skin`] for the bounds.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
 use crate::lists::budgets::Budgets;
-use crate::lists::listed::{Listed, Lists};
+use crate::lists::clusters::clusters;
+use crate::lists::listed::{Listed, Lists, Orders};
 use crate::lists::pace::{Counts, Lifetime, Pace};
 use crate::lists::references::{Features, look};
 use crate::lists::rows::{LONGEST, Room};
 use crate::lists::tile::{Tile, refresh, run};
 use crate::lists::work::Work;
 use crate::memory;
+use crate::model::examples::Examples;
 use crate::model::params::Params;
 use crate::simd::isa::Isa;
 use crate::simd::vector::{Real, Vector};
@@ -123,6 +126,21 @@ impl<T: Real> Lists<T> for ByFeature<T> {
 
     fn look(&mut self, isa: Isa, p: &Params<T>, pace: Pace) {
         look(isa, &mut self.features, p, pace);
+    }
+
+    /// Similar examples into one vector: a list then has several entries in it, or none. Where a feature
+    /// lies does not matter.
+    fn sort(&mut self, p: &Params<T>, h: &[T], _x: &Examples<T>, cancel: &AtomicBool) -> Orders {
+        let lanes = T::Portable::LANES;
+        let examples = clusters(h, self.length, lanes, cancel);
+        let factors = self.tiles.iter().flat_map(Tile::factors);
+        let old = memory::collect(self.vectors, factors.copied());
+        let new = self.tiles.iter_mut().flat_map(Tile::factors_mut);
+        for (factor, these) in new.zip(examples.chunks(lanes)) {
+            let sum: f32 = these.iter().map(|&t| old[t as usize / lanes]).sum();
+            *factor = sum / these.len() as f32;
+        }
+        (memory::collect(p.n, 0..p.n as u32), examples)
     }
 
     fn tiles(&mut self) -> Vec<Box<dyn Listed<T> + '_>> {

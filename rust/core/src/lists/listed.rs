@@ -36,17 +36,9 @@ pub trait Lists<T>: Send {
     fn is_unsorted(&self) -> bool {
         false
     }
-    /// Orders in which similar features, and similar examples, lie together, as they are to lie from here
-    /// on; none if it does not matter where they lie.
-    fn sort(
-        &mut self,
-        _p: &Params<T>,
-        _h: &[T],
-        _x: &Examples<T>,
-        _cancel: &AtomicBool,
-    ) -> Option<Orders> {
-        None
-    }
+    /// Orders in which similar examples lie together, and similar features where that matters, as they are
+    /// to lie from here on.
+    fn sort(&mut self, p: &Params<T>, h: &[T], x: &Examples<T>, cancel: &AtomicBool) -> Orders;
 }
 
 /// A tile of examples with its lists, and what these are made from.

@@ -204,16 +204,10 @@ impl<T: Real, K: SortedTile<T>> Lists<T> for Sorted<T, K> {
         self.excess > self.sort_cost
     }
 
-    fn sort(
-        &mut self,
-        p: &Params<T>,
-        h: &[T],
-        x: &Examples<T>,
-        cancel: &AtomicBool,
-    ) -> Option<Orders> {
+    fn sort(&mut self, p: &Params<T>, h: &[T], x: &Examples<T>, cancel: &AtomicBool) -> Orders {
         let orders = self.orders(p, h, x, cancel);
         self.reorder(&orders);
-        Some(orders)
+        orders
     }
 }
 
