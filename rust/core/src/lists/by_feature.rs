@@ -174,8 +174,45 @@ pub fn tile_size(count: usize, row: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::tile_size;
-    use crate::lists::rows::LONGEST;
+    use super::*;
+    use crate::model::params::row_length;
+    use crate::stream::Csr;
+
+    #[test]
+    fn similar_examples_come_into_one_vector_with_what_they_may_move() {
+        // Two directions, in turn; and as many examples of each as fill three vectors.
+        let (m, lanes) = (7, 16);
+        let length = row_length::<f32>(m);
+        let p = Params::<f32>::from_values(2, m, (0..2 * m).map(|_| 0.0), &[0.0; 2], None);
+        let count = 6 * lanes;
+        let mut h = vec![0.0; count * length];
+        for t in 0..count {
+            h[t * length] = if t % 2 == 0 { 1.0 } else { -1.0 } * (1.0 + 0.001 * t as f32);
+        }
+        let mut lists = ByFeature::new(&p, count, length);
+        let budgets = Budgets {
+            examples: (1..=6).map(|v| v as f32).collect(),
+            ..lists.budgets(16.0)
+        };
+        lists.resume(&budgets);
+        let x = Csr {
+            indptr: vec![0; count + 1],
+            indices: Vec::new(),
+            values: Vec::new(),
+        };
+        let x = Examples::new(&x, 2, None);
+        let (features, examples) = lists.sort(&p, &h, &x, &AtomicBool::new(false));
+        assert_eq!(features, [0, 1]);
+        let mut all = examples.clone();
+        all.sort_unstable();
+        assert!(all.iter().copied().eq(0..count as u32));
+        let new = lists.budgets(16.0).examples;
+        for (these, factor) in examples.chunks(lanes).zip(new) {
+            assert!(these.iter().all(|t| t % 2 == these[0] % 2));
+            let sum: u32 = these.iter().map(|t| t / lanes as u32 + 1).sum();
+            assert!((factor - sum as f32 / lanes as f32).abs() < 1e-6);
+        }
+    }
 
     #[test]
     fn no_tile_has_more_examples_than_rows_can_hold() {

@@ -14,7 +14,7 @@ use crate::simd::vector::Real;
 
 /// The lists of a run, and how long they last.
 pub struct Plan<T> {
-    /// By feature, or of sorted features and examples.
+    /// By feature, or for small m of sorted features, too.
     pub lists: Box<dyn Lists<T>>,
     /// Whether the next step takes all references anew.
     pub fresh: bool,
