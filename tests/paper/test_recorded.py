@@ -504,6 +504,9 @@ def test_the_page_on_controls_says_what_its_tables_say() -> None:
     )
     assert f"At T = 2,000 test loss is {data} over eight data sets" in text
     assert f"and {init} over eight initializations of one data set" in text
+    (late,) = [row for row in table("controls-seeds") if row["T"] == "10000"]
+    data, init = (f"{float(late[f'spread_of_{of}']):.5f}" for of in ("data", "inits"))
+    assert f"standard deviations are {data} and {init}" in text
     for of in ("data sets", "initializations"):
         assert found[f"{of} with a rise above 0.005", ""] == 2 / 8
 
