@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from toysup.config.data import DataRef
     from toysup.config.train_config import TrainConfig
 
-__all__ = ["GROUPED", "arrays", "memory", "step_cost"]
+__all__ = ["GROUPED", "arrays", "has_blocks", "memory", "step_cost"]
 
 # Up to this m the native backend lists groups of pairs, from there on single ones.
 GROUPED = 6
@@ -30,6 +30,11 @@ def step_cost(c: TrainConfig) -> float:
     """Multiply-adds of one update, roughly."""
     pairs = c.batch * c.n * (3.0 * c.m + 2.0)
     return pairs + 40.0 * c.n * (c.m + 1.0)
+
+
+def has_blocks(c: TrainConfig) -> bool:
+    """Whether the native backend lists blocks of examples, if it lists any pairs."""
+    return c.m <= GROUPED and 5 * c.batch >= c.n and not c.is_varied
 
 
 def memory(c: TrainConfig) -> int:
@@ -91,7 +96,7 @@ def _lists(c: TrainConfig) -> float:
     groups of 64 bytes of features. With small m and many examples they are bits instead.
     """
     size = np.dtype(c.dtype).itemsize
-    if c.m <= GROUPED and 5 * c.batch >= c.n and not c.is_varied:
+    if has_blocks(c):
         tile = min(_TILE_BYTES // (2 * c.m * size), 64 * 64 // size) // 64 * 64
         return math.ceil(c.batch / tile) * (c.n + 16) * _TILE_FEATURE
     pairs = 0.0 if c.is_varied else float(c.n) * c.batch
