@@ -54,7 +54,7 @@ impl<T: Real> Dense<T> {
             examples /= 2;
         }
         let mut block = if m <= FUSED_MAX { 1024 } else { 256 };
-        while m <= FUSED_MAX && (2 * m + 2) * block * size_of::<T>() > 1 << 15 {
+        while m <= FUSED_MAX && (2 * m + 2) * block * size_of::<T>() >= 1 << 15 {
             block /= 2;
         }
         Dense {
@@ -171,17 +171,24 @@ impl<T: Real> Dense<T> {
                 h: h.as_ptr(),
                 c: self.c_lanes.as_mut_ptr(),
             };
-            let wide = V::REGISTERS >= 32;
-            let mut t = 0;
-            match (wide, M) {
-                (true, 1..=2) => sweep.run::<V, M, 8, IMPORTANCE>(&mut t, count),
-                (true, 3) | (false, 1) => sweep.run::<V, M, 4, IMPORTANCE>(&mut t, count),
-                _ => {}
+            if V::REGISTERS >= 32 {
+                match M {
+                    1..=2 => sweep.all::<V, M, 8, IMPORTANCE>(count),
+                    _ => sweep.all::<V, M, 4, IMPORTANCE>(count),
+                }
+            } else if V::Half::REGISTERS > V::REGISTERS {
+                match M {
+                    1 => sweep.all::<V::Half, M, 8, IMPORTANCE>(count),
+                    2 => sweep.all::<V::Half, M, 4, IMPORTANCE>(count),
+                    _ => sweep.all::<V::Half, M, 2, IMPORTANCE>(count),
+                }
+            } else {
+                match M {
+                    1 => sweep.all::<V, M, 4, IMPORTANCE>(count),
+                    2 => sweep.all::<V, M, 2, IMPORTANCE>(count),
+                    _ => sweep.all::<V, M, 1, IMPORTANCE>(count),
+                }
             }
-            if wide || M <= 2 {
-                sweep.run::<V, M, 2, IMPORTANCE>(&mut t, count);
-            }
-            sweep.run::<V, M, 1, IMPORTANCE>(&mut t, count);
         }
     }
 
@@ -239,20 +246,40 @@ struct Sweep<T> {
 }
 
 impl<T: Real> Sweep<T> {
+    /// All examples, P at a time as long as P are left. If V is half of what a vector is elsewhere, one
+    /// half of each after the other.
+    #[inline(always)]
+    unsafe fn all<V: Vector<Scalar = T>, const M: usize, const P: usize, const IMPORTANCE: bool>(
+        &self,
+        count: usize,
+    ) {
+        for part in (0..T::Portable::LANES).step_by(V::LANES) {
+            let mut t = 0;
+            // SAFETY: `part` is one of a vector.
+            unsafe {
+                self.some::<V, M, P, IMPORTANCE>(&mut t, count, part);
+                self.some::<V, M, 2, IMPORTANCE>(&mut t, count, part);
+                self.some::<V, M, 1, IMPORTANCE>(&mut t, count, part);
+            }
+        }
+    }
+
     /// Examples from `t` on, P at a time, as long as P are left.
     #[inline(always)]
-    unsafe fn run<V: Vector<Scalar = T>, const M: usize, const P: usize, const IMPORTANCE: bool>(
+    unsafe fn some<V: Vector<Scalar = T>, const M: usize, const P: usize, const IMPORTANCE: bool>(
         &self,
         t: &mut usize,
         count: usize,
+        part: usize,
     ) {
         while *t + P <= count {
             // SAFETY: examples t .. t + P exist.
-            unsafe { self.examples::<V, M, P, IMPORTANCE>(*t) };
+            unsafe { self.examples::<V, M, P, IMPORTANCE>(*t, part) };
             *t += P;
         }
     }
 
+    /// P examples, in the lanes of V that begin at `part`.
     #[inline(always)]
     unsafe fn examples<
         V: Vector<Scalar = T>,
@@ -262,7 +289,9 @@ impl<T: Real> Sweep<T> {
     >(
         &self,
         t: usize,
+        part: usize,
     ) {
+        let lanes = T::Portable::LANES;
         // SAFETY: the buffers hold P examples from t on and `width` features, whole vectors each.
         unsafe {
             let mut h = [[V::zero(); M]; P];
@@ -270,10 +299,10 @@ impl<T: Real> Sweep<T> {
             for p in 0..P {
                 for k in 0..M {
                     h[p][k] = V::splat(*self.h.add((t + p) * M + k));
-                    c[p][k] = V::load(self.c.add(((t + p) * M + k) * V::LANES));
+                    c[p][k] = V::load(self.c.add(((t + p) * M + k) * lanes + part));
                 }
             }
-            let mut j = 0;
+            let mut j = part;
             while j < self.width {
                 let mut w = [V::zero(); M];
                 let mut big_b = [V::zero(); M];
@@ -305,11 +334,11 @@ impl<T: Real> Sweep<T> {
                     big_b[k].store(self.acc.add(k * self.features + j));
                 }
                 a.store(self.acc.add(M * self.features + j));
-                j += V::LANES;
+                j += lanes;
             }
             for p in 0..P {
                 for k in 0..M {
-                    c[p][k].store(self.c.add(((t + p) * M + k) * V::LANES));
+                    c[p][k].store(self.c.add(((t + p) * M + k) * lanes + part));
                 }
             }
         }

@@ -476,7 +476,7 @@ unsafe impl Vector for Avx2F32 {
     type Scalar = f32;
     type Half = HalfF32;
     const LANES: usize = 2 * HalfF32::LANES;
-    const REGISTERS: usize = HalfF32::REGISTERS;
+    const REGISTERS: usize = HalfF32::REGISTERS / 2;
     halves!(
         add(b),
         sub(b),
@@ -729,7 +729,7 @@ unsafe impl Vector for HalfF32 {
         HalfF32,
         f32,
         8,
-        8,
+        16,
         (0),
         _mm256_setzero_ps,
         _mm256_set1_ps,
