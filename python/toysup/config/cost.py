@@ -83,26 +83,30 @@ def _examples(c: TrainConfig) -> float:
 
 def _hidden(c: TrainConfig) -> int:
     """Of hidden vectors and what goes with them, padded to 64 bytes unless m is small."""
+    size = np.dtype(c.dtype).itemsize
     if c.m <= GROUPED:
-        size = np.dtype(c.dtype).itemsize
         return c.batch * (size * (6 * c.m + 4) + 64)
-    return c.batch * (64 * 6 + 8 * 6 * c.m)
+    row = math.ceil(c.m * size / 64) * 64
+    return c.batch * (3 * row + size * (2 * c.m + 4) + 64)
 
 
 def _lists(c: TrainConfig) -> float:
     """Of lists of pairs, whose entries are 2 bytes.
 
-    There are as many as the core allows, or fewer: up to half of all pairs or, for small m, all
-    groups of 64 bytes of features. With small m and many examples they are bits instead.
+    There are as many as the core allows and a quarter more, or fewer: up to half of all pairs or,
+    for small m, all groups of 64 bytes of features. With small m and many examples they are bits
+    instead.
     """
     size = np.dtype(c.dtype).itemsize
     if has_blocks(c):
         tile = min(_TILE_BYTES // (2 * c.m * size), 64 * 64 // size) // 64 * 64
         return math.ceil(c.batch / tile) * (c.n + 16) * _TILE_FEATURE
     pairs = 0.0 if c.is_varied else float(c.n) * c.batch
-    entries = max(1 << 26, 8 * (_nonzeros(c) + (c.n + c.batch) * (c.m + 1)))
-    most = 4 * entries + pairs / 128  # in growing; and a bit for each group of 16 features
-    return min(most, pairs * (size / 16 if c.m <= GROUPED else 1.5))
+    entries = max(1 << 26, 24 * (_nonzeros(c) + (c.n + c.batch) * (c.m + 1)))
+    most = 2.75 * entries  # some are copied when they grow
+    if c.m <= GROUPED:
+        return min(most + pairs / 128, pairs * size / 16)  # and a bit for each group
+    return min(most, pairs * 1.5)
 
 
 def _nonzeros(c: TrainConfig) -> float:

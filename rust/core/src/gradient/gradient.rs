@@ -316,8 +316,8 @@ impl<T: Real> Gradient<T> {
         let Step { p, x, cancel, .. } = step;
         let mut plan = self.lists.take().expect("there are lists");
         let pace = plan.pace(self.step, pace);
-        // Between two reviews, lists may grow to twice the limit.
-        let room = Room::new(2 * plan.limit, plan.lists.size());
+        // Between two reviews, lists may grow by a quarter of the limit.
+        let room = Room::new(plan.limit.saturating_add(plan.limit / 4), plan.lists.size());
         plan.lists.look(self.isa, p, pace);
         self.tiles(step, &mut plan.lists.tiles(), pace, &room);
         check(cancel)?;

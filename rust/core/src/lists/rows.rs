@@ -196,10 +196,10 @@ impl Rows {
 
     /// Drop what rows that moved have left behind, if that is much.
     pub fn compact(&mut self) {
-        if self.pool.len() <= 2 * self.live + 8 * self.rows.len() {
+        if self.pool.len() <= self.live + self.live / 2 + 8 * self.rows.len() {
             return;
         }
-        let mut pool = memory::with_capacity(2 * self.live + 2 * self.rows.len());
+        let mut pool = memory::with_capacity(self.live + self.live / 4 + 2 * self.rows.len());
         for row in &mut self.rows {
             let len = usize::from(row.len);
             let old = row.start as usize..row.start as usize + len;

@@ -32,8 +32,9 @@ impl<T: Real> Work<'_, T> {
     }
 }
 
-/// Entries that lists may have: some for each number that a run keeps anyway, and 128 MB in any case.
+/// Entries that lists may have: some for each number that a run keeps anyway, and 128 MB in any case. With
+/// m = 8 and many more examples than features that is room for a twentieth of all pairs.
 pub fn entries_limit<T>(p: &Params<T>, count: usize, nonzeros: usize) -> usize {
     let kept = (p.n + count).saturating_mul(p.m + 1);
-    kept.saturating_add(nonzeros).saturating_mul(8).max(1 << 26)
+    kept.saturating_add(nonzeros).saturating_mul(24).max(1 << 26)
 }
