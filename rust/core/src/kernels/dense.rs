@@ -266,7 +266,12 @@ impl<T: Real> Sweep<T> {
 
     /// Examples from `t` on, P at a time, as long as P are left.
     #[inline(always)]
-    unsafe fn some<V: Vector<Scalar = T>, const M: usize, const P: usize, const IMPORTANCE: bool>(
+    unsafe fn some<
+        V: Vector<Scalar = T>,
+        const M: usize,
+        const P: usize,
+        const IMPORTANCE: bool,
+    >(
         &self,
         t: &mut usize,
         count: usize,

@@ -449,13 +449,11 @@ impl<T: Real> BlockTile<T> {
                 if row == 0 {
                     continue;
                 }
-                let (mut w, mut left) = ([V::zero(); M], [V::zero(); M]);
+                let (mut w, mut left) = ([T::default(); M], [T::default(); M]);
                 for k in 0..M {
-                    w[k] = V::splat(ws[k][lane]);
-                    left[k] = V::splat(lefts[k][lane]);
+                    (w[k], left[k]) = (ws[k][lane], lefts[k][lane]);
                 }
-                let b = V::splat(bs[lane]);
-                let (big_b, a) = self.row::<V, M>(row, &w, b, &left, lanes);
+                let (big_b, a) = self.row::<V, M>(row, &w, bs[lane], &left, lanes);
                 for k in 0..M {
                     big_bs[k][lane] = big_b[k];
                 }
@@ -469,40 +467,80 @@ impl<T: Real> BlockTile<T> {
         }
     }
 
-    /// The pairs of one feature: its B and A, by lanes.
+    /// The pairs of one feature: its B and A, by lanes. From m = 3 on, where a vector is two in the registers,
+    /// all blocks of one half come before those of the other: there are registers for one.
     #[inline(always)]
     unsafe fn row<V: Vector<Scalar = T>, const M: usize>(
         &self,
-        mut row: u64,
-        w: &[V; M],
-        b: V,
-        left: &[V; M],
+        row: u64,
+        w: &[T; M],
+        b: T,
+        left: &[T; M],
         lanes: &mut Aligned<T>,
     ) -> ([V; M], V) {
-        let (hs, cs) = (self.now.as_ptr(), lanes.as_mut_ptr());
+        let zeros = [T::default(); 16];
+        let (mut big_bs, mut aa) = ([zeros; M], zeros);
+        // SAFETY: parts of whole vectors, which have at most 16 lanes.
+        unsafe {
+            if M < 3 || V::Half::REGISTERS <= V::REGISTERS {
+                return self.part::<V, M>(row, w, b, left, 0, lanes);
+            }
+            for part in (0..V::LANES).step_by(V::Half::LANES) {
+                let (big_b, a) = self.part::<V::Half, M>(row, w, b, left, part, lanes);
+                for k in 0..M {
+                    big_b[k].store(big_bs[k].as_mut_ptr().add(part));
+                }
+                a.store(aa.as_mut_ptr().add(part));
+            }
+            let mut big_b = [V::zero(); M];
+            for k in 0..M {
+                big_b[k] = V::load(big_bs[k].as_ptr());
+            }
+            (big_b, V::load(aa.as_ptr()))
+        }
+    }
+
+    /// The same for the examples of each block in the lanes of V that begin at `part`.
+    #[inline(always)]
+    unsafe fn part<V: Vector<Scalar = T>, const M: usize>(
+        &self,
+        mut row: u64,
+        w: &[T; M],
+        b: T,
+        left: &[T; M],
+        part: usize,
+        lanes: &mut Aligned<T>,
+    ) -> ([V; M], V) {
+        let whole = T::Portable::LANES;
         // Lanes without an example are in the last block.
-        let whole = self.count / T::Portable::LANES;
+        let (last, filled) = (self.count / whole, self.count % whole);
         // SAFETY: bits are blocks; blocks of whole vectors.
         unsafe {
+            let (hs, cs) = (self.now.as_ptr().add(part), lanes.as_mut_ptr().add(part));
+            let (mut ws, mut lefts) = ([V::zero(); M], [V::zero(); M]);
+            for k in 0..M {
+                (ws[k], lefts[k]) = (V::splat(w[k]), V::splat(left[k]));
+            }
+            let b = V::splat(b);
             let (mut big_b, mut a) = ([V::zero(); M], V::zero());
             while row != 0 {
                 let v = row.trailing_zeros() as usize;
                 row &= row - 1;
-                let at = v * M * V::LANES;
+                let at = v * M * whole;
                 let (mut z, mut h) = (b, [V::zero(); M]);
                 for k in 0..M {
-                    h[k] = V::load(hs.add(at + k * V::LANES));
-                    z = w[k].fma(h[k], z);
+                    h[k] = V::load(hs.add(at + k * whole));
+                    z = ws[k].fma(h[k], z);
                 }
                 let mut y = z.relu();
-                if v == whole {
-                    y = y.first(self.count % V::LANES);
+                if v == last {
+                    y = y.first(filled.saturating_sub(part).min(V::LANES));
                 }
                 a = a.add(y);
                 for k in 0..M {
                     big_b[k] = y.fma(h[k], big_b[k]);
-                    let c = cs.add(at + k * V::LANES);
-                    y.fma(left[k], V::load(c)).store(c);
+                    let c = cs.add(at + k * whole);
+                    y.fma(lefts[k], V::load(c)).store(c);
                 }
             }
             (big_b, a)

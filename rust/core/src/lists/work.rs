@@ -36,5 +36,7 @@ impl<T: Real> Work<'_, T> {
 /// m = 8 and many more examples than features that is room for a twentieth of all pairs.
 pub fn entries_limit<T>(p: &Params<T>, count: usize, nonzeros: usize) -> usize {
     let kept = (p.n + count).saturating_mul(p.m + 1);
-    kept.saturating_add(nonzeros).saturating_mul(24).max(1 << 26)
+    kept.saturating_add(nonzeros)
+        .saturating_mul(24)
+        .max(1 << 26)
 }
