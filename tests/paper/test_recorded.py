@@ -17,6 +17,7 @@ import pytest
 import toysup
 from toysup import TrainConfig, paper, plot
 from toysup.paper import _recorded, reference
+from toysup.paper.curves.generalization import SEEN, crossing
 from toysup.paper.questions.branches import RANDOM, STARTED, lowest, points
 from toysup.paper.questions.capacity import first_passing
 
@@ -72,7 +73,7 @@ def test_the_packages_tables_are_the_papers_recipe(name: str) -> None:
     varied = {*data.dims, "m", "seed", "T", "loss_reduction", "batch_size", "init"}
     if name.startswith("capacity"):
         varied.add("record")  # how often its runs are looked at, which changes nothing of them
-    if name.startswith(("capacity-n", "capacity-S")):
+    if name.startswith(("capacity-n", "capacity-S", "generalization-S")):
         varied |= {"n", "sparsity", "eps"}
     assert {k: v for k, v in fixed.items() if k not in varied} == {
         k: v for k, v in usual.items() if k in fixed and k not in varied
@@ -460,6 +461,54 @@ def test_the_page_on_the_middle_says_what_single_runs_do() -> None:
     fresh = column(late[10_000], "fresh_stored")
     assert f"{100 * min(stored):.1f} to {100 * max(stored):.1f} % of the training ex" in text
     assert f"{100 * min(fresh):.2f} to {100 * max(fresh):.2f} % of 2,000 fresh ones" in text
+
+
+@needs_pages
+def test_the_table_of_the_scale_of_generalization_is_of_its_recorded_runs() -> None:
+    for row in table("generalization"):
+        S, n = float(row["sparsity"]), int(row["n"])
+        usual = (S, n) == (0.999, 10_000)
+        data = paper.recorded("generalization" if usual else f"generalization-S{S}-n{n}")
+        data = data.squeeze("seed")
+        if usual:
+            data = data.sel(weight_decay=float(row["weight_decay"]))
+        fixed = json.loads(data.attrs["fixed"])
+        assert (fixed["sparsity"], fixed["n"]) == (S, n)
+        assert np.allclose(data["T"].to_numpy() * (1 - S), SEEN)
+        sizes = data["max_feature_dimensionality"].to_numpy()
+        at = crossing(data["T"].to_numpy(), sizes)
+        found = [sizes.min(), sizes.max(), at, at, at, at * (1 - S)]
+        names = ["low", "high", "T", "T_first", "T_last", "T(1-S)"]
+        assert [float(row[name]) for name in names] == pytest.approx(found, rel=6e-5)
+
+
+@needs_pages
+def test_the_page_on_the_scale_of_generalization_shows_its_table() -> None:
+    names = {"smallest": "low", "largest": "high", "T": "T", "T (1 − S)": "T(1-S)"}
+    found = table("generalization")
+    for row, known in zip(rows("| held | weight decay | S | n"), found, strict=True):
+        same = (row["held"].replace("−", "-").replace(" ", ""), number(row["n"]))
+        assert same == (known["held"], float(known["n"]))
+        assert number(row["weight decay"]) == float(known["weight_decay"])
+        assert number(row["S"]) == float(known["sparsity"])
+        for head, name in names.items():
+            assert_says(row[head].replace(",", ""), [float(known[name])])
+    text, short = page("generalization"), page("index")
+    T = [f"{float(row['T']):,.0f}" for row in found if row["held"] == "S"]
+    decays = "The place is at T = {}, {} and {} for decays of 0, 0.001 and 0.01, at {} for 0.1"
+    assert decays.format(*T) in text and f"and at {T[4]} for 1" in text
+    assert f"(T = {T[0]} to {T[2]}); earlier with 0.1 ({T[3]})" in short
+    apart = {row["held"]: row for row in table("generalization-apart")}
+    seen = {held: column([row for row in found if row["held"] == held], "T(1-S)") for held in apart}
+    low, high = min(seen["n(1-S)"]), max(seen["n(1-S)"])
+    assert f"and T (1 − S), {low:.1f} to {high:.1f}, by {high / low:.2f}" in text
+    for held in ("n(1-S)", "n"):
+        assert f"(1 / (1 − S))^{float(apart[held]['exponent']):.2f}" in text
+    assert f"from {max(seen['n']):.1f} at S = 0.996 down to {min(seen['n']):.1f} at" in text
+    assert f"at T (1 − S) = {low:.1f} to {high:.1f}; not if n is" in short
+    sizes = paper.recorded("generalization-S0.996-n10000")["max_feature_dimensionality"]
+    fall = [f"{float(sizes.sel(T=T).squeeze()):.3f}" for T in (1_750, 2_500)]
+    assert f"from {fall[0]} at T = 1,750 to {fall[1]} at 2,500" in text
 
 
 @needs_pages
