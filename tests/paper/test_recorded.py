@@ -512,6 +512,17 @@ def test_the_page_on_the_scale_of_generalization_shows_its_table() -> None:
 
 
 @needs_pages
+def test_runs_that_two_tables_have_agree_to_the_last_digit() -> None:
+    first = paper.recorded("figure3").sel(seed=0)
+    again = paper.recorded("generalization").sel(seed=0, weight_decay=0.01)
+    both = sorted(set(first["T"].to_numpy()) & set(again["T"].to_numpy()))
+    assert both == [1_000, 2_000, 5_000, 10_000, 20_000]
+    for name in ("train_loss", "test_loss"):
+        np.testing.assert_array_equal(first[name].sel(T=both), again[name].sel(T=both))
+    assert "At the five T that both have, train and test losses agree" in page("generalization")
+
+
+@needs_pages
 def test_the_page_on_controls_shows_its_tables() -> None:
     names = {
         "train loss": "train_loss",
