@@ -492,7 +492,7 @@ def test_the_page_on_the_scale_of_generalization_shows_its_table() -> None:
         assert number(row["weight decay"]) == float(known["weight_decay"])
         assert number(row["S"]) == float(known["sparsity"])
         for head, name in names.items():
-            assert_says(row[head].replace(",", ""), [float(known[name])])
+            assert_says(row[head], [float(known[name])])
     text, short = page("generalization"), page("index")
     T = [f"{float(row['T']):,.0f}" for row in found if row["held"] == "S"]
     decays = "The place is at T = {}, {} and {} for decays of 0, 0.001 and 0.01, at {} for 0.1"

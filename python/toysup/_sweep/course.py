@@ -16,11 +16,12 @@ __all__ = ["work"]
 # Fitted by hand to 17 whole runs of 50,000 steps (n = 10,000, S = 0.999, T = 200 ... 2,000 and
 # m = 2, 4, 8, 16): their processor time in windows, and in all beside that of their own steps 20 to
 # 80. From T = 5,000 on, to the times of whole runs of T = 5,000 at each m of the map, of 10,000 at
-# m = 2 and 8, and of 20,000 at m = 16. In 26 whole runs of T = 10 ... 20,000, m = 2 ... 256, the
-# geometric mean of three estimates is 0.68 (T = 5,000, m = 3 and 6) to 1.4 times the truth (T = 10,
-# m = 4), 1.2 times as a root mean square. One estimate differs from the next by 1.1 to 1.6 on a
-# virtual machine that is not quiet. With blocks of examples, seven whole runs of T = 2,000 ...
-# 20,000 took 0.73 to 1.27 times as much as the rule has for them, beside their mean.
+# m = 2 and 8, and of 20,000 at m = 16. Before there were blocks of examples, in 26 whole runs of
+# T = 10 ... 20,000, m = 2 ... 256, the geometric mean of three estimates was 0.68 (T = 5,000, m = 3
+# and 6) to 1.4 times the truth (T = 10, m = 4), 1.2 times as a root mean square. One estimate
+# differs from the next by 1.1 to 1.6 on a virtual machine that is not quiet. Seven whole runs with
+# blocks, of T = 2,000 ... 20,000, took 0.73 to 1.27 times as much as the rule has for them, beside
+# their mean.
 #
 # Before there are lists all pairs are gone through. Then it is a share of them that grows with m
 # until vectors have gone so far, and from when they have gone farther one that falls with m, by

@@ -82,7 +82,11 @@ def _examples(c: TrainConfig) -> float:
 
 
 def _hidden(c: TrainConfig) -> int:
-    """Of hidden vectors and what goes with them, padded to 64 bytes unless m is small."""
+    """Of hidden vectors and what goes with them, padded to 64 bytes unless m is small.
+
+    For m that is not small: h, C and what they are sorted by; h now and as lists know it, and how
+    far it may go; orders and budgets.
+    """
     size = np.dtype(c.dtype).itemsize
     if c.m <= GROUPED:
         return c.batch * (size * (6 * c.m + 4) + 64)

@@ -48,7 +48,8 @@ impl<T: Real> Dense<T> {
     /// Buffers for m hidden dimensions.
     pub fn new(m: usize) -> Self {
         let lanes = T::Portable::LANES;
-        // C by lanes stays within the second-level cache, W and A, B of a block within the first.
+        // C by lanes stays within the second-level cache, W and A, B of a block within the first: if they
+        // were as large as that, all rows would lie in the same places of it.
         let mut examples = 512;
         while examples > SUB && examples * m * lanes * size_of::<T>() > 1 << 19 {
             examples /= 2;
@@ -176,7 +177,7 @@ impl<T: Real> Dense<T> {
                     1..=2 => sweep.all::<V, M, 8, IMPORTANCE>(count),
                     _ => sweep.all::<V, M, 4, IMPORTANCE>(count),
                 }
-            } else if V::Half::REGISTERS > V::REGISTERS {
+            } else if V::SPLIT {
                 match M {
                     1 => sweep.all::<V::Half, M, 8, IMPORTANCE>(count),
                     2 => sweep.all::<V::Half, M, 4, IMPORTANCE>(count),

@@ -478,13 +478,13 @@ impl<T: Real> BlockTile<T> {
         left: &[T; M],
         lanes: &mut Aligned<T>,
     ) -> ([V; M], V) {
-        let zeros = [T::default(); 16];
-        let (mut big_bs, mut aa) = ([zeros; M], zeros);
         // SAFETY: parts of whole vectors, which have at most 16 lanes.
         unsafe {
-            if M < 3 || V::Half::REGISTERS <= V::REGISTERS {
+            if M < 3 || !V::SPLIT {
                 return self.part::<V, M>(row, w, b, left, 0, lanes);
             }
+            let zeros = [T::default(); 16];
+            let (mut big_bs, mut aa) = ([zeros; M], zeros);
             for part in (0..V::LANES).step_by(V::Half::LANES) {
                 let (big_b, a) = self.part::<V::Half, M>(row, w, b, left, part, lanes);
                 for k in 0..M {

@@ -56,6 +56,9 @@ pub unsafe trait Vector: Copy {
     const LANES: usize;
     /// How many vectors fit in the registers: sizes tiles, and never changes a result.
     const REGISTERS: usize;
+    /// Whether a vector is two in the registers, so that kernels with many of them take one half after the
+    /// other; which never changes a result.
+    const SPLIT: bool = Self::Half::REGISTERS > Self::REGISTERS;
     /// Zeros.
     unsafe fn zero() -> Self;
     /// All lanes the same.
