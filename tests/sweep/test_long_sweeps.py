@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import functools
 import json
@@ -36,6 +37,7 @@ from toysup import (
 )
 from toysup._backends import reference
 from toysup._backends.protocol import Options
+from toysup._store import pulse as pulses
 from toysup._store.pulse import Pulse, running
 from toysup._store.store import Store
 from toysup._system import processes
@@ -568,6 +570,70 @@ def test_a_sweep_that_cannot_say_how_far_it_is_goes_on(backend, tmp_path):
     (tmp_path / "running").write_text("in the way")
     with Pulse(tmp_path / "running", [TINY]) as pulse:
         pulse.beat(0.0, {"done": 0, "failed": 0, "diverged": 0}, [])
+
+
+def test_a_folder_that_others_remove_is_made_again(tmp_path, monkeypatch):
+    """The last sweep that leaves removes it, while another begins."""
+    folder = tmp_path / "running"
+    write, make, calls = pulses.replace_file, Path.mkdir, []
+
+    def replace_file(*args: Any, **kwargs: Any) -> None:
+        calls.append("write")
+        if calls.count("write") < 3:
+            folder.rmdir()
+        write(*args, **kwargs)
+
+    def mkdir(path: Path, *args: Any, **kwargs: Any) -> None:
+        calls.append("make")
+        if calls.count("make") == 2:  # it was there, and is not when one looks what it is
+            raise FileExistsError(str(path))
+        make(path, *args, **kwargs)
+
+    monkeypatch.setattr(pulses, "replace_file", replace_file)
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with Pulse(folder, [TINY]) as pulse:
+        pulse.begin()
+        assert len(running(folder)) == 1
+    assert calls == ["make", "write", "make", "make", "write", "make", "write"]
+    assert not folder.exists()
+
+
+def test_a_folder_that_goes_while_it_is_looked_at_holds_nothing(tmp_path, monkeypatch):
+    folder = tmp_path / "running"
+    folder.mkdir()
+
+    def going(real: Callable[..., Any]) -> Callable[..., Any]:
+        def look(path: Any = ".") -> Any:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            return real(path)
+
+        return look
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, going(getattr(os, name)))
+    assert running(folder) == [] and not folder.exists()
+    folder.mkdir()
+    with Pulse(folder, [TINY]) as pulse:
+        assert not folder.exists()
+        pulse.begin()
+
+
+def test_a_crowd_that_comes_and_goes_is_heard_of(tmp_path):
+    folder = tmp_path / "running"
+
+    def come_and_go(_: int) -> bool:
+        heard = True
+        for _ in range(100):
+            with Pulse(folder, [TINY]) as pulse:
+                pulse.begin()
+                heard &= any(folder.glob(pulse.name))
+                heard &= len(running(folder)) >= 1
+        return heard
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(come_and_go, range(4)))
+    assert not folder.exists()
 
 
 def test_the_time_left_is_that_of_the_pace_since_the_beginning() -> None:

@@ -27,6 +27,8 @@ _EVERY = 2.0
 LATE = 30.0
 # One that is older, or lies further ahead, is believed only of a process that is seen to be there.
 _OLD = 120.0
+# So often the folder may be removed while a sign of life is written.
+_TRIES = 100
 # More than any sign of life takes.
 _MAX_BYTES = 1 << 20
 _MAX_RUNS = 1000
@@ -102,8 +104,15 @@ class Pulse:
             "running": [self._run(i, step) for i, step in running[:_MAX_RUNS]],
         }
         text = json.dumps(document)
-        self._path.parent.mkdir(exist_ok=True)
-        replace_file(self._path, lambda file: file.write(text.encode()), durable=False)
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                self._path.parent.mkdir(exist_ok=True)
+                replace_file(self._path, lambda file: file.write(text.encode()), durable=False)
+                return
+            except OSError as error:  # another sweep has left, and removed the folder
+                is_gone = isinstance(error.__cause__ or error, (FileNotFoundError, FileExistsError))
+                if not is_gone or not tries_left:
+                    raise
 
     def _left(self, work: float) -> float | None:
         """Seconds that are left at the pace so far; None if nothing has been done."""
@@ -152,11 +161,14 @@ def lives(path: Path) -> bool:
 
 
 def _documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The signs of life in a folder, those of the dead included."""
-    for path in sorted(folder.glob("*.json"))[:_MAX_FILES]:
-        document = _document(path)
+    """The signs of life in a folder, those of the dead included; none if it is not there."""
+    names: list[str] = []
+    with contextlib.suppress(OSError, ValueError):  # the last sweep that leaves removes the folder
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".json"))
+    for name in names[:_MAX_FILES]:
+        document = _document(folder / name)
         if document is not None:
-            yield path, document
+            yield folder / name, document
 
 
 def _document(path: Path) -> dict[str, Any] | None:

@@ -333,7 +333,12 @@ class Store:
 
     def _refuse_foreign(self) -> None:
         """Refuse a folder without a manifest that holds what no store does."""
-        if not all(is_ours(self.path, path) for path in self.path.rglob("*")):
+        found = (  # folders that go meanwhile are none: another sweep may have left
+            Path(root, name)
+            for root, folders, files in os.walk(self.path)
+            for name in (*folders, *files)
+        )
+        if not all(is_ours(self.path, path) for path in found):
             words = f"{str(self.path)!r} is not a store, and is not empty"
             raise StoreError(words) from None
 
