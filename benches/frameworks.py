@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 
 from contestants import CONTESTANTS
-from machine import announce, command_line, cores, pin
+from machine import announce, command_line, cores, figure_file, pin, table_file
 from problem import Job, save_start
 from step import LOSS_TOLERANCE, child, obstacle, parse_cells, verdict
 from whole import Plan
@@ -210,8 +210,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, default=1.0, help="length of a timed window (default 1)")
     add("--limit", type=float, default=600.0,
         help="seconds that a framework may take from one start (default 600)")  # fmt: skip
-    add("--json", type=Path, metavar="FILE", help="also write everything to FILE")
-    add("--plot", type=Path, metavar="FILE", help="also draw the table to FILE")
+    add("--json", type=table_file, metavar="FILE", help="also write everything to FILE")
+    add("--plot", type=figure_file, metavar="FILE", help="also draw the table to FILE")
     args = parser.parse_args(argv)
     if not 1 <= args.threads <= len(cores()):
         parser.error(f"--threads must be between 1 and {len(cores())}, got {args.threads}")

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from machine import announce
+from machine import announce, table_file
 
 # Of a process that does not answer at all.
 _GIVE_UP = 60.0
@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--most", type=float, default=3.0, help="seconds of a command, at most")
     parser.add_argument("--only", help="names of commands, separated by commas")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=table_file, metavar="FILE")
     args = parser.parse_args()
     names = args.only.split(",") if args.only else list(COMMANDS)
     announce(["toysup", "numpy"], os.cpu_count() or 1)

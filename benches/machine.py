@@ -77,6 +77,21 @@ def command_line(doc: str | None) -> argparse.ArgumentParser:
     )
 
 
+def table_file(text: str) -> Path:
+    """Where a table can be written in the end."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"must be a file in a folder that exists, got {text!r}")
+    return path
+
+
+def figure_file(text: str) -> Path:
+    """Where a figure can be drawn in the end."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise argparse.ArgumentTypeError("needs matplotlib, which is not installed")
+    return table_file(text)
+
+
 def announce(packages: Iterable[str], threads: int) -> dict[str, Any]:
     """Print machine, versions and threads, which a benchmark begins with; the same as a dict."""
     about: dict[str, Any] = {

@@ -23,12 +23,11 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from machine import announce, command_line, pin
+from machine import announce, command_line, pin, table_file
 from scaling import gaps, trace
 from step import parse_cells
 
@@ -140,7 +139,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, default=20.0, help="of a cell, about (default 20)")
     add("--whole", type=parse_cells, default=[], metavar="T:m,…",
         help="cells that are trained to the end, too")  # fmt: skip
-    add("--json", type=Path, metavar="FILE", help="also write everything to FILE")
+    add("--json", type=table_file, metavar="FILE", help="also write everything to FILE")
     args = parser.parse_args(argv)
     if not args.seconds > 0:
         parser.error(f"--seconds must be positive, got {args.seconds}")

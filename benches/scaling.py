@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from machine import announce, command_line, cores
+from machine import announce, command_line, cores, figure_file, table_file
 
 BASE = {"T": 1000, "n": 10_000, "m": 2, "threads": 1}
 # Largest values last: a table that is interrupted has the rest.
@@ -169,8 +169,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--most", type=float, default=float("inf"), metavar="PAIRS",
         help="leave out points of more pairs, T x n (default: none are)")  # fmt: skip
     add("--steps", type=int, default=2000, help="of each training (default 2000)")
-    add("--json", type=Path, metavar="FILE", help="also write everything to FILE")
-    add("--plot", type=Path, metavar="FILE", help="also draw the table to FILE")
+    add("--json", type=table_file, metavar="FILE", help="also write everything to FILE")
+    add("--plot", type=figure_file, metavar="FILE", help="also draw the table to FILE")
     args = parser.parse_args(argv)
     if args.steps < 8:
         parser.error(f"--steps must be at least 8, got {args.steps}")

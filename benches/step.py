@@ -37,7 +37,16 @@ from pathlib import Path
 from typing import Any
 
 from contestants import CONTESTANTS, Contestant
-from machine import announce, available_memory, command_line, compiler, cores, pin, versions
+from machine import (
+    announce,
+    available_memory,
+    command_line,
+    compiler,
+    cores,
+    pin,
+    table_file,
+    versions,
+)
 from problem import Job
 
 LOSS_TOLERANCE = 2e-6
@@ -203,7 +212,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--check", type=int, default=10, help="steps before losses are compared (default 10)")
     add("--windows", type=int, default=5, help="timed windows (default 5)")
     add("--seconds", type=float, default=1.0, help="length of a window (default 1)")
-    add("--json", type=Path, metavar="FILE", help="also write everything to FILE")
+    add("--json", type=table_file, metavar="FILE", help="also write everything to FILE")
     args = parser.parse_args(argv)
     if not 1 <= args.threads <= len(cores()):
         parser.error(f"--threads must be between 1 and {len(cores())}, got {args.threads}")

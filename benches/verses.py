@@ -16,10 +16,9 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from machine import announce, command_line, pin
+from machine import announce, command_line, pin, table_file
 from step import parse_cells
 
 CELLS = "300:2,1000:2,3000:2,10000:2,1000:4,3000:4,1000:16,3000:16"
@@ -58,7 +57,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--cells", type=parse_cells, default=CELLS, metavar="T:m,…", help=f"default {CELLS}")
     add("--steps", type=int, default=2000, help="of a training (default 2000)")
     add("--rounds", type=int, default=3, help="trainings of each (default 3)")
-    add("--json", type=Path, metavar="FILE", help="also write everything to FILE")
+    add("--json", type=table_file, metavar="FILE", help="also write everything to FILE")
     args = parser.parse_args(argv)
     if min(args.steps, args.rounds) < 1:
         parser.error("--steps and --rounds must be positive")

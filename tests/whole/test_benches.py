@@ -32,3 +32,13 @@ def test_a_benchmark_runs_and_its_checks_hold(doors: ModuleType, words: str) -> 
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "failed" not in done.stdout and not done.stderr
+
+
+@pytest.mark.parametrize("script", ["frameworks", "interrupt", "map", "scaling", "step", "verses"])
+def test_where_a_table_goes_is_looked_at_before_hours_are_spent(
+    script: str, tmp_path: Path
+) -> None:
+    words = [sys.executable, FOLDER / f"{script}.py", "--json", tmp_path / "none" / "table.json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2 and not done.stdout
+    assert "argument --json: must be a file in a folder that exists, got" in done.stderr
