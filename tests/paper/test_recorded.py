@@ -196,6 +196,14 @@ def test_the_pages_name_the_ridge_of_the_recorded_map() -> None:
         assert (row["ridge at T"], row["height"]) == (f"{last}{T:,}", f"{float(highest):.4f}")
 
 
+def test_the_map_has_what_figure_3_has() -> None:
+    row = paper.recorded("heatmap").sel(m=2, seed=0).dropna("T")
+    figure = paper.recorded("figure3").sel(seed=0, T=row["T"])
+    assert row["T"].to_numpy().tolist()[-3:] == [20_000, 50_000, 100_000]
+    for name in ("train_loss", "test_loss", "W_norm", "b_norm"):
+        assert row[name].to_numpy().tolist() == figure[name].to_numpy().tolist(), name
+
+
 @needs_pages
 def test_the_page_says_what_the_map_has_beyond_20_000() -> None:
     data = paper.recorded("heatmap").squeeze("seed")
