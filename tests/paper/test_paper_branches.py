@@ -6,6 +6,7 @@ import dataclasses
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from toysup import paper
@@ -18,6 +19,7 @@ from toysup.paper.questions.branches import (
     STARTED,
     Point,
     crossing,
+    gap,
     lower,
     lowest,
     points,
@@ -71,6 +73,46 @@ def test_one_branch_alone_does_not_cross(branch: str) -> None:
 def test_no_runs_at_all() -> None:
     assert lowest([]) == {"examples": {}, "features": {}}
     assert crossing(lowest([])) is None
+
+
+def apart(gaps: dict[float, float]) -> list[Point]:
+    """Both branches, so far apart."""
+    examples = [point(T, 0.9, "examples") for T in gaps]
+    return examples + [point(T, 0.9 + y, "features") for T, y in gaps.items()]
+
+
+T_FITTED = [1_000, 2_000, 5_000, 10_000, 20_000]
+
+
+@pytest.mark.parametrize("closes", [500_000, 12_000], ids=["beyond", "between"])
+def test_a_gap_is_fitted_to_where_it_closes(closes: int) -> None:
+    found = gap(lowest(apart({T: 20 / T - 20 / closes for T in T_FITTED})))
+    assert found is not None and list(found.by_T) == T_FITTED
+    assert math.isclose(found.scale, 20) and math.isclose(found.rest, -20 / closes)
+    assert math.isclose(found.closes, closes) and found.error < 1e-3 * closes
+
+
+def test_the_error_of_where_a_gap_closes_is_that_of_the_fit() -> None:
+    """As found by fitting again what noise of the same size has moved."""
+    rng = np.random.default_rng(0)
+
+    def noisy() -> dict[float, float]:
+        return {T: (20 + rng.normal(0, 0.3)) / T - 20 / 40_000 for T in T_FITTED}
+
+    fits = [gap(lowest(apart(noisy()))) for _ in range(300)]
+    closes = np.array([fit.closes for fit in fits if fit is not None])
+    errors = np.array([fit.error for fit in fits if fit is not None])
+    assert math.isclose(np.sqrt(np.mean(errors**2)), closes.std(), rel_tol=0.2)
+
+
+def test_a_gap_that_does_not_close_has_no_end() -> None:
+    found = gap(lowest(apart({T: 20 / T + 1e-5 for T in T_FITTED})))
+    assert found is not None and found.closes == math.inf and math.isnan(found.error)
+
+
+def test_no_gap_is_fitted_to_few_T() -> None:
+    assert gap(lowest(apart({}))) is None
+    assert gap(lowest(apart({1: 1.0, 2: 0.5, 3: 0.3}))) is None
 
 
 def test_both_scans_start_below_the_crossing() -> None:

@@ -34,6 +34,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from toysup._sweep.result import SweepResult
 from toysup._sweep.table import Table, Value
 from toysup.config.weights import as_weights
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     # Sweeps, or the recorded tables that are called so.
     Scans = Mapping[str, SweepResult | xarray.Dataset]
 
-__all__ = ["BRANCHES", "Point", "crossing", "lowest", "points"]
+__all__ = ["BRANCHES", "Gap", "Point", "crossing", "gap", "lowest", "points"]
 
 RANDOM, STARTED = "branches-random", "branches-started"
 
@@ -149,6 +151,50 @@ def lower(best: Mapping[str, Mapping[float, Point]], T: float) -> str:
     return min(there, key=lambda name: there[name])
 
 
+@dataclass(frozen=True)
+class Gap:
+    """How far the lowest train loss of features lies above that of examples, as a / T + c.
+
+    What a model can store is a share of the loss that falls like 1 / T, and so do the errors that
+    are assumed: T times the gap is fitted by a + c T, all T alike.
+
+    Attributes
+    ----------
+    by_T : dict
+        The gap, by rising T; below 0 where features have the lower loss.
+    scale, rest : float
+        a and c.
+    closes, error : float
+        T at which a / T + c is 0, and its standard error; infinity and NaN if c is 0 or more.
+    """
+
+    by_T: dict[float, float]
+    scale: float
+    rest: float
+    closes: float
+    error: float
+
+
+# So many T give a fit with an error.
+_FITTED = 4
+
+
+def gap(best: Mapping[str, Mapping[float, Point]]) -> Gap | None:
+    """The gap where both branches are known, fitted; None of too few T."""
+    both = sorted(best["examples"].keys() & best["features"].keys())
+    by_T = {T: best["features"][T].train_loss - best["examples"][T].train_loss for T in both}
+    if len(by_T) < _FITTED:
+        return None
+    T, apart = np.array([*by_T]), np.array([*by_T.values()])
+    (rest, scale), errors = np.polyfit(T, T * apart, 1, cov=True)
+    closes, error = math.inf, math.nan
+    if rest < 0:
+        closes = float(-scale / rest)
+        slope = np.array([scale / rest**2, -1 / rest])  # of what closes, in c and in a
+        error = math.sqrt(slope @ errors @ slope)
+    return Gap(by_T=by_T, scale=float(scale), rest=float(rest), closes=closes, error=error)
+
+
 def tables(results: Results, scale: str) -> list[Table]:
     """Lowest train loss of each branch at each T, and how it was found; and every run."""
     found = points(results)
@@ -197,14 +243,29 @@ def see(results: Scans, scale: str) -> str:
     if where is None:
         known = {*best["examples"], *best["features"]}
         only = " or ".join(sorted({lower(best, T) for T in known})) or "neither branch"
-        return f"In branches.png: no crossing at these T; lowest train loss: {only}."
-    parts = []
-    for T in where:
-        there = [f"{by_T[T].train_loss:.4f} by {name}" for name, by_T in best.items() if T in by_T]
-        parts.append(f"at T = {T:,} it is {' and '.join(there)}")
+        said = f"In branches.png: no crossing at these T; lowest train loss: {only}."
+    else:
+        parts = []
+        for T in where:
+            there = [f"{by[T].train_loss:.4f} by {name}" for name, by in best.items() if T in by]
+            parts.append(f"at T = {T:,} it is {' and '.join(there)}")
+        said = (
+            "In branches.png: lowest train loss is that of stored examples up to "
+            f"T = {where[0]:,}, and that of features from T = {where[1]:,} on: {'; '.join(parts)}."
+        )
+    found = gap(best)
+    return said if found is None else f"{said} {_told(found)}"
+
+
+def _told(found: Gap) -> str:
+    """How the gap falls, and where it closes."""
+    (first, high), *_, (last, low) = found.by_T.items()
+    where = "it closes at no T"
+    if found.closes < math.inf:
+        where = f"it closes at T = {found.closes:,.0f} ± {found.error:,.0f}"
     return (
-        f"In branches.png: lowest train loss is that of stored examples up to T = {where[0]:,}, "
-        f"and that of features from T = {where[1]:,} on: {'; '.join(parts)}."
+        f"Features lie above by {high:.2g} at T = {first:,} and {low:.2g} at {last:,}; "
+        f"as a / T + c, {where}."
     )
 
 
