@@ -153,24 +153,20 @@ def lower(best: Mapping[str, Mapping[float, Point]], T: float) -> str:
 
 @dataclass(frozen=True)
 class Gap:
-    """How far the lowest train loss of features lies above that of examples, as a / T + c.
-
-    What a model can store is a share of the loss that falls like 1 / T, and so do the errors that
-    are assumed: T times the gap is fitted by a + c T, all T alike.
+    """How far the lowest train loss of features lies above that of examples, and where it closes.
 
     Attributes
     ----------
     by_T : dict
         The gap, by rising T; below 0 where features have the lower loss.
-    scale, rest : float
-        a and c.
-    closes, error : float
-        T at which a / T + c is 0, and its standard error; infinity and NaN if c is 0 or more.
+    closes : float
+        T at which it is 0: on a straight line over log T between the neighbours where its sign
+        changes, or else of a fit, infinity if that has none.
+    error : float
+        The standard error of that T in the fit; NaN without.
     """
 
     by_T: dict[float, float]
-    scale: float
-    rest: float
     closes: float
     error: float
 
@@ -180,19 +176,25 @@ _FITTED = 4
 
 
 def gap(best: Mapping[str, Mapping[float, Point]]) -> Gap | None:
-    """The gap where both branches are known, fitted; None of too few T."""
+    """The gap where both branches are known; None if it does not close there, of too few T.
+
+    What is fitted is a / T + c. What a model can store is a share of the loss that falls like
+    1 / T, and so do the errors that are assumed: T times the gap is fitted by a + c T, all T alike.
+    """
     both = sorted(best["examples"].keys() & best["features"].keys())
     by_T = {T: best["features"][T].train_loss - best["examples"][T].train_loss for T in both}
+    for (before, high), (after, low) in itertools.pairwise(by_T.items()):
+        if high > 0 >= low:
+            share = high / (high - low)
+            return Gap(by_T, float(before ** (1 - share) * after**share), math.nan)
     if len(by_T) < _FITTED:
         return None
     T, apart = np.array([*by_T]), np.array([*by_T.values()])
-    (rest, scale), errors = np.polyfit(T, T * apart, 1, cov=True)
-    closes, error = math.inf, math.nan
-    if rest < 0:
-        closes = float(-scale / rest)
-        slope = np.array([scale / rest**2, -1 / rest])  # of what closes, in c and in a
-        error = math.sqrt(slope @ errors @ slope)
-    return Gap(by_T=by_T, scale=float(scale), rest=float(rest), closes=closes, error=error)
+    (c, a), errors = np.polyfit(T, T * apart, 1, cov=True)
+    if c >= 0:
+        return Gap(by_T, math.inf, math.nan)
+    slope = np.array([a / c**2, -1 / c])  # of what closes, in c and in a
+    return Gap(by_T, float(-a / c), math.sqrt(slope @ errors @ slope))
 
 
 def tables(results: Results, scale: str) -> list[Table]:
@@ -260,13 +262,12 @@ def see(results: Scans, scale: str) -> str:
 def _told(found: Gap) -> str:
     """How the gap falls, and where it closes."""
     (first, high), *_, (last, low) = found.by_T.items()
-    where = "it closes at no T"
+    where = "from there on it closes at no T"
     if found.closes < math.inf:
-        where = f"it closes at T = {found.closes:,.0f} ± {found.error:,.0f}"
-    return (
-        f"Features lie above by {high:.2g} at T = {first:,} and {low:.2g} at {last:,}; "
-        f"as a / T + c, {where}."
-    )
+        where = f"it closes at T = {found.closes:,.0f}"
+    if not math.isnan(found.error):
+        where = f"as a / T + c {where} ± {found.error:,.0f}"
+    return f"Features lie above by {high:.2g} at T = {first:,} and {low:.2g} at {last:,}; {where}."
 
 
 BRANCHES = Preset(
