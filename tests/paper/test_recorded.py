@@ -18,7 +18,7 @@ import toysup
 from toysup import TrainConfig, paper, plot
 from toysup.paper import _recorded, reference
 from toysup.paper.curves.generalization import SEEN, crossing
-from toysup.paper.questions.branches import RANDOM, STARTED, lowest, points
+from toysup.paper.questions.branches import RANDOM, STARTED, gap, lowest, points
 from toysup.paper.questions.capacity import first_passing
 
 SMALL: dict[str, Any] = {"n": 30, "m": 2, "sparsity": 0.8, "steps": 30, "test_size": 20}
@@ -199,7 +199,7 @@ def test_the_pages_name_the_ridge_of_the_recorded_map() -> None:
 def test_the_map_has_what_figure_3_has() -> None:
     row = paper.recorded("heatmap").sel(m=2, seed=0).dropna("T")
     figure = paper.recorded("figure3").sel(seed=0, T=row["T"])
-    assert row["T"].to_numpy().tolist()[-3:] == [20_000, 50_000, 100_000]
+    assert row["T"].to_numpy().tolist()[-3:] == [50_000, 100_000, 200_000]
     for name in ("train_loss", "test_loss", "W_norm", "b_norm"):
         assert row[name].to_numpy().tolist() == figure[name].to_numpy().tolist(), name
 
@@ -309,6 +309,25 @@ def test_the_best_rates_of_the_branches_lie_at_the_edges() -> None:
     assert {point.rate for point in best["features"].values()} == {0.001}
     assert best["examples"][2_000].rate == 0.001
     assert "The best rates lie at the edges of the grid" in page("branches")
+
+
+@needs_pages
+def test_the_pages_say_where_the_branches_cross() -> None:
+    found = points({name: paper.recorded(name) for name in (RANDOM, STARTED)})
+    closing = {most: gap(lowest([p for p in found if most >= p.T])) for most in (50_000, 1e5, 2e5)}
+    assert all(closing.values())
+    *above, below = closing[2e5].by_T.values()  # type: ignore[union-attr]
+    first, *middle, nearly, last = [f"{y:.5f}" if y < 1e-4 else f"{y:.4f}" for y in above]
+    text = page("branches")
+    assert f"above by {first}, {', '.join([*middle, nearly])} and {last} at T = 1,000" in text
+    assert f"below by {-below:.4f} at 200,000" in text
+    assert f"closes at T = {closing[2e5].closes:,.0f}"[:-3] in text  # type: ignore[union-attr]
+    fitted = closing[1e5]
+    assert fitted is not None and closing[50_000].closes == math.inf  # type: ignore[union-attr]
+    assert f"up to 100,000 at {fitted.closes:,.0f}"[:-3] in text
+    assert f"± {fitted.error:,.0f}"[:-3] in text
+    row = f"by {first} at T = 1,000 and {last} at 100,000; at 200,000 features are lower by"
+    assert f"{row} {-below:.4f}" in page("index")
 
 
 # ------------------------------------------------------------------------- the tables of presets
