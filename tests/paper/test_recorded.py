@@ -314,18 +314,17 @@ def test_the_best_rates_of_the_branches_lie_at_the_edges() -> None:
 @needs_pages
 def test_the_pages_say_where_the_branches_cross() -> None:
     found = points({name: paper.recorded(name) for name in (RANDOM, STARTED)})
-    closing = {most: gap(lowest([p for p in found if most >= p.T])) for most in (50_000, 1e5, 2e5)}
-    assert all(closing.values())
-    *above, below = closing[2e5].by_T.values()  # type: ignore[union-attr]
-    first, *middle, nearly, last = [f"{y:.5f}" if y < 1e-4 else f"{y:.4f}" for y in above]
+    early, most, every = (gap(lowest([p for p in found if p.T <= T])) for T in (5e4, 1e5, 2e5))
+    assert early is not None and most is not None and every is not None
+    *above, below = every.by_T.values()
+    first, *middle, last = [f"{y:.5f}" if y < 1e-4 else f"{y:.4f}" for y in above]
     text = page("branches")
-    assert f"above by {first}, {', '.join([*middle, nearly])} and {last} at T = 1,000" in text
+    assert f"above by {first}, {', '.join(middle)} and {last} at T = 1,000" in text
     assert f"below by {-below:.4f} at 200,000" in text
-    assert f"closes at T = {closing[2e5].closes:,.0f}"[:-3] in text  # type: ignore[union-attr]
-    fitted = closing[1e5]
-    assert fitted is not None and closing[50_000].closes == math.inf  # type: ignore[union-attr]
-    assert f"up to 100,000 at {fitted.closes:,.0f}"[:-3] in text
-    assert f"± {fitted.error:,.0f}"[:-3] in text
+    assert f"closes at T = {every.closes:,.0f}"[:-3] in text
+    assert early.closes == math.inf
+    assert f"up to 100,000 at {most.closes:,.0f}"[:-3] in text
+    assert f"± {most.error:,.0f}"[:-3] in text
     row = f"by {first} at T = 1,000 and {last} at 100,000; at 200,000 features are lower by"
     assert f"{row} {-below:.4f}" in page("index")
 

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from toysup.paper._statistics import auc, bimodality, one_hump, rank_correlation, ranks
+from toysup.paper._statistics import (
+    auc,
+    bimodality,
+    one_hump,
+    passes_at,
+    rank_correlation,
+    ranks,
+)
 
 
 def test_ranks_and_correlations_are_those_of_scipy() -> None:
@@ -37,3 +44,9 @@ def test_shapes_of_one_hump_and_of_two() -> None:
     p, beyond = one_hump(outliers)
     assert p < 0.05 and beyond == pytest.approx(2 / 302)
     assert all(map(math.isnan, one_hump(np.ones(9))))
+
+
+def test_a_curve_passes_a_level_on_a_line_over_the_logarithm() -> None:
+    x, y = np.array([1.0, 10.0, 1_000.0]), np.array([0.0, 1.0, 3.0])
+    assert passes_at(x, y, 1, 2.0) == pytest.approx(100.0)
+    assert passes_at(x, y, 0, 0.0) == 1.0 and passes_at(x, -y, 1, -3.0) == pytest.approx(1_000.0)

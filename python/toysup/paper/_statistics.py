@@ -1,4 +1,4 @@
-"""Statistics of values of any kind: ranks, how one tells another, and how many humps they have."""
+"""Statistics of values of any kind: ranks, how one tells another, humps, and where curves pass."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["auc", "bimodality", "one_hump", "rank_correlation", "ranks"]
+__all__ = ["auc", "bimodality", "one_hump", "passes_at", "rank_correlation", "ranks"]
 
 # Drawn samples of an interval or a test.
 _DRAWS = 500
@@ -15,6 +15,12 @@ _DRAWS = 500
 _BINS = 400
 
 Floats = npt.NDArray[np.float64]
+
+
+def passes_at(x: Floats, y: Floats, i: int, level: float) -> float:
+    """The x at which a curve passes a level between its points i and i + 1, straight over log x."""
+    share = (level - y[i]) / (y[i + 1] - y[i])
+    return float(x[i] * (x[i + 1] / x[i]) ** share)
 
 
 def ranks(values: npt.ArrayLike) -> Floats:

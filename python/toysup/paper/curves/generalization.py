@@ -46,6 +46,7 @@ from toysup.config import TrainConfig
 from toysup.paper import _runs
 from toysup.paper._preset import Preset, Results
 from toysup.paper._recipe import STAND_IN
+from toysup.paper._statistics import passes_at
 from toysup.paper.curves.weight_decay import DECAYS
 
 if TYPE_CHECKING:
@@ -130,16 +131,14 @@ def crossing(T: npt.ArrayLike, y: npt.ArrayLike) -> float:
     x, heights = np.asarray(T, dtype=np.float64), np.asarray(y, dtype=np.float64)
     known = np.isfinite(x) & np.isfinite(heights)
     order = np.argsort(x[known])
-    at, heights = np.log(x[known][order]), heights[known][order]
+    x, heights = x[known][order], heights[known][order]
     if heights.size < 2:
         return math.nan
     half = 0.5 * (heights.min() + heights.max())
     below = np.flatnonzero(heights < half)
     if below.size == 0 or below[-1] == heights.size - 1:
         return math.nan
-    i = below[-1]
-    share = (half - heights[i]) / (heights[i + 1] - heights[i])
-    return float(np.exp(at[i] + share * (at[i + 1] - at[i])))
+    return passes_at(x, heights, int(below[-1]), half)
 
 
 def jumps(results: Results) -> list[Jump]:

@@ -42,6 +42,7 @@ from toysup.config.weights import as_weights
 from toysup.paper import _recipe, _runs
 from toysup.paper._preset import Preset, Results
 from toysup.paper._recipe import STAND_IN
+from toysup.paper._statistics import passes_at
 
 if TYPE_CHECKING:
     import xarray
@@ -183,13 +184,12 @@ def gap(best: Mapping[str, Mapping[float, Point]]) -> Gap | None:
     """
     both = sorted(best["examples"].keys() & best["features"].keys())
     by_T = {T: best["features"][T].train_loss - best["examples"][T].train_loss for T in both}
-    for (before, high), (after, low) in itertools.pairwise(by_T.items()):
-        if high > 0 >= low:
-            share = high / (high - low)
-            return Gap(by_T, float(before ** (1 - share) * after**share), math.nan)
+    T, apart = np.array([*by_T], np.float64), np.array([*by_T.values()], np.float64)
+    changes = np.flatnonzero((apart[:-1] > 0) & (apart[1:] <= 0))
+    if changes.size:
+        return Gap(by_T, passes_at(T, apart, int(changes[0]), 0.0), math.nan)
     if len(by_T) < _FITTED:
         return None
-    T, apart = np.array([*by_T]), np.array([*by_T.values()])
     (c, a), errors = np.polyfit(T, T * apart, 1, cov=True)
     if c >= 0:
         return Gap(by_T, math.inf, math.nan)

@@ -38,6 +38,7 @@ from toysup.config import TrainConfig
 from toysup.paper import _runs
 from toysup.paper._preset import Preset, Results
 from toysup.paper._recipe import STAND_IN
+from toysup.paper._statistics import passes_at
 
 __all__ = ["CAPACITY", "Curve", "Law", "curves", "first_passing", "laws"]
 
@@ -106,9 +107,7 @@ def first_passing(T: npt.ArrayLike, loss: npt.ArrayLike, level: float = LEVEL) -
     above = np.flatnonzero(y > level)
     if not above.size or above[0] == 0:
         return math.nan
-    i = above[0]
-    share = (level - y[i - 1]) / (y[i] - y[i - 1])
-    return float(x[i - 1] * (x[i] / x[i - 1]) ** share)
+    return passes_at(x, y, int(above[0]) - 1, level)
 
 
 @dataclass(frozen=True)
