@@ -178,7 +178,7 @@ FAULTS = {
         "return means[1] - means[0],", "paper/test_paper_memorization.py",
     ),
     "a test loss passes at the T after": Fault(
-        f"{PYTHON}/paper/questions/capacity.py", "share = (level - y[i - 1]) / (y[i] - y[i - 1])",
+        f"{PYTHON}/paper/_statistics.py", "share = (level - y[i]) / (y[i + 1] - y[i])",
         "share = 1.0", "paper/test_paper_capacity.py",
     ),
     "half of what a feature says of itself counts": Fault(
