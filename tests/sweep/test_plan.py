@@ -40,6 +40,9 @@ class Machine:
         self.slow, self.threads, self.polls, self.lost = 1.0, 1.0, 0, 0.0
         self.away: dict[int, float] = {}
 
+    def isa(self) -> str:
+        return "avx512"
+
     def perf_counter(self) -> float:
         return self.now
 
@@ -203,6 +206,17 @@ def test_steps_of_a_model_that_is_dear_to_measure(machine):
     plan = make_plan([TrainConfig(T=100, m=m, steps=100) for m in range(1, 9)], 0, 0, 1)
     assert computer.now <= 8
     assert plan.seconds is not None and plan.seconds > 100
+
+
+@pytest.mark.parametrize("rest", [0.6, 0.95, 1.7])
+def test_the_loss_of_an_example_is_known_beside_numbers_that_are_dear(machine, rest):
+    # Together with the loss of some examples, a point of the history takes a second or more.
+    computer = machine("numpy", steady)
+    computer.rest = rest
+    config = TrainConfig(T=1000, m=256, steps=1000)
+    plan = make_plan([config], 0, 0, 1)
+    assert computer.now <= 8
+    assert plan.seconds == pytest.approx(computer.seconds(config), rel=0.2)
 
 
 def test_what_does_not_fit_is_not_tried(machine, monkeypatch):

@@ -124,7 +124,7 @@ def _cut(config: TrainConfig, most: float, least: int) -> TrainConfig:
 
 def _tried(config: TrainConfig, seconds: float, guess: Trial, example: float, rest: float) -> Trial:
     """Train a config for so long; a guess stands for what has not come to the end of a step."""
-    points, took = _watched(config, seconds)
+    points, took = _watched(config, seconds, _SECONDS)
     points = [(at, steps) for at, steps in points if 0 < steps < config.steps]
     if took is not None and config.steps > 0:
         last = points[-1][0] if points else 0.0
@@ -142,10 +142,12 @@ def _tried(config: TrainConfig, seconds: float, guess: Trial, example: float, re
 def _measured(config: TrainConfig, guess: Trial, seconds: float) -> tuple[float, float]:
     """Seconds of the loss of one example, and of the rest of a point of the history."""
     scale = _test_cost(config) / _test_cost(guess.config)
-    example, rest = scale * guess.example, scale * guess.rest
+    # Where there is no time to see it, as long as a step takes for as many multiply-adds.
+    example = _test_cost(config) * guess.pace / guess.config.step_cost()
+    rest = scale * guess.rest
     size: dict[str, int] = {"batch_size": 1} if config.T == math.inf else {"T": 1}
     none = config.replace(steps=0, **size)
-    took = _watched(none, seconds)[1]
+    took = _watched(none, seconds, seconds)[1]
     if took is None:
         return example, max(rest, seconds)
     rest = took
@@ -153,17 +155,20 @@ def _measured(config: TrainConfig, guess: Trial, seconds: float) -> tuple[float,
     cost = max(_TEST, rest / 2 * guess.config.step_cost() / guess.pace)
     count = int(min(HISTORY_TEST, max(1, cost / _test_cost(config))))
     some = none.replace(test_size=count)
-    took = _watched(some, seconds)[1] if some.tested else None
+    took = _watched(some, seconds, seconds)[1] if some.tested else None
     if took is not None:
         # They pass once for the history and once for the final loss.
         example = max(0.0, took - rest) / (2 * some.tested)
     return example, rest
 
 
-def _watched(config: TrainConfig, seconds: float) -> tuple[list[tuple[float, float]], float | None]:
-    """Train for at most so long: (seconds at work, steps) on the way, and seconds at the end.
+def _watched(
+    config: TrainConfig, seconds: float, at_work: float
+) -> tuple[list[tuple[float, float]], float | None]:
+    """Train for at most so long, by the wall and at work.
 
-    They are None if the run did not come to its end.
+    Returns (seconds at work, steps) on the way, and the seconds of the whole run, which are None if
+    it did not come to its end.
     """
     began, clock = time.perf_counter(), _worked()
     points: list[tuple[float, float]] = []
@@ -171,7 +176,7 @@ def _watched(config: TrainConfig, seconds: float) -> tuple[list[tuple[float, flo
 
     def poll(done: float) -> bool:
         points.append((clock(), done / config.step_cost()))
-        return time.perf_counter() - began >= seconds or points[-1][0] >= _SECONDS
+        return time.perf_counter() - began >= seconds or points[-1][0] >= at_work
 
     def end(_: int, run: RawRun | Failed) -> None:
         if not isinstance(run, Failed) and run["status"] == "ok":
