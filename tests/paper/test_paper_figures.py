@@ -149,6 +149,43 @@ def test_the_represented_features_stand_by_their_angle() -> None:
     assert "5 features are represented" in text and "gaps from 72° to 72°" in text
 
 
+def test_dead_biases_come_back_to_the_mean_of_a_feature() -> None:
+    run = pentagon(swept(T=[math.inf], seed=[0]).run(T=math.inf), [40, 2, 31, 7, 11])
+    X = toysup.data.sample(60, 10_000, 0.9, 0)
+    mean = float(X.values.sum()) / 10_000 / 60
+    run.b[:] = mean
+    run.b[[2, 40]] = -0.01  # of represented features
+    run.b[[0, 1, 3]] = -0.01, 0.4 * mean, 0.6 * mean
+    found = figure1.revived(run)
+    assert np.array_equal(found.W, run.W)
+    assert found.b[[0, 1]] == pytest.approx([mean, mean])
+    assert np.array_equal(np.delete(found.b, [0, 1]), np.delete(run.b, [0, 1]))
+
+
+def test_figure1_goes_on_from_revived_biases() -> None:
+    given = swept(T=[5, math.inf], seed=[0, 1])
+    (name, fields), *none = figure1.FIGURE1.then({"figure3": given}, "small").items()
+    old = [given.run(T=math.inf, seed=seed) for seed in (0, 1)]
+    config = old[0].config
+    assert not none and fields["init"] == [figure1.revived(run) for run in old]
+    assert fields["steps"] == config.steps // 10
+    assert fields["learning_rate"] == config.learning_rate / 10
+    again = toysup.sweep(progress=False, **fields)
+    assert all(run.config.seed not in (0, 1) and run.config.T == math.inf for run in again.runs())
+    for run, features in zip(again.runs(), ([40, 2, 31, 7, 11], [1, 2, 3, 4, 5]), strict=True):
+        pentagon(run, features)
+    results = {"figure3": given, name: again}
+    (table,) = figure1.FIGURE1.tables(results, "small")
+    where = {(row["seed"], row["feature"]) for row in table.records()}
+    assert where == {(0, j) for j in (40, 2, 31, 7, 11)} | {(1, j) for j in (1, 2, 3, 4, 5)}
+    assert "Dead biases are then revived, and 6 steps follow" in table.heading
+    assert "5 features" in figure1.FIGURE1.see(results, "small")
+
+
+def test_figure1_of_finite_T_has_nothing_to_revive() -> None:
+    assert figure1.FIGURE1.then({"figure3": swept(T=[5], seed=[0])}, "small") == {}
+
+
 def test_figure1_shows_fresh_examples_and_the_arms_of_the_star() -> None:
     run = pentagon(toysup.train(progress=False, **TINY, T=math.inf), [40, 2, 31, 7, 11])
     left, right = draw_figure1(run, examples=500)
