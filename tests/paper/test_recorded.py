@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray
 
 import toysup
 from toysup import TrainConfig, paper, plot
@@ -71,6 +72,10 @@ def test_the_packages_tables_are_the_papers_recipe(name: str) -> None:
     fixed = json.loads(data.attrs["fixed"])
     usual = TrainConfig().plain()
     varied = {*data.dims, "m", "seed", "T", "loss_reduction", "batch_size", "init"}
+    if name == "figure3-bias":
+        varied.add("decay_bias")
+    if name == "endless-revived":
+        varied |= {"steps", "learning_rate"}
     if name.startswith("capacity"):
         varied.add("record")  # how often its runs are looked at, which changes nothing of them
     if name.startswith(("capacity-n", "capacity-S", "generalization-S")):
@@ -289,6 +294,26 @@ def test_the_page_says_how_sure_its_comparisons_are() -> None:
 
 
 @needs_pages
+def test_the_page_says_what_64_data_sets_have_at_1_000() -> None:
+    first, more = (losses(name).sel(T=1_000).dropna("seed") for name in ("figure3", "figure3-1000"))
+    assert not set(first["seed"].to_numpy()) & set(more["seed"].to_numpy())
+    every = xarray.concat([first, more], "seed")
+    assert every.sizes["seed"] == 64
+    few, all_of_them = ("{:.4f} ± {:.4f}".format(*spread(data)) for data in (first, every))
+    text = page("figure3")
+    assert f"{few} (standard error) over 16 data sets, and {all_of_them} over 64" in text
+    fours = np.array(list(itertools.combinations(every.to_numpy(), 4))).mean(1)
+    assert (
+        f"Of all fours of the 64, {100 * np.mean(fours <= 1.0009):.1f} % have 1.0009 or less"
+        in text
+    )
+    paper_loss = reference.FIGURE3_TEST_LOSS[1_000].value
+    assert f"{spread(every)[0] - paper_loss:.4f} over 64 data sets" in page("index")
+    change, error = spread(losses("figure3-bias").sel(T=1_000) - first)
+    assert f"higher by {change:.4f} ± {error:.4f}" in text
+
+
+@needs_pages
 def test_the_sum_fits_up_to_the_T_that_the_page_says() -> None:
     """On the same data sets; at T = 10, where single ones have up to 1.17, to a standard error."""
     mean, total = (losses(name).sel(seed=range(4)) for name in ("figure3", "figure3-sum"))
@@ -309,6 +334,15 @@ def test_the_best_rates_of_the_branches_lie_at_the_edges() -> None:
     assert {point.rate for point in best["features"].values()} == {0.001}
     assert best["examples"][2_000].rate == 0.001
     assert "The best rates lie at the edges of the grid" in page("branches")
+
+
+@needs_pages
+def test_the_page_says_what_a_rate_of_0_01_has_at_200_000() -> None:
+    run = paper.recorded(RANDOM).sel(T=200_000, learning_rate=0.01, seed=0)
+    assert int(run["n_large_dimensionality"]) == 5
+    largest, loss = (float(run[k]) for k in ("max_feature_dimensionality", "train_loss"))
+    said = f"five features of D = {largest:.2f} or less, and a train loss of {loss:.4f}"
+    assert said in page("branches")
 
 
 @needs_pages
