@@ -41,7 +41,9 @@ def test_the_batch_size_of_the_packages_figure_3() -> None:
     assert configs[len(data["T"]) - 1, 1].batch == 10_000
 
 
-@pytest.mark.parametrize("name", sorted({*paper.recorded_names()} - {"branches-started"}))
+@pytest.mark.parametrize(
+    "name", sorted({*paper.recorded_names()} - {"branches-started", "endless-revived"})
+)
 def test_every_recorded_run_has_a_config(name: str) -> None:
     data = paper.recorded(name)
     configs = _configs(data)

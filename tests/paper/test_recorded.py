@@ -279,6 +279,22 @@ def test_the_page_counts_the_features_of_infinite_T() -> None:
 
 
 @needs_pages
+def test_the_page_says_what_revived_biases_give() -> None:
+    before = losses("endless").sel(batch_size=10_000)
+    after, data = losses("endless-revived"), paper.recorded("endless-revived")
+    shown = rows("| dataset seed | test loss before")
+    assert [int(row["dataset seed"]) for row in shown] == before["seed"].to_numpy().tolist()
+    for k, row in enumerate(shown):
+        assert row["test loss before"] == f"{float(before[k]):.4f}"
+        assert row["test loss after"] == f"{float(after[k]):.4f}"
+        assert row["features represented"] == f"{data['n_represented'][k]:.0f}"
+        assert row["largest D"] == f"{data['max_feature_dimensionality'][k]:.2f}"
+    mean, error = spread(after)
+    assert f"The mean after is {mean:.5f} ± {error:.5f}" in page("figure3")
+    assert reference.FIGURE3_TEST_LOSS[math.inf].agrees(mean, 5e-5)
+
+
+@needs_pages
 def test_the_page_says_how_sure_its_comparisons_are() -> None:
     data, text = paper.recorded("figure3"), page("figure3")
     for T in (15, 2_000):
