@@ -86,7 +86,11 @@ def _guessed(config: TrainConfig, limit: int) -> Trial:
     step = _SLOW * copy.step_cost()
     example = _SLOW * _test_cost(copy)
     guess = Trial(copy, 1.0, step, step / work(copy, 1.0), example, example)
-    return guess if copy.memory() > limit else _tried(copy, 0.1, guess, example, example)
+    if copy.memory() > limit:
+        return guess
+    tried = _tried(copy, 0.1, guess, example, example)
+    # As long as a step takes for as many multiply-adds.
+    return tried._replace(example=_test_cost(copy) * tried.pace / copy.step_cost())
 
 
 def _representatives(todo: Sequence[TrainConfig]) -> list[TrainConfig]:
@@ -142,9 +146,7 @@ def _tried(config: TrainConfig, seconds: float, guess: Trial, example: float, re
 def _measured(config: TrainConfig, guess: Trial, seconds: float) -> tuple[float, float]:
     """Seconds of the loss of one example, and of the rest of a point of the history."""
     scale = _test_cost(config) / _test_cost(guess.config)
-    # Where there is no time to see it, as long as a step takes for as many multiply-adds.
-    example = _test_cost(config) * guess.pace / guess.config.step_cost()
-    rest = scale * guess.rest
+    example, rest = scale * guess.example, scale * guess.rest
     size: dict[str, int] = {"batch_size": 1} if config.T == math.inf else {"T": 1}
     none = config.replace(steps=0, **size)
     took = _watched(none, seconds, seconds)[1]
