@@ -109,9 +109,10 @@ def measure(results: Results) -> Measured:
     result = results[_recipe.PART]
     runs = [(run, run.config.seed) for run in _runs.finished(result)]
     if REVIVED in results:
-        seeds: dict[object, int] = {revived(run): run.config.seed for run in _endless(results)}
-        again = [(run, seeds.get(run.config.init)) for run in _runs.finished(results[REVIVED])]
-        runs = [(run, seed) for run, seed in again if seed is not None] or runs
+        starts, begun = results[REVIVED].coords["init"], _endless(results)
+        seeds = {init: run.config.seed for init, run in zip(starts, begun, strict=True)}
+        again = [(run, seeds[run.config.init]) for run in _runs.finished(results[REVIVED])]
+        runs = again or runs
     of_largest = [pair for pair in runs if pair[0].config.T == runs[-1][0].config.T]
     return result, sorted(of_largest, key=lambda pair: _runs.train_loss(pair[0]))
 
