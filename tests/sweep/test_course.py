@@ -59,8 +59,8 @@ LATEST = {
 }
 
 
-# With vectors of 32 bytes: those seconds, and the picoseconds that a unit of work took in a trial
-# before the run.
+# With vectors of 32 bytes: those seconds, and the picoseconds that a unit of work took in a trial,
+# the median of three where there were so many.
 SHORT = {
     (100, 2): (3.5, 30.6),
     (200, 2): (5.5, 32.1),
