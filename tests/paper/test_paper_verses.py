@@ -108,6 +108,19 @@ def test_the_gain_of_groups_adds_up_that_of_words() -> None:
     assert verses.gain_by(run, X, single)[0] == pytest.approx(gain[2], abs=1e-9)
 
 
+def test_the_excess_of_all_words_is_what_test_loss_has_above_one() -> None:
+    data = verses.dataset(made_up(), "made up")
+    run = toysup.train(data=data, T=20, m=3, steps=400, learning_rate=2e-2, progress=False)
+    fresh = run.test_set(run.config.test_size)
+    assert verses.excess(run, fresh).sum() == pytest.approx(run.test_loss - 1, abs=1e-6)
+    found = verses.read("words", run)
+    seen = np.bincount(run.training_set().indices, minlength=data.n) > 0
+    assert found.excess.sum() == pytest.approx(verses.excess(run, fresh)[seen].sum(), abs=1e-12)
+    losses = regime.example_loss(run, fresh)
+    assert found.test_error == pytest.approx(losses.std(ddof=1) / len(losses) ** 0.5, rel=1e-6)
+    assert found.test_median == np.median(losses)
+
+
 def test_copies_are_compared_with_verses_of_their_length() -> None:
     data = verses.dataset(made_up(), "made up")
     doubled = toysup.data.Dataset(np.repeat(data.X.toarray()[:6], [2, 1, 1, 1, 1, 1], axis=0))
@@ -142,11 +155,12 @@ def reading(T: int, test_loss: float, **changes: Any) -> Reading:
     """A reading by hand."""
     number = np.array([5, 4, 3, 2, 1])
     made = Reading(
-        *("words", T, 2, 0, 0.5, test_loss),
+        *("words", T, 2, 0, 0.5, test_loss, 0.01, test_loss - 0.1),
         number=number,
         represented=number // 2,
         gain=np.full(5, 0.4),
         fresh=np.full(5, 0.1),
+        excess=(test_loss - 1) * number / 15,
         copies=2,
         copy_gain=0.5,
         like_gain=0.25,
@@ -176,9 +190,12 @@ def test_the_tables_drawing_and_words() -> None:
         (5, 1.0),
         (30, pytest.approx(1.2)),
     ]
+    assert main.records()[1]["test_median"] == pytest.approx(1.1)
+    assert main.records()[1]["test_error"] == pytest.approx(0.01)
     (row,) = bump.records()
     assert row["rise"] == pytest.approx(0.2) and row["ridge"] == pytest.approx(30)
     assert [row["words"] for row in band.records()] == [5, 4, 3, 2, 1] * 2
+    assert sum(row["excess"] for row in band.records()) == pytest.approx(0.2)
     assert copies.records()[0]["copy_gain"] == 0.5 and copies.records()[0]["like_own_sd"] == 0.0
     assert directions.records()[0]["words"] == "a b"
     told = VERSES.tell(found, "small")

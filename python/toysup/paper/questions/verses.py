@@ -12,15 +12,17 @@ tenth book is held out as the test set, so that fresh verses have topics of thei
 the same words dealt over the verses anew, of the same frequencies and lengths but without
 correlations, and the toy with the same n and mean density.
 
-Measured: of each run the train and test loss. A bump is how far the test loss of a seed rises above
-its least value at a smaller T; the ridge is where it is highest. The gain of words is the share of
-their loss that hidden vectors remove (:func:`toysup.regime.feature_gain`), of those together that
-occur equally often in the training set: where it is large for training verses and not for fresh
-ones, the word is known by its verses only. A word is a feature if it is represented. A verse has a
-direction of its own if its dimensionality is at least ten times m / T and its loss at most half of
-the mean, as in the preset repeats; copies count once among the hidden vectors. Verses with a copy
-are compared with others of as many words. The words of a direction are those that are known in
-fresh verses, too, with a gain of 0.1 or more, and have a cosine of 0.9 or more with that of the
+Measured: of each run the train and test loss, and the median loss of a fresh verse, since a few
+verses may make most of the mean. A bump is how far the test loss of a seed rises above its least
+value at a smaller T; the ridge is where it is highest. The gain of words is the share of their loss
+that hidden vectors remove (:func:`toysup.regime.feature_gain`), of those together that occur
+equally often in the training set: where it is large for training verses and not for fresh ones, the
+word is known by its verses only. Their excess is the loss in fresh verses less that of a model that
+says nothing: over all words, test loss less 1. A word is a feature if it is represented. A verse
+has a direction of its own if its dimensionality is at least ten times m / T and its loss at most
+half of the mean, as in the preset repeats; copies count once among the hidden vectors. Verses with
+a copy are compared with others of as many words. The words of a direction are those that are known
+in fresh verses, too, with a gain of 0.1 or more, and have a cosine of 0.9 or more with that of the
 longest vector: words that share a direction disturb one another, and so do not count as represented
 each by itself. Their lift is how much more often they occur together with the first one than if
 they were independent.
@@ -228,11 +230,17 @@ class Reading:
         Of its config.
     train_loss, test_loss : float
         Of the run.
+    test_error : float
+        Standard error of the test loss over the fresh verses.
+    test_median : float
+        Median loss of a fresh verse.
     number, represented : int array
         By group of equally frequent words, how many occur in the training set, and how many of
         them are represented.
     gain, fresh : array
         By group, the gain of its words in training examples, and in test examples.
+    excess : array
+        By group, what its words have in test loss beyond what silence has.
     copies : int
         Examples with a copy in the training set.
     copy_gain, like_gain : float
@@ -247,10 +255,13 @@ class Reading:
     seed: int
     train_loss: float
     test_loss: float
+    test_error: float
+    test_median: float
     number: Ints
     represented: Ints
     gain: Floats
     fresh: Floats
+    excess: Floats
     copies: int
     copy_gain: float
     like_gain: float
@@ -269,10 +280,13 @@ def read(source: str, run: Run) -> Reading:
     there = occurs & (np.bincount(fresh.indices, minlength=X.n) > 0)
     return Reading(
         *(source, int(c.T), c.m, c.seed, run.train_loss, run.test_loss),
+        test_error=run.test_loss_error,
+        test_median=float(np.median(regime.example_loss(run, fresh))),
         number=np.bincount(band[occurs], minlength=len(BANDS)),
         represented=np.bincount(band[known], minlength=len(BANDS)),
         gain=gain_by(run, X, np.where(occurs, band, -1)),
         fresh=gain_by(run, fresh, np.where(there, band, -1)),
+        excess=np.bincount(band[occurs], excess(run, fresh)[occurs], len(BANDS)).astype(np.float64),
         **copied(run, X),
     )
 
@@ -290,6 +304,11 @@ def gain_by(run: Run, X: SparseBatch, band: Ints) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         gain: Floats = 1 - left / all_
     return gain
+
+
+def excess(run: Run, X: SparseBatch) -> Floats:
+    """For each word, its loss an example less that of a model that says nothing."""
+    return regime.feature_loss(run, X) - np.bincount(X.indices, X.values**2, X.n) / len(X)
 
 
 def copied(run: Run, X: SparseBatch) -> dict[str, Any]:
@@ -459,6 +478,8 @@ def loss_table(found: Measured, scale: str) -> Table:
             *(SOURCES[source], m, T, len(some)),
             *mean_and_spread([one.train_loss for one in some]),
             *mean_and_spread([one.test_loss for one in some]),
+            _runs.mean([one.test_error for one in some]),
+            _runs.mean([one.test_median for one in some]),
         )
         for source, m in found.lines
         for T, some in found.of(source, m).items()
@@ -466,9 +487,11 @@ def loss_table(found: Measured, scale: str) -> Table:
     heading = (
         f"Verses as bags of words at the {scale} scale, with words of at least {LEAST[scale]} "
         f"verses, beside its controls:\n{found.recipe} (S of the toy). Means and standard "
-        "deviations over seeds."
+        "deviations over seeds; means of the standard error of test loss in a run, and of the "
+        "median loss of a fresh verse."
     )
     columns = ["data", "m", "T", "runs", "train_loss", "train_sd", "test_loss", "test_sd"]
+    columns += ["test_error", "test_median"]
     return Table(PART, columns, rows, heading, dict.fromkeys(columns[4:], ".4f"))
 
 
@@ -510,15 +533,17 @@ def word_table(found: Measured) -> Table:
                     gains = (
                         *mean_and_spread([one.gain[i] for one in some]),
                         *mean_and_spread([one.fresh[i] for one in some]),
+                        *mean_and_spread([one.excess[i] for one in some]),
                     )
                     rows.append((SOURCES[source], m, T, low, number, *features, *gains))
     heading = (
         "Words by how often they occur in the training set, from so many times on: how many there "
-        "are, how many\nof them are represented, and their gain together in training and in test "
-        "examples; means and standard deviations over seeds."
+        "are, how many\nof them are represented, their gain together in training and in test "
+        "examples, and their loss in test examples less\nthat of a model that says nothing; means "
+        "and standard deviations over seeds."
     )
     columns = ["data", "m", "T", "times", "words", "features", "features_sd"]
-    columns += ["gain", "gain_sd", "fresh_gain", "fresh_sd"]
+    columns += ["gain", "gain_sd", "fresh_gain", "fresh_sd", "excess", "excess_sd"]
     formats = {**dict.fromkeys(columns[7:], ".3f"), **dict.fromkeys(columns[4:7], ".1f")}
     return Table(f"{PART}-words", columns, rows, heading, formats)
 
