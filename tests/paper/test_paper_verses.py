@@ -121,6 +121,20 @@ def test_the_excess_of_all_words_is_what_test_loss_has_above_one() -> None:
     assert found.test_median == np.median(losses)
 
 
+def test_fresh_verses_with_longer_hidden_vectors_are_told_apart() -> None:
+    data = verses.dataset(made_up(), "made up")
+    run = toysup.train(data=data, T=12, m=1, steps=1_500, learning_rate=2e-2, progress=False)
+    X, fresh = run.training_set(), run.test_set(run.config.test_size)
+    longer = verses.longest(run, X, fresh)
+    assert 0 < longer.sum() < len(fresh)
+    sizes = [np.linalg.norm(some.toarray() @ run.W.T, axis=1) for some in (X, fresh)]
+    np.testing.assert_array_equal(longer, sizes[1] > sizes[0].max())
+    found = verses.read("words", run)
+    losses = regime.example_loss(run, fresh)
+    assert found.longer == longer.mean()
+    assert found.longer_excess == pytest.approx((losses[longer] - 1).sum() / len(fresh))
+
+
 def test_copies_are_compared_with_verses_of_their_length() -> None:
     data = verses.dataset(made_up(), "made up")
     doubled = toysup.data.Dataset(np.repeat(data.X.toarray()[:6], [2, 1, 1, 1, 1, 1], axis=0))
@@ -155,7 +169,7 @@ def reading(T: int, test_loss: float, **changes: Any) -> Reading:
     """A reading by hand."""
     number = np.array([5, 4, 3, 2, 1])
     made = Reading(
-        *("words", T, 2, 0, 0.5, test_loss, 0.01, test_loss - 0.1),
+        *("words", T, 2, 0, 0.5, test_loss, 0.01, test_loss - 0.1, 0.02, 0.05),
         number=number,
         represented=number // 2,
         gain=np.full(5, 0.4),
@@ -192,6 +206,7 @@ def test_the_tables_drawing_and_words() -> None:
     ]
     assert main.records()[1]["test_median"] == pytest.approx(1.1)
     assert main.records()[1]["test_error"] == pytest.approx(0.01)
+    assert main.records()[1]["longer_excess"] == pytest.approx(0.05)
     (row,) = bump.records()
     assert row["rise"] == pytest.approx(0.2) and row["ridge"] == pytest.approx(30)
     assert [row["words"] for row in band.records()] == [5, 4, 3, 2, 1] * 2

@@ -20,6 +20,8 @@ __all__ = ["verses"]
 
 _COLORS = ("examples", "features", "muted", "green", "ink")
 _MAX_PANELS = 4
+# Gains below this leave the axis.
+_LOWEST = -2.0
 
 
 def verses(found: Measured, sources: Mapping[str, str], bands: Sequence[int]) -> Figure:
@@ -40,11 +42,12 @@ def verses(found: Measured, sources: Mapping[str, str], bands: Sequence[int]) ->
         Its first row of Axes has the test losses, the second one the gains.
     """
     sizes = sorted({one.m for one in found.readings})[:_MAX_PANELS]
+    bottom = _bottom([line for m in sizes for _, line, _ in _lines(found, bands, m)])
     with whole_figure((1.6 + 3.0 * len(sizes), 5.6), None) as figure:
         panels = figure.subplots(2, len(sizes), squeeze=False, sharex=True, sharey="row")
         for above, below, m in zip(*panels, sizes, strict=True):
             _losses(above, found, sources, m)
-            _gains(below, found, bands, m)
+            _gains(below, found, bands, m, bottom)
             above.set_title(f"m = {m}")
             below.set_xlabel("T")
         panels[0, 0].set_ylabel("test loss")
@@ -70,20 +73,34 @@ def _losses(ax: Axes, found: Measured, sources: Mapping[str, str], m: int) -> No
     line_at(ax, 1.0)
 
 
-def _gains(ax: Axes, found: Measured, bands: Sequence[int], m: int) -> None:
+def _lines(found: Measured, bands: Sequence[int], m: int) -> list[tuple[int, list[float], str]]:
+    """Group, mean gain at each T, and line style: in training verses, and dotted in fresh ones."""
+    groups = found.of("words", m).values()
+    return [
+        (i, [float(np.mean([getattr(one, name)[i] for one in some])) for some in groups], style)
+        for i in range(len(bands))
+        for name, style in (("gain", "-"), ("fresh", ":"))
+    ]
+
+
+def _bottom(lines: Sequence[Sequence[float]]) -> float:
+    """Where the axis of gains ends below, so that all but very low ones are on it."""
+    low = min((gain for line in lines for gain in line if np.isfinite(gain)), default=0.0)
+    return max(_LOWEST, min(0.0, low)) - 0.1
+
+
+def _gains(ax: Axes, found: Measured, bands: Sequence[int], m: int, bottom: float) -> None:
     """The gain of each group of words, in training verses (lines) and fresh ones (dotted)."""
-    groups = found.of("words", m)
-    lines = []
-    for i, low in enumerate(bands):
+    T = list(found.of("words", m))
+    curves = []
+    for i, means, style in _lines(found, bands, m):
+        low = bands[i]
         end = "" if i + 1 == len(bands) else f" to {bands[i + 1] - 1}"
         label = f"{low}{end or ' or more'} times" if end != " to 1" else "once"
-        color = paint(_COLORS[i])
-        for name, style in (("gain", "-"), ("fresh", ":")):
-            means = [np.mean([getattr(one, name)[i] for one in some]) for some in groups.values()]
-            shown = label if name == "gain" else f"_{label}"
-            ax.plot(list(groups), means, style, color=color, label=shown, linewidth=1.4)
-            lines.append((list(groups), means, color))
+        color, shown = paint(_COLORS[i]), label if style == "-" else f"_{label}"
+        ax.plot(T, means, style, color=color, label=shown, linewidth=1.4)
+        curves.append((T, means, color))
     ax.plot([], [], ":", color=paint("ink"), label="in fresh verses")
-    ax.set_ylim(-0.1, 1.05)
-    mark_curves(ax, lines)
+    ax.set_ylim(bottom, 1.05)
+    mark_curves(ax, curves)
     line_at(ax, 0.0)

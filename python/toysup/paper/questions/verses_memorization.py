@@ -24,7 +24,7 @@ from toysup._stream.dataset import Dataset
 from toysup._stream.rows import order
 from toysup.config import TrainConfig
 from toysup.paper._preset import Preset, Results
-from toysup.paper._recipe import on_data, recipe
+from toysup.paper._recipe import STAND_IN, on_data, recipe
 from toysup.paper.questions import memorization, verses
 
 __all__ = ["VERSES_MEMORIZATION"]
@@ -34,6 +34,7 @@ USUAL = f"{PART}-usual"
 
 SMALL: dict[str, Any] = {
     **verses.SMALL,
+    "eps": STAND_IN["eps"],
     "m": 2,
     "T": (30, 100, 300, 1_000),
 }
