@@ -704,6 +704,138 @@ def test_the_page_on_memorization_shows_the_measures_of_verses() -> None:
         assert_says(row[mean], column([of["dimensionality"], of["gain"], of["loss"]], "of_mean"))
 
 
+SOURCES = {"verses": "verses", "dealt anew": "words dealt anew", "toy": "toy"}
+
+
+def cell(row: dict[str, str], name: str, spread: str = "", digits: int = 3) -> str:
+    """A mean of a table, with its standard deviation if that is named, as a page has it."""
+    found = [f"{float(row[of]):.{digits}f}" for of in (name, spread) if of]
+    return " ± ".join(found).replace("-", "−")
+
+
+@needs_pages
+def test_the_page_on_verses_shows_its_table() -> None:
+    of = {(row["data"], row["m"], row["T"]): row for row in table("verses")}
+    shown = rows("| m, T | verses")
+    assert 3 * len(shown) == len(of)
+    for row in shown:
+        m, T = row["m, T"].split(", ")
+        found = {head: of[name, m, T.replace(",", "")] for head, name in SOURCES.items()}
+        for head, known in found.items():
+            assert known["runs"] == "4"
+            assert row[head] == cell(known, "test_loss", "test_sd")
+        assert_says(row["median verse"], [float(found["verses"]["test_median"])])
+        assert_says(row["longer, %"], [100 * float(found["verses"]["longer"])])
+        assert_says(row["they add"], [float(found["verses"]["longer_excess"])])
+    for (data, m, T), row in of.items():
+        seeds = [
+            float(run["test_loss"])
+            for run in table("verses-seeds")
+            if (run["data"], run["m"], run["T"]) == (data, m, T)
+        ]
+        assert float(row["test_loss"]) == pytest.approx(np.mean(seeds), rel=1e-4)
+        assert float(row["test_sd"]) == pytest.approx(np.std(seeds, ddof=1), abs=1e-4)
+
+
+@needs_pages
+def test_the_page_on_verses_says_what_its_tables_say() -> None:
+    text = " ".join(page("verses").split())
+    of = {(row["data"], row["m"], row["T"]): row for row in table("verses")}
+    (v2, d2, y2), (v4, d4, y4) = (
+        [of[name, *at] for name in SOURCES.values()] for at in (("2", "300"), ("4", "1000"))
+    )
+    seeds = {
+        m: [
+            float(run["test_loss"])
+            for run in table("verses-seeds")
+            if (run["data"], run["m"], run["T"]) == ("verses", m, T)
+        ]
+        for m, T in (("2", "300"), ("4", "1000"))
+    }
+    first, last = (
+        f"{cell(row, 'test_loss', 'test_sd', 2)} at T = {T} ({min(all_):.2f} to {max(all_):.2f}"
+        for row, T, all_ in ((v2, "300", seeds["2"]), (v4, "1,000", seeds["4"]))
+    )
+    highest = [f"{float(row['test_loss']):.2f}" for row in (v2, v4)]
+    assert f"up to {highest[0]} for m = 2 and {highest[1]} for m = 4. It" in page("index")
+    assert f"For m = 2 test loss is {first} over the data sets), for m = 4 {last})" in text
+    around = {
+        m: max(float(of["verses", m, T]["test_loss"]) for T in Ts)
+        for m, Ts in {"2": ("100", "1000"), "4": ("300", "3000")}.items()
+    }
+    beside = f"it is {around['2']:.2f} or less and {around['4']:.2f} or less"
+    assert f"a factor of 3 in T on either side {beside}" in text
+    assert f"has {cell(y2, 'test_loss')} and {cell(y4, 'test_loss')} at these T" in text
+    dealt = [cell(row, "test_loss", "test_sd", 2) for row in (d2, d4)]
+    assert f"at the same T, {dealt[0]} for m = 2 and {dealt[1]} for m = 4" in text
+    longer = [f"{100 * float(row['longer']):.1f} % (m = {row['m']})" for row in (v2, v4)]
+    assert f"{longer[0]} and {longer[1]} of them have a longer hidden vector" in text
+    above = [f"{float(row['test_loss']) - 1:.3f}" for row in (v2, v4)]
+    added = [cell(row, "longer_excess") for row in (v2, v4)]
+    said_of_them = f"and add {' and '.join(added)}, all that test loss has above 1"
+    assert f"{said_of_them} ({' and '.join(above)})" in text
+    toy = losses("heatmap").squeeze("seed").sel(m=4)
+    assert int(toy["T"][int(toy.argmax("T"))]) == 5_000
+    assert f"at 5,000 for m = 4, {float(toy.max()):.2f} high on one data set" in text
+    assert f"verse has {cell(v2, 'test_median')} and {cell(v4, 'test_median')}." in text
+
+
+@needs_pages
+def test_the_page_on_verses_says_which_words_and_copies_its_tables_have() -> None:
+    text = " ".join(page("verses").split())
+    words = {
+        (row["m"], row["T"], row["times"]): row
+        for row in table("verses-words")
+        if row["data"] == "verses"
+    }
+    once, twice = words["4", "1000", "1"], words["4", "1000", "2"]
+    assert f"m = 2, {cell(words['2', '300', '1'], 'excess')} are losses of words that" in text
+    rare = f"m = 4, {cell(once, 'excess')}, and {cell(twice, 'excess')} of words that occur 2 to 4"
+    assert rare in text
+    often, late = words["4", "1000", "20"], words["4", "3000", "100"]
+    gains = [cell(once, *of, 2) for of in (("gain", "gain_sd"), ("fresh_gain", "fresh_sd"))]
+    stored = f"{gains[0]} in training verses ({gains[1]} in fresh ones)"
+    assert f"words that occur once have a gain of {stored}" in text
+    frequent = f"{cell(often, 'gain', 'gain_sd', 2)} ({cell(often, 'fresh_gain', 'fresh_sd', 2)})"
+    assert f"those of 20 to 99 occurrences {frequent}" in text
+    assert f"At T = 3,000 it is {cell(words['4', '3000', '1'], 'gain', 'gain_sd')}, and" in text
+    known = (
+        f"{cell(late, 'gain', 'gain_sd', 2)}, {cell(late, 'fresh_gain', 'fresh_sd', 2)} in fresh"
+    )
+    assert f"words of 100 or more occurrences have {known} verses" in text
+    two, four = (
+        row for row in table("verses-copies") if (row["data"], row["T"]) == ("verses", "3000")
+    )
+    copies, like = (
+        [cell(row, f"{of}_gain", f"{of}_gain_sd", digits) for row in (two, four)]
+        for of, digits in (("copy", 2), ("like", 3))
+    )
+    assert f"gain is {copies[0]} for m = 2 and {copies[1]} for m = 4, that of" in text
+    assert f"as many words {like[0]} and {like[1]}." in text
+    own, other = (
+        cell(two, f"{of}_own", f"{of}_own_sd", digits) for of, digits in (("copy", 2), ("like", 3))
+    )
+    assert f"For m = 2, {own} of them have a direction of their own, {other} of the others" in text
+    assert float(four["copy_own"]) == float(four["like_own"]) == 0
+
+
+@needs_pages
+def test_the_page_on_verses_shows_what_eps_does() -> None:
+    runs: dict[tuple[str, ...], list[float]] = {}
+    for run in table("verses-eps"):
+        key = [run[name] for name in ("least", "m", "T", "steps", "learning_rate", "eps")]
+        runs.setdefault(tuple(key), []).append(float(run["test_loss"]))
+    shown = rows("| words of at least | steps")
+    assert len(shown) == len(runs)
+    for row in shown:
+        least = row["words of at least"].split()[0]
+        m, T = ("4", "1000") if row["words of at least"].endswith("m = 4") else ("2", "300")
+        eps = f"{float(row['eps']):.5g}"
+        found = runs[least, m, T, row["steps"].replace(",", ""), row["learning rate"], eps]
+        assert len(found) == 4
+        assert_says(row["test loss"], [np.mean(found), np.std(found, ddof=1)])
+
+
 @needs_pages
 def test_the_page_on_repeats_shows_its_table() -> None:
     columns = {
