@@ -287,6 +287,7 @@ def read(source: str, run: Run) -> Reading:
     known = occurs & run.represented()
     fresh = run.test_set(c.test_size)
     loss, longer = regime.example_loss(run, fresh), longest(run, X, fresh)
+    of_word = regime.feature_loss(run, fresh)
     there = occurs & (np.bincount(fresh.indices, minlength=X.n) > 0)
     return Reading(
         *(source, int(c.T), c.m, c.seed, run.train_loss, run.test_loss),
@@ -296,20 +297,19 @@ def read(source: str, run: Run) -> Reading:
         longer_excess=float(np.where(longer, loss - 1.0, 0.0).mean()),
         number=np.bincount(band[occurs], minlength=len(BANDS)),
         represented=np.bincount(band[known], minlength=len(BANDS)),
-        gain=gain_by(run, X, np.where(occurs, band, -1)),
-        fresh=gain_by(run, fresh, np.where(there, band, -1)),
-        excess=np.bincount(band[occurs], excess(run, fresh)[occurs], len(BANDS)).astype(np.float64),
+        gain=gain_by(run, X, regime.feature_loss(run, X), np.where(occurs, band, -1)),
+        fresh=gain_by(run, fresh, of_word, np.where(there, band, -1)),
+        excess=np.bincount(band[occurs], excess(fresh, of_word)[occurs], len(BANDS)).astype(float),
         **copied(run, X),
     )
 
 
-def gain_by(run: Run, X: SparseBatch, band: Ints) -> Floats:
-    """The gain of the words of each group together; NaN for one without words."""
+def gain_by(run: Run, X: SparseBatch, after: Floats, band: Ints) -> Floats:
+    """The gain of the words of each group together, from the loss of each; NaN without words."""
     silent = np.maximum(run.b.astype(np.float64), 0.0)
     total = np.bincount(X.indices, X.values, X.n)
     squares = np.bincount(X.indices, X.values**2, X.n)
     before = squares / len(X) - 2 * silent * total / len(X) + silent**2
-    after = regime.feature_loss(run, X)
     left, all_ = (
         np.bincount(band[band >= 0], loss[band >= 0], len(BANDS)) for loss in (after, before)
     )
@@ -325,9 +325,9 @@ def longest(run: Run, X: SparseBatch, fresh: SparseBatch) -> Flags:
     return flags
 
 
-def excess(run: Run, X: SparseBatch) -> Floats:
+def excess(X: SparseBatch, after: Floats) -> Floats:
     """For each word, its loss an example less that of a model that says nothing."""
-    return regime.feature_loss(run, X) - np.bincount(X.indices, X.values**2, X.n) / len(X)
+    return after - np.bincount(X.indices, X.values**2, X.n) / len(X)
 
 
 def copied(run: Run, X: SparseBatch) -> dict[str, Any]:

@@ -23,6 +23,9 @@ _MAX_PANELS = 4
 # Gains below this leave the axis.
 _LOWEST = -2.0
 
+# A group of words, its mean gain at each T, and how it is drawn.
+Line = tuple[int, list[float], str]
+
 
 def verses(found: Measured, sources: Mapping[str, str], bands: Sequence[int]) -> Figure:
     """Test loss over T above, and the gain of words by frequency below; a column for each m.
@@ -42,12 +45,13 @@ def verses(found: Measured, sources: Mapping[str, str], bands: Sequence[int]) ->
         Its first row of Axes has the test losses, the second one the gains.
     """
     sizes = sorted({one.m for one in found.readings})[:_MAX_PANELS]
-    bottom = _bottom([line for m in sizes for _, line, _ in _lines(found, bands, m)])
+    lines = {m: _lines(found, bands, m) for m in sizes}
+    bottom = _bottom([means for some in lines.values() for _, means, _ in some])
     with whole_figure((1.6 + 3.0 * len(sizes), 5.6), None) as figure:
         panels = figure.subplots(2, len(sizes), squeeze=False, sharex=True, sharey="row")
         for above, below, m in zip(*panels, sizes, strict=True):
             _losses(above, found, sources, m)
-            _gains(below, found, bands, m, bottom)
+            _gains(below, list(found.of("words", m)), lines[m], bands, bottom)
             above.set_title(f"m = {m}")
             below.set_xlabel("T")
         panels[0, 0].set_ylabel("test loss")
@@ -73,7 +77,7 @@ def _losses(ax: Axes, found: Measured, sources: Mapping[str, str], m: int) -> No
     line_at(ax, 1.0)
 
 
-def _lines(found: Measured, bands: Sequence[int], m: int) -> list[tuple[int, list[float], str]]:
+def _lines(found: Measured, bands: Sequence[int], m: int) -> list[Line]:
     """Group, mean gain at each T, and line style: in training verses, and dotted in fresh ones."""
     groups = found.of("words", m).values()
     return [
@@ -89,11 +93,12 @@ def _bottom(lines: Sequence[Sequence[float]]) -> float:
     return max(_LOWEST, min(0.0, low)) - 0.1
 
 
-def _gains(ax: Axes, found: Measured, bands: Sequence[int], m: int, bottom: float) -> None:
+def _gains(
+    ax: Axes, T: Sequence[int], lines: Sequence[Line], bands: Sequence[int], bottom: float
+) -> None:
     """The gain of each group of words, in training verses (lines) and fresh ones (dotted)."""
-    T = list(found.of("words", m))
     curves = []
-    for i, means, style in _lines(found, bands, m):
+    for i, means, style in lines:
         low = bands[i]
         end = "" if i + 1 == len(bands) else f" to {bands[i + 1] - 1}"
         label = f"{low}{end or ' or more'} times" if end != " to 1" else "once"
