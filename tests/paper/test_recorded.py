@@ -713,6 +713,12 @@ def cell(row: dict[str, str], name: str, spread: str = "", digits: int = 3) -> s
     return " ± ".join(found).replace("-", "−")
 
 
+def seeds_of(data: str, m: str, T: str) -> list[float]:
+    """The test losses of the runs on verses, or a control of them, of one T and m."""
+    runs = table("verses-seeds")
+    return [float(r["test_loss"]) for r in runs if (r["data"], r["m"], r["T"]) == (data, m, T)]
+
+
 @needs_pages
 def test_the_page_on_verses_shows_its_table() -> None:
     of = {(row["data"], row["m"], row["T"]): row for row in table("verses")}
@@ -727,12 +733,8 @@ def test_the_page_on_verses_shows_its_table() -> None:
         assert_says(row["median verse"], [float(found["verses"]["test_median"])])
         assert_says(row["longer, %"], [100 * float(found["verses"]["longer"])])
         assert_says(row["they add"], [float(found["verses"]["longer_excess"])])
-    for (data, m, T), row in of.items():
-        seeds = [
-            float(run["test_loss"])
-            for run in table("verses-seeds")
-            if (run["data"], run["m"], run["T"]) == (data, m, T)
-        ]
+    for at, row in of.items():
+        seeds = seeds_of(*at)
         assert float(row["test_loss"]) == pytest.approx(np.mean(seeds), rel=1e-4)
         assert float(row["test_sd"]) == pytest.approx(np.std(seeds, ddof=1), abs=1e-4)
 
@@ -744,17 +746,12 @@ def test_the_page_on_verses_says_what_its_tables_say() -> None:
     (v2, d2, y2), (v4, d4, y4) = (
         [of[name, *at] for name in SOURCES.values()] for at in (("2", "300"), ("4", "1000"))
     )
-    seeds = {
-        m: [
-            float(run["test_loss"])
-            for run in table("verses-seeds")
-            if (run["data"], run["m"], run["T"]) == ("verses", m, T)
-        ]
-        for m, T in (("2", "300"), ("4", "1000"))
-    }
     first, last = (
         f"{cell(row, 'test_loss', 'test_sd', 2)} at T = {T} ({min(all_):.2f} to {max(all_):.2f}"
-        for row, T, all_ in ((v2, "300", seeds["2"]), (v4, "1,000", seeds["4"]))
+        for row, T, all_ in (
+            (v2, "300", seeds_of("verses", "2", "300")),
+            (v4, "1,000", seeds_of("verses", "4", "1000")),
+        )
     )
     highest = [f"{float(row['test_loss']):.2f}" for row in (v2, v4)]
     assert f"up to {highest[0]} for m = 2 and {highest[1]} for m = 4. It" in page("index")
@@ -778,6 +775,8 @@ def test_the_page_on_verses_says_what_its_tables_say() -> None:
     assert int(toy["T"][int(toy.argmax("T"))]) == 5_000
     assert f"at 5,000 for m = 4, {float(toy.max()):.2f} high on one data set" in text
     assert f"verse has {cell(v2, 'test_median')} and {cell(v4, 'test_median')}." in text
+    means = [1 + float(row["longer_excess"]) / float(row["longer"]) for row in (v2, v4)]
+    assert f"loss of such a verse is {means[0]:.0f} and {means[1]:.0f}, the highest" in text
 
 
 @needs_pages
