@@ -20,6 +20,7 @@ import pytest
 import toysup
 from helpers import bits, run_bits
 from toysup import SurroundingsError, TrainConfig, _floats, metrics, sweep, train
+from toysup._system.processors import processors
 from toysup.data import sample
 
 # Where the control register lies in glibc's fenv_t, and what modes are called in it.
@@ -155,7 +156,7 @@ toysup.train(n=20, T=3, sparsity=0.8, steps=2, test_size=2)
 """
 
 
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="BLAS has one thread")
+@pytest.mark.skipif(processors() < 2, reason="BLAS has one thread")
 @pytest.mark.parametrize("how", ["FTZ DAZ", "zero"])
 def test_threads_of_blas_in_another_mode_are_refused(how):
     if "openblas" not in str(np.show_config(mode="dicts")):
