@@ -19,9 +19,12 @@ use crate::model::params::Params;
 use crate::simd::isa::Isa;
 use crate::simd::vector::{Real, Vector};
 
-/// Tiles: their number, as long as one does not get too long, and the bytes of the hidden vectors of one.
+/// Tiles: their number, as long as one does not get too long, the bytes of the hidden vectors of one, and
+/// examples that it has at least: every tile goes through W and the sums, which are large where hidden
+/// vectors are.
 const TILES: usize = 64;
 const TILE_BYTES: usize = 1 << 18;
+const LEAST: usize = 1024;
 
 /// Lists by feature.
 pub struct ByFeature<T> {
@@ -167,7 +170,7 @@ impl<T: Real> Listed<T> for (&Features<T>, &mut Tile<T>) {
 /// Examples of a tile: a multiple of a vector, small enough for the caches, few enough in number, and
 /// never more than rows can hold.
 pub fn tile_size(count: usize, row: usize) -> usize {
-    let fit = (TILE_BYTES / row).clamp(256, 8192).next_multiple_of(64);
+    let fit = (TILE_BYTES / row).clamp(LEAST, 8192).next_multiple_of(64);
     let few = count.div_ceil(TILES).next_multiple_of(64);
     fit.max(few).min(LONGEST / 64 * 64)
 }
@@ -235,5 +238,11 @@ mod tests {
         ] {
             assert_eq!(tile_size(count, 64), tile);
         }
+        // Many bytes, and few passes through W.
+        assert!(
+            [512, 1024, 2048]
+                .iter()
+                .all(|&row| tile_size(1000, row) == 1024)
+        );
     }
 }

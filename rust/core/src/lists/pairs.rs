@@ -8,10 +8,14 @@ use std::hint::black_box;
 
 use crate::lists::rows::Rows;
 use crate::model::params::Params;
+use crate::simd::prefetch::prefetch;
 use crate::simd::vector::{Real, Vector};
 
 /// Sums of B that run side by side.
 const CHAINS: usize = 4;
+/// Vectors of a row from which on what the next list reads is asked for ahead; with shorter rows it does
+/// not pay.
+const LONG: usize = 3;
 /// More than the lanes of any vector.
 const LANES: usize = 16;
 
@@ -74,6 +78,17 @@ impl<T: Real> Pairs<'_, T> {
         }
     }
 
+    /// Ask for what the list at place i of the order will read: with rows that long, W and the sums do not
+    /// fit into the second cache, and a list of few entries takes less time than memory does.
+    #[inline(always)]
+    fn fetch(&self, i: usize, sums: &[f64]) {
+        if let Some(&j) = self.rows.order().get(i) {
+            let (j, m) = (j as usize, self.p.m);
+            prefetch(self.p.row(j));
+            prefetch(&sums[j * m..][..m]);
+        }
+    }
+
     /// Factor of z: -1 for exceptions from being linear.
     #[inline(always)]
     fn sign(&self, j: usize) -> T {
@@ -88,8 +103,11 @@ impl<T: Real> Pairs<'_, T> {
     /// Rows of Q vectors.
     #[inline(always)]
     unsafe fn lists<V: Vector<Scalar = T>, const Q: usize>(&self, sums: &mut [f64]) {
-        for &j in self.rows.order() {
+        for (i, &j) in self.rows.order().iter().enumerate() {
             let j = j as usize;
+            if Q >= LONG {
+                self.fetch(i + 1, sums);
+            }
             let entries = self.rows.row(j);
             let chunks = entries.chunks_exact(V::LANES);
             let rest = chunks.remainder();
@@ -200,8 +218,9 @@ impl<T: Real> Pairs<'_, T> {
     /// registers and h and C of a few pairs in the first cache.
     #[inline(always)]
     unsafe fn long_lists<V: Vector<Scalar = T>>(&self, sums: &mut [f64]) {
-        for &j in self.rows.order() {
+        for (i, &j) in self.rows.order().iter().enumerate() {
             let j = j as usize;
+            self.fetch(i + 1, sums);
             let mut a = T::default();
             for chunk in self.rows.row(j).chunks(V::LANES) {
                 // SAFETY: the caller's promise.
