@@ -20,7 +20,6 @@ from helpers import (
     in_new_process,
     on,
     plain_gradient,
-    plain_tolerance,
 )
 from soak import soak
 from strategies import SEEDS
@@ -206,7 +205,7 @@ def assert_right(reference, path: Path, kernels=("lists", "auto"), every: int = 
         }
         for kernel in kernels:
             dW, db = found[kernel]
-            assert_same_gradient((want[0], dW[step], db[step]), want, plain_tolerance(*given))
+            assert_same_gradient((want[0], dW[step], db[step]), want, tolerance)
             assert off[kernel] <= 5 * off["dense"] + share + tiny, (
                 f"{kernel}, step {step}: off by {off[kernel]:.3e}, dense by {off['dense']:.3e}, "
                 f"largest {largest:.3e}"
