@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -321,29 +321,24 @@ def test_a_state_that_does_not_fit_costs_only_time(backend, caplog, tmp_path):
 @pytest.mark.parametrize(("factor", "most"), [(0.0, 1), (1.5, 1), (2.5, 2), (99.0, 3)])
 def test_as_many_runs_at_a_time_as_fit_in_memory(backend, factor, most):
     configs = [TINY.replace(seed=seed, record=1) for seed in range(5)]
-    lock, full = threading.Lock(), threading.Event()
-    begun, seen = set(), []
+    full, seen = threading.Event(), []
     bits: dict[int, bytes] = {}
 
-    def on_start(i: int) -> None:
-        with lock:
-            begun.add(i)
-            seen.append(len(begun))
-            if len(begun) == most:
-                full.set()
-        # The first ones wait for as many as there may be at a time.
-        assert full.wait(60)
+    def on_start(_: int) -> None:
+        assert full.wait(60)  # until as many are under way as there may be
 
-    def on_result(i: int, raw: Any) -> None:
-        with lock:
-            begun.remove(i)
-        bits[i] = raw_bits(raw)
+    def on_running(now: Sequence[tuple[int, int]]) -> None:
+        seen.append(len(now))
+        if len(now) >= most:
+            full.set()
 
-    options = Options(memory=int(factor * configs[0].memory()), on_start=on_start)
-    threads = 3
-    backend.train_many(configs, threads, on_result, lambda _: False, options)
-    # With memory to spare, one that has ended may wait to be handed over while all threads go on.
-    assert len(bits) == 5 and most <= max(seen) <= most + (most == threads)
+    options = Options(
+        memory=int(factor * configs[0].memory()), on_start=on_start, on_running=on_running
+    )
+    backend.train_many(
+        configs, 3, lambda i, raw: bits.update({i: raw_bits(raw)}), lambda _: False, options
+    )
+    assert len(bits) == 5 and max(seen) == most
 
 
 def test_small_runs_pass_a_large_one_that_has_to_wait(backend):
