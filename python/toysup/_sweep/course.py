@@ -34,13 +34,13 @@ _PARAMETER, _LONG_PARAMETER = 50.0, 140.0
 # All this is for vectors of 64 bytes. Where they are shorter (AVX2), steps through all pairs take
 # longer, and beside them parameters and lists are cheaper, but blocks of examples are the dearer
 # the more dimensions there are. Fitted to 19 whole runs on one core of an AMD EPYC (Zen 3) whose
-# other core was busy: T = 100 ... 20,000, m = 2 ... 16. What three more took, of (500, 10), (2,000,
-# 4) and (5,000, 6), it then said to a tenth. With wide vectors, where lists are by feature, late
-# steps take less than that: on an AMD EPYC (Zen 5) seven runs of T = 1,000 ... 20,000, m = 8 and 16
-# took 0.65 to 0.87 of what the rule had for them, and on the Xeon their times beside that of their
-# first steps were 0.64 to 0.87 of it. Where blocks are listed, they take the more the more
-# dimensions there are: runs of T = 5,000 on the EPYC 1.3, 1.2, 1.3 and 1.5 times as long for m = 3
-# ... 6 as the rule had it, and 0.9 times for m = 2.
+# other core was busy: T = 100 ... 20,000, m = 2 ... 16. What three more took, of (500, 10),
+# (2,000, 4) and (5,000, 6), it then said to a tenth. With wide vectors, where lists are by feature,
+# late steps take less than that: on an AMD EPYC (Zen 5) seven runs of T = 1,000 ... 20,000, m = 8
+# and 16 took 0.65 to 0.87 of what the rule had for them, and on the Xeon their times beside that of
+# their first steps were 0.64 to 0.87 of it. Where blocks are listed, they take the more the more
+# dimensions there are: runs of T = 5,000 on Zen 5 took 1.3, 1.2, 1.3 and 1.5 times as long as the
+# rule had it for m = 3 ... 6, and 0.9 times for m = 2.
 _WIDE = "avx512"
 _WIDE_LATE, _WIDE_BLOCK = 0.7, 0.15
 _SHORT_PARAMETER, _SHORT_PAIR, _SHORT_GROUP, _SHORT_BLOCK = 0.6, 0.75, 0.9, 0.3
