@@ -29,7 +29,7 @@ def configs(draw, max_steps=5, **fixed):
         "steps": draw(st.integers(1, max_steps)),
         "learning_rate": draw(st.sampled_from([1e-3, 0.01, 0.3])),
         "warmup": draw(st.sampled_from([0.0, 0.05, 0.4])),
-        "schedule": draw(st.sampled_from(["cosine", "constant"])),
+        "schedule": draw(st.sampled_from(["cosine", "quarter_cosine", "constant"])),
         "optimizer": draw(st.sampled_from(OPTIMIZERS)),
         "betas": draw(st.sampled_from([(0.9, 0.999), (0.0, 0.0), (0.5, 0.9), (0.0, 0.99)])),
         "momentum": draw(st.sampled_from([0.0, 0.9])),
@@ -164,13 +164,14 @@ def decayed(config):
 @given(
     steps=st.integers(0, 300),
     warmup=st.floats(0.0, 0.999),
-    schedule=st.sampled_from(["cosine", "constant"]),
+    schedule=st.sampled_from(["cosine", "quarter_cosine", "constant"]),
     rate=st.sampled_from([1e-3, 0.1, 1.0]),
     decay=st.floats(0.01, 0.9),
 )
 @example(steps=1, warmup=0.999, schedule="cosine", rate=1.0, decay=0.5)
 @example(steps=2, warmup=0.25, schedule="cosine", rate=1.0, decay=0.5)  # half a step of warm-up
-def test_the_rates_are_a_warmup_and_half_a_cosine(backend, steps, warmup, schedule, rate, decay):
+@example(steps=300, warmup=0.05, schedule="quarter_cosine", rate=0.1, decay=0.5)
+def test_the_rates_are_a_warmup_and_the_schedule(backend, steps, warmup, schedule, rate, decay):
     config = toysup.TrainConfig(
         n=4, m=1, T=1, sparsity=0.5, steps=steps, warmup=warmup, schedule=schedule,
         learning_rate=rate, weight_decay=decay, dtype="float64", test_size=0, record=1,
@@ -179,7 +180,7 @@ def test_the_rates_are_a_warmup_and_half_a_cosine(backend, steps, warmup, schedu
     assert decayed(config) == pytest.approx(expected, rel=1e-11)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize("schedule", ["cosine", "quarter_cosine", "constant"])
 def test_every_single_rate(backend, schedule):
     """Ratios of neighbouring snapshots, in the run where nothing but decay moves W."""
     config = toysup.TrainConfig(
@@ -267,6 +268,7 @@ def test_sgd_without_momentum_walks_down_the_gradient(backend):
         ("adamw", "learning_rate", (0.02, 0.01)),
         ("adamw", "warmup", (0.05, 0.5)),
         ("adamw", "schedule", ("cosine", "constant")),
+        ("adamw", "schedule", ("cosine", "quarter_cosine")),
         ("adamw", "loss_reduction", ("mean", "sum")),
     ],
 )

@@ -126,7 +126,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "learning_rate": st.floats(1e-9, 10),
     "final_learning_rate": st.floats(0, 1),
     "warmup": st.floats(0, 1, exclude_max=True),
-    "schedule": st.sampled_from(["cosine", "constant"]),
+    "schedule": st.sampled_from(["cosine", "quarter_cosine", "constant"]),
     "optimizer": st.sampled_from(["adamw", "adam", "sgd"]),
     "betas": st.tuples(*[st.floats(0, 1, exclude_max=True)] * 2),
     "momentum": st.floats(0, 1, exclude_max=True),

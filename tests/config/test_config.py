@@ -88,7 +88,7 @@ def configs(draw: Callable[[Any], Any]) -> TrainConfig:
         learning_rate=learning_rate,
         final_learning_rate=draw(st.just(0.0) | st.floats(0, learning_rate)),
         warmup=draw(st.floats(0, 1, exclude_max=True)),
-        schedule=draw(st.sampled_from(["cosine", "constant"])),
+        schedule=draw(st.sampled_from(["cosine", "quarter_cosine", "constant"])),
         optimizer=draw(st.sampled_from(["adamw", "adam", "sgd"])),
         betas=draw(st.tuples(*[st.floats(0, 1, exclude_max=True)] * 2)),
         momentum=draw(st.floats(0, 1, exclude_max=True)),

@@ -40,7 +40,7 @@ def small_configs(draw: Any) -> TrainConfig:
         steps=draw(st.integers(0, 30)),
         learning_rate=draw(st.floats(1e-4, 0.001 if optimizer == "sgd" else 0.1)),
         warmup=draw(st.floats(0, 0.9)),
-        schedule=draw(st.sampled_from(["cosine", "constant"])),
+        schedule=draw(st.sampled_from(["cosine", "quarter_cosine", "constant"])),
         optimizer=optimizer,
         decay_bias=draw(st.booleans()),
         loss_reduction=draw(st.sampled_from(["mean", "sum"])),

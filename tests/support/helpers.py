@@ -58,7 +58,7 @@ def plain_gradient(
 
 
 def plain_rates(config: toysup.TrainConfig) -> Array:
-    """Learning rates of all updates: linear warm-up, then half a cosine or a constant."""
+    """Learning rates of all updates: linear warm-up, then half or a quarter cosine, or constant."""
     lowest, fall = config.final_learning_rate, config.learning_rate - config.final_learning_rate
     warmup = round(config.warmup * config.steps)
     rates = []
@@ -69,7 +69,9 @@ def plain_rates(config: toysup.TrainConfig) -> Array:
             rates.append(config.learning_rate)
         else:
             angle = math.pi * (step - warmup) / (config.steps - warmup)
-            rates.append(lowest + fall * (1 + math.cos(angle)) / 2)
+            quarter = config.schedule == "quarter_cosine"
+            share = math.cos(angle / 2) if quarter else (1 + math.cos(angle)) / 2
+            rates.append(lowest + fall * share)
     return np.array(rates)
 
 

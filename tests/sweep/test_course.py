@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helpers import plain_rates
 from toysup import TrainConfig
 from toysup._sweep import course
 from toysup._sweep.course import work
@@ -155,6 +156,7 @@ def test_without_lists_all_steps_are_alike(fields):
     [
         {"optimizer": "sgd"},
         {"schedule": "constant"},
+        {"schedule": "quarter_cosine", "final_learning_rate": 1e-4},
         {"schedule": "constant", "warmup": 0},
         {"warmup": 0.99},
         {"steps": 1},
@@ -164,6 +166,15 @@ def test_without_lists_all_steps_are_alike(fields):
 def test_all_recipes_have_some_work(fields):
     c = config(**fields)
     assert 0 < work(c, c.steps) <= c.steps * work(c, 1) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "quarter_cosine", "constant"])
+@pytest.mark.parametrize("lowest", [0.0, 2e-4])
+def test_the_path_is_the_sum_of_the_rates(schedule, lowest):
+    c = config(schedule=schedule, final_learning_rate=lowest, steps=2000, warmup=0.1)
+    at = np.array([0, 100, 200, 700, 1500, 2000])
+    sums = np.concatenate([[0.0], np.cumsum(plain_rates(c))])[at]
+    assert course._path(c, at.astype(float)) == pytest.approx(sums, abs=c.learning_rate)
 
 
 def test_larger_steps_come_sooner_to_short_lists():

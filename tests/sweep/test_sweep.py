@@ -77,7 +77,7 @@ AXES: dict[str, list[Any]] = {
     "learning_rate": [0.01, 0.02],
     "final_learning_rate": [0.0, 0.005],
     "warmup": [0.0, 0.5],
-    "schedule": ["cosine", "constant"],
+    "schedule": ["quarter_cosine", "constant"],
     "optimizer": ["adamw", "sgd"],
     "betas": [(0.9, 0.99), (0.5, 0.99)],
     "momentum": [0.0, 0.5],

@@ -129,6 +129,9 @@ def _path(config: TrainConfig, steps: Array) -> Array:
     length = config.steps - warmup
     if config.schedule == "constant" or length <= 0:
         return path + highest * after
+    if config.schedule == "quarter_cosine":
+        whole = 2 * length / math.pi
+        return path + lowest * after + (highest - lowest) * whole * np.sin(after / whole)
     half = length / math.pi
     wave = half * np.sin(after / half)
     return path + (highest + lowest) / 2 * after + (highest - lowest) / 2 * wave

@@ -42,7 +42,7 @@ _HELP = {
     "learning_rate": "the largest learning rate",
     "final_learning_rate": "where the cosine ends, at most the learning rate",
     "warmup": "share of the steps, in [0, 1), over which the learning rate rises",
-    "schedule": "the learning rate after that: cosine (downwards) or constant",
+    "schedule": "the learning rate after that: cosine or quarter_cosine (downwards), or constant",
     "optimizer": "adamw, adam or sgd, as in PyTorch",
     "betas": "decay of the first and second moment of adamw and adam, such as 0.9,0.999",
     "momentum": "of sgd, in [0, 1)",

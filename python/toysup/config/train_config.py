@@ -35,7 +35,7 @@ MAX_FEATURES = 2**31 - 1
 MAX_REPEATS = 1_000_000
 
 _CHOICES = {
-    "schedule": ("cosine", "constant"),
+    "schedule": ("cosine", "quarter_cosine", "constant"),
     "optimizer": ("adamw", "adam", "sgd"),
     "loss_reduction": ("mean", "sum"),
     "init": ("xavier_uniform", "xavier_normal", "polygon"),
@@ -188,13 +188,15 @@ class TrainConfig:
     final_learning_rate : float
         Where the cosine ends, in [0, ``learning_rate``], as PyTorch's ``eta_min``. After the
         warm-up the rate of update k of K is r + (``learning_rate`` - r) (1 + cos(pi k / K)) / 2
-        with r = ``final_learning_rate`` (Loshchilov and Hutter 2017, SGDR). A constant schedule
-        does not use it.
+        with r = ``final_learning_rate`` (Loshchilov and Hutter 2017, SGDR), and with a quarter
+        of a cosine r + (``learning_rate`` - r) cos(pi k / 2K). A constant schedule does not use
+        it.
     warmup : float
         Share of the steps, in [0, 1), over which the learning rate rises linearly.
-    schedule : {"cosine", "constant"}
+    schedule : {"cosine", "quarter_cosine", "constant"}
         What the learning rate does after the warm-up: half a cosine down to
-        ``final_learning_rate``, or nothing.
+        ``final_learning_rate``, a quarter of one, as in the notebook of "Toy Models of
+        Superposition", or nothing.
     optimizer : {"adamw", "adam", "sgd"}
         As in PyTorch: AdamW decouples the weight decay from the gradient, Adam and SGD add it to
         the gradient.

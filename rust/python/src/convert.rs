@@ -200,6 +200,7 @@ impl PyJob<'_> {
         ];
         let schedules = [
             ("cosine", Schedule::Cosine),
+            ("quarter_cosine", Schedule::QuarterCosine),
             ("constant", Schedule::Constant),
         ];
         let inits = [

@@ -77,15 +77,17 @@ def gradient(
 
 @exact_floats()
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """Learning rate of update ``step`` (from 0): linear warm-up, then constant or half a cosine."""
+    """Learning rate of update ``step`` (from 0): linear warm-up, then as ``schedule`` says."""
     warmup = config.warmup_steps
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
     highest, lowest = config.learning_rate, config.final_learning_rate
     if config.schedule == "constant" or config.steps == warmup:
         return highest
-    share = cospi((step - warmup) / (config.steps - warmup))
-    return lowest + (highest - lowest) * 0.5 * (1.0 + share)
+    progress = (step - warmup) / (config.steps - warmup)
+    if config.schedule == "quarter_cosine":
+        return lowest + (highest - lowest) * cospi(0.5 * progress)
+    return lowest + (highest - lowest) * 0.5 * (1.0 + cospi(progress))
 
 
 class Optimizer:

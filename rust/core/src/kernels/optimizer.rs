@@ -12,6 +12,8 @@ use crate::simd::vector::Real;
 pub enum Schedule {
     /// Half a cosine to the final rate.
     Cosine,
+    /// A quarter of a cosine to the final rate.
+    QuarterCosine,
     /// Nothing.
     Constant,
 }
@@ -63,12 +65,16 @@ impl Settings {
         if step < warmup {
             return self.learning_rate * (step + 1) as f64 / warmup as f64;
         }
-        if self.schedule == Schedule::Constant || steps == warmup {
+        if steps == warmup {
             return self.learning_rate;
         }
         let progress = (step - warmup) as f64 / (steps - warmup) as f64;
         let fall = self.learning_rate - self.final_rate;
-        self.final_rate + fall * 0.5 * (1.0 + cospi(progress))
+        match self.schedule {
+            Schedule::Cosine => self.final_rate + fall * 0.5 * (1.0 + cospi(progress)),
+            Schedule::QuarterCosine => self.final_rate + fall * cospi(0.5 * progress),
+            Schedule::Constant => self.learning_rate,
+        }
     }
 }
 
@@ -417,6 +423,11 @@ mod tests {
         );
         s.final_rate = 0.0;
         assert!((3..20).all(|step| s.rate(step + 1) < s.rate(step)) && s.rate(20) < 1e-15);
+        let half = s.rate(11);
+        s.schedule = Schedule::QuarterCosine;
+        assert!((3..20).all(|step| s.rate(step + 1) < s.rate(step)) && s.rate(20) < 1e-15);
+        // 1 + cos(2 x) = 2 cos(x)²
+        assert!((0.1 * (s.rate(11) / 0.1).powi(2) - half).abs() < 1e-15);
         s.schedule = Schedule::Constant;
         assert_eq!(s.rate(19), 0.1);
     }
