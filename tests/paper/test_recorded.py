@@ -74,6 +74,8 @@ def test_the_packages_tables_are_the_papers_recipe(name: str) -> None:
     varied = {*data.dims, "m", "seed", "T", "loss_reduction", "batch_size", "init"}
     if name == "figure3-bias":
         varied.add("decay_bias")
+    if name == "figure3-quarter":
+        varied.add("schedule")
     if name == "endless-revived":
         varied |= {"steps", "learning_rate"}
     if name.startswith("capacity"):
@@ -327,6 +329,10 @@ def test_the_page_says_what_64_data_sets_have_at_1_000() -> None:
     assert f"{spread(every)[0] - paper_loss:.4f} over 64 data sets" in page("index")
     change, error = spread(losses("figure3-bias").sel(T=1_000) - first)
     assert f"higher by {change:.4f} ± {error:.4f}" in text
+    quarter = losses("figure3-quarter")
+    change, error = spread(quarter - first)
+    told = "{:.4f} ± {:.4f}".format(*spread(quarter))
+    assert f"it is {told}, higher by {change:.4f} ± {error:.4f} data set by data set" in text
 
 
 @needs_pages
