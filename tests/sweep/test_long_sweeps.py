@@ -574,6 +574,14 @@ def test_status_shows_what_is_half_done_and_kept(backend, tmp_path, capsys):
     assert "under way" not in capsys.readouterr().out and path.exists()
 
 
+@pytest.mark.parametrize(("axes", "place"), [({}, ""), ({"seed": [7]}, "seed=7: ")])
+def test_status_says_how_far_runs_of_several_lengths_are(backend, axes, place, tmp_path, capsys):
+    most = LONG[backend.name].steps
+    stopped(LONG[backend.name], tmp_path, **axes, steps=[most, 3], n_jobs=1)
+    assert cli.main(["status", str(tmp_path)]) == 0
+    assert re.search(rf"\n  {place}step [\d,]+ of {most:,}$", capsys.readouterr().out, re.M)
+
+
 def test_a_sweep_that_cannot_say_how_far_it_is_goes_on(backend, tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "running").write_text("in the way")

@@ -115,9 +115,10 @@ def _checkpoints_text(found: Sequence[dict[str, Any]]) -> list[str]:
     makers = {state["made_by"] for state in found}
     lines = []
     for state in found[:_MANY]:
-        *where, (_, step), (_, steps), (_, maker) = state.items()
-        by = f", made by {maker}" if len(makers) > 1 else ""
-        lines.append(f"  {in_one_line(where)}: step {step:,} of {steps:,}{by}")
+        where = [(k, v) for k, v in state.items() if k not in ("step", "steps", "made_by")]
+        place = f"{in_one_line(where)}: " if where else ""  # steps may be the only axis
+        by = f", made by {state['made_by']}" if len(makers) > 1 else ""
+        lines.append(f"  {place}step {state['step']:,} of {state['steps']:,}{by}")
     more = [f"  and {len(found) - _MANY} more"] if len(found) > _MANY else []
     return ["under way, with their state kept:", *lines, *more] if found else []
 
