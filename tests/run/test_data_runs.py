@@ -13,15 +13,13 @@ from hypothesis import strategies as st
 
 import toysup
 from helpers import (
-    interrupted,
+    assert_resumable,
     on,
     plain_batches,
     plain_gradient,
     plain_optimizer,
     plain_rates,
-    raw_bits,
     run_bits,
-    until,
 )
 from toysup import DataError, TrainConfig, train
 from toysup._backends.protocol import Backend
@@ -154,13 +152,7 @@ def test_a_run_goes_on_to_the_same_bits(backend: Backend, kind: str):
     data = as_given(STREAM.replace(T=60, test_size=300))
     steps = 60_000 if backend.name == "native" else 1000 if kind == "infinite" else 3000
     config = TrainConfig(data=data, steps=steps, record=9, snapshots=2, **KINDS[kind])
-    whole, _ = until(backend, config, None, math.inf)
-    for seed in range(10):  # a run may end before it can be interrupted
-        raw, resumed = interrupted(backend, config, seed)
-        assert raw_bits(raw) == raw_bits(whole)
-        if resumed:
-            return
-    pytest.fail("no run was resumed")
+    assert_resumable(backend, config)
 
 
 @pytest.mark.parametrize("batch_size", [None, 4100])

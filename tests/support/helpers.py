@@ -335,6 +335,22 @@ def until(
     return (raws[0] if raws else None), states
 
 
+def longer(config: TrainConfig) -> Iterator[TrainConfig]:
+    """The run, then ever longer ones: it may end before it is stopped or gives a state."""
+    return (config.replace(steps=config.steps << k) for k in range(12))
+
+
+def state_of(backend: Backend, config: TrainConfig, threads: int = 1) -> tuple[TrainConfig, State]:
+    """The first state of a run that lasts long enough for one, and what it is of."""
+    states: list[State] = []
+    more = Options(on_state=lambda i, state: states.append(state), interval=0.0)
+    for run in longer(config):
+        backend.train_many([run], threads, lambda *_: None, lambda _: bool(states), more)
+        if states:
+            return run, states[0]
+    raise AssertionError("it always ends before there is a state")
+
+
 def interrupted(backend: Backend, config: TrainConfig, seed: int) -> tuple[Any, int]:
     """The outcome of a run that is interrupted at random, and how often it was resumed."""
     draw, state, resumed = random.Random(seed), None, 0
@@ -352,6 +368,20 @@ def interrupted(backend: Backend, config: TrainConfig, seed: int) -> tuple[Any, 
             backend.check_state(config, state)
             resumed += 1
     raise AssertionError("it does not end")
+
+
+def assert_resumable(backend: Backend, config: TrainConfig, seeds: int = 1) -> None:
+    """Interrupted at random, a run that lasts long enough for it has the bits of a whole one."""
+    for run in longer(config):
+        whole, _ = until(backend, run, None, math.inf)
+        times = 0
+        for seed in range(seeds):
+            raw, resumed = interrupted(backend, run, seed)
+            assert raw_bits(raw) == raw_bits(whole)
+            times += resumed
+        if times:
+            return
+    raise AssertionError("it always ends before it can be interrupted")
 
 
 @contextlib.contextmanager
