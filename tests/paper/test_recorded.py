@@ -208,7 +208,7 @@ def test_the_map_has_what_figure_3_has() -> None:
     figure = paper.recorded("figure3").sel(seed=row["seed"], T=row["T"])
     assert row["T"].to_numpy().tolist()[-3:] == [50_000, 100_000, 200_000]
     for name in ("train_loss", "test_loss", "W_norm", "b_norm"):
-        np.testing.assert_array_equal(row[name], figure[name])
+        np.testing.assert_array_equal(row[name], figure[name], err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -250,18 +250,13 @@ def test_the_page_shows_the_cells_of_the_map_with_several_data_sets() -> None:
 def test_the_page_says_how_high_bumps_are_over_data_sets(first: str, name: str, axis: str) -> None:
     data = losses(name).sel(T=slice(1_000, 10_000))
     assert data.notnull().all() and data.sizes["seed"] == 4
-    shown = rows(first)
-    assert [number(row[first.split("|")[1].strip()]) for row in shown] == data[
-        axis
-    ].to_numpy().tolist()
-    heights = []
-    for row in shown:
-        value = number(row[first.split("|")[1].strip()])
+    shown = {number(row[first.split("|")[1].strip()]): row for row in rows(first)}
+    assert list(shown) == data[axis].to_numpy().tolist()
+    for value, row in shown.items():
         of_value = data.sel({axis: value})
         at = {int(T) for T in of_value["T"][of_value.argmax("T")]}
         assert row["highest at T"] == ", ".join(f"{T:,}" for T in sorted(at))
         highest = of_value.max("T")
-        heights.append(highest.sel(seed=range(4)).to_numpy())
         assert row["test loss there"] == "{:.4f} ± {:.4f}".format(*spread(highest))
         assert row["over data sets"] == f"{float(highest.min()):.4f} – {float(highest.max()):.4f}"
 
@@ -342,13 +337,13 @@ def test_the_pages_say_what_else_the_map_has_over_data_sets() -> None:
 @needs_pages
 def test_the_page_says_what_the_map_has_beyond_20_000() -> None:
     data = paper.recorded("heatmap").sel(seed=0)
-    eight = losses("heatmap").sel(seed=0).sel(m=8)
+    eight = losses("heatmap").sel(seed=0, m=8)
     size = float(data["max_feature_dimensionality"].sel(m=4, T=50_000))
     text = (PAGES / "heatmap.md").read_text(encoding="utf-8")
     come_down = [f"{float(eight.sel(T=T)):.3f}" for T in (20_000, 50_000)]
     assert "from {} at T = 20,000 to {} at 50,000".format(*come_down) in text
     assert f"the largest dimensionality of a feature is {size:.3f}" in text
-    assert float(losses("heatmap").sel(seed=0).sel(m=4, T=50_000)) < 1
+    assert float(losses("heatmap").sel(seed=0, m=4, T=50_000)) < 1
 
 
 @needs_pages

@@ -318,7 +318,12 @@ def training(
 
 
 def until(
-    backend: Backend, config: TrainConfig, state: State | None, step: float, **options: Any
+    backend: Backend,
+    config: TrainConfig,
+    state: State | None,
+    step: float,
+    threads: int = 1,
+    **options: Any,
 ) -> tuple[Any, list[State]]:
     """Train from a state to about that step: the outcome, if it came so far, and the states."""
     raws: list[Any] = []
@@ -330,7 +335,7 @@ def until(
         **options,
     )
     backend.train_many(
-        [config], 1, lambda i, raw: raws.append(raw), lambda work: work >= limit, more
+        [config], threads, lambda i, raw: raws.append(raw), lambda work: work >= limit, more
     )
     return (raws[0] if raws else None), states
 
@@ -341,13 +346,11 @@ def longer(config: TrainConfig) -> Iterator[TrainConfig]:
 
 
 def state_of(backend: Backend, config: TrainConfig, threads: int = 1) -> tuple[TrainConfig, State]:
-    """The first state of a run that lasts long enough for one, and what it is of."""
-    states: list[State] = []
-    more = Options(on_state=lambda i, state: states.append(state), interval=0.0)
+    """The last state of a run that lasts long enough for one, and what it is of."""
     for run in longer(config):
-        backend.train_many([run], threads, lambda *_: None, lambda _: bool(states), more)
+        _, states = until(backend, run, None, math.inf, threads, interval=0.0)
         if states:
-            return run, states[0]
+            return run, states[-1]
     raise AssertionError("it always ends before there is a state")
 
 
